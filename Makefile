@@ -1,0 +1,71 @@
+# Every command of the house. Each makes what it needs first; stamps in .venv
+# make a second run fast.
+
+# The first Python >= 3.11 that runs and can make a virtual environment.
+# (A name on PATH may be a shim that refuses to run, so each one is tried.)
+PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 /usr/bin/python3; do \
+	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
+	>/dev/null 2>&1 && echo $$python && break; done)
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# Only its CSV files are read; its loader would bring pandas.
+VEGA := 'vega_datasets>=0.9,<1'
+
+export PIP_ROOT_USER_ACTION := ignore
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench docs clean packages
+.DELETE_ON_ERROR:
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+.venv/.made:
+	@test -n '$(PYTHON)' || { \
+		echo 'No Python >= 3.11 with venv found (Debian: apt-get install python3-venv).' >&2; \
+		echo 'Name one: make PYTHON=/path/to/python3' >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.example: .venv/.made pyproject.toml
+	$(PIP) install --editable '.[example]'
+	$(PIP) install --no-deps $(VEGA)
+	@touch $@
+
+.venv/.dev: .venv/.made pyproject.toml
+	$(PIP) install --editable '.[dev,example]'
+	$(PIP) install --no-deps $(VEGA)
+	@touch $@
+
+.venv/.docs: .venv/.made pyproject.toml
+	$(PIP) install --editable '.[docs]'
+	@touch $@
+
+packages:
+	@.ci/install-packages
+
+run: .venv/.example  ## start the weather example and say what to try
+	@if [ -f examples/weather/run.py ]; then exec $(BIN)/python examples/weather/run.py; \
+	else exec $(BIN)/lyredb dev examples/empty; fi
+
+test: packages .venv/.dev  ## run all tests
+	$(BIN)/python -m pytest -n 2 tests $(ARGS)
+
+lint: .venv/.dev  ## formatting, lint, types, import arrows, spelling
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict src tests
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+bench: packages .venv/.dev  ## measure beside mosquitto and bare uvicorn
+	$(BIN)/python bench/run.py $(ARGS)
+
+docs: .venv/.docs  ## build the documentation into site/
+	$(BIN)/mkdocs build --strict
+
+clean:  ## remove everything that the other targets made
+	rm -rf .venv build dist site src/*.egg-info
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
