@@ -1,0 +1,39 @@
+"""Who asks: the principal that rights are decided for, and the context of a request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Principal(Protocol):
+    """A decision class: everybody for whom each access decision is the same.
+
+    Hashable and compared by identity or value; rooms below ``resources`` use it as
+    a key only and never look inside.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name, for logs and statistics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What is known of the one who asks, for one request or one connection.
+
+    Attributes:
+        principal: Whose rights decide.
+        protocol: ``"rest"``, ``"sse"``, ``"ws"``, ``"mqtt"`` or ``"python"``; the
+            protocol switches of an export look at it.
+        user: The user's name, ``""`` for nobody. Stands in each log entry.
+        session: A number that is unique to a connection on this server, 0 for
+            none. Stands in each log entry, so that no-local works.
+        address: The peer's address for logs, ``""`` in process.
+    """
+
+    principal: Principal
+    protocol: str
+    user: str = ""
+    session: int = 0
+    address: str = ""

@@ -1,0 +1,117 @@
+"""What a protocol plugin is, and what it is given.
+
+A plugin is found by the entry point group ``lyredb.protocols``; LyreDB's own
+protocols are found the same way. The server makes one instance per worker with no
+arguments, then calls ``prepare``, ``start`` and, at the end, ``stop``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from lyredb.plugins.settings import Setting, SettingValue
+
+ResourcesT = TypeVar("ResourcesT")
+AuthenticatorT = TypeVar("AuthenticatorT")
+
+
+class Settings(Protocol):
+    """The settings in force, read by their dotted names."""
+
+    def flag(self, name: str) -> bool:
+        """A ``flag``."""
+
+    def integer(self, name: str) -> int:
+        """An ``integer``, ``port`` or ``size`` (bytes)."""
+
+    def seconds(self, name: str) -> float:
+        """A ``duration`` in seconds."""
+
+    def text(self, name: str) -> str:
+        """A ``text`` or ``choice``."""
+
+    def values(self) -> Mapping[str, SettingValue]:
+        """All of them."""
+
+
+class HttpMounts(Protocol):
+    """Where a protocol that lives on the HTTP port puts its handler."""
+
+    def mount(
+        self,
+        name: str,
+        predicate: Callable[..., bool],
+        handler: Callable[..., Awaitable[None]],
+        *,
+        priority: int = 0,
+    ) -> None:
+        """Call ``handler`` for requests for which ``predicate`` holds.
+
+        Handlers are asked in descending priority, then in order of mounting; see
+        ``lyredb.protocols.http.router`` for the arguments of both.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a listener can be reached: ``mqtt://127.0.0.1:1883``."""
+
+    scheme: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope(Generic[ResourcesT, AuthenticatorT]):
+    """What a plugin may use.
+
+    Attributes:
+        settings: The settings in force.
+        resources: ``lyredb.resources.database.Database``.
+        authenticator: ``lyredb.security.authenticator.Authenticator``.
+        http: The HTTP port.
+        host: The address to listen on.
+        authorize_local: True when loopback without credentials is the super user
+            (``lyredb dev`` only).
+    """
+
+    settings: Settings
+    resources: ResourcesT
+    authenticator: AuthenticatorT
+    http: HttpMounts
+    host: str
+    authorize_local: bool
+
+
+class ProtocolPlugin(Protocol[ResourcesT, AuthenticatorT]):
+    """One protocol.
+
+    Attributes:
+        name: As in the entry point.
+        settings: The rows that it adds to the settings table.
+    """
+
+    name: str
+    settings: Sequence[Setting]
+
+    def prepare(self, scope: Scope[ResourcesT, AuthenticatorT]) -> None:
+        """Take the scope and mount HTTP handlers; nothing listens yet."""
+
+    async def start(self) -> Sequence[Address]:
+        """Listen. Returns the plugin's own addresses (none when it lives on HTTP).
+
+        Raises:
+            OSError: The port is taken; named by the server.
+        """
+
+    async def stop(self, deadline_s: float) -> None:
+        """Accept nothing more, tell peers, wait for answers in flight, close.
+
+        Returns within ``deadline_s`` seconds.
+        """
