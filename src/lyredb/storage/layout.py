@@ -1,0 +1,60 @@
+"""What storage knows of a table: slots, index paths, and the names it must check.
+
+`tables` makes layouts from schemas. Storage knows no types: it extracts the values
+at the index paths and checks the attribute names of a merged patch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+USER_SLOT: Final = 0
+ROLE_SLOT: Final = 1
+SESSION_SLOT: Final = 2
+TOPIC_SLOT: Final = 3
+FIRST_FREE_SLOT: Final = 16
+"""Slots below it are reserved for tables of the system itself."""
+MAX_SLOT: Final = 0xFFFF
+
+
+class IndexSource(IntEnum):
+    """Where the indexed value of a record comes from."""
+
+    BODY = 0
+    """The value at `IndexLayout.path` in the body."""
+    CREATED = 1
+    """The creation time in milliseconds, as a number."""
+    UPDATED = 2
+    """The time of the last write in milliseconds, as a number."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexLayout:
+    """One index: its own slot (``x<slot>``) and the path of attribute names to the value."""
+
+    slot: int
+    path: tuple[str, ...]
+    source: IndexSource = IndexSource.BODY
+
+
+@dataclass(frozen=True, slots=True)
+class TableLayout:
+    """One table: its slot, key attribute, indexes and the names of a whole record.
+
+    Attributes:
+        slot: Names the databases ``r<slot>`` and ``g<slot>``; 0 to 15 are reserved.
+        name: ``<database>.<table>``, for messages and for the layout rows.
+        key_attribute: Not part of a stored body.
+        indexes: Each with a slot of its own, unique over all tables.
+        required: Attributes that a merged patch must have, not null.
+        sealed: All attributes that a merged patch may have; ``None`` is an open table.
+    """
+
+    slot: int
+    name: str
+    key_attribute: str = "id"
+    indexes: tuple[IndexLayout, ...] = ()
+    required: frozenset[str] = frozenset()
+    sealed: frozenset[str] | None = None
