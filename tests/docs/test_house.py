@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES_WITH_COMMANDS = ("README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/benchmarks.md")
+PAGES_WITH_COMMANDS = ("README.md", "CONTRIBUTING.md", "docs/tutorial.md")
 FRAGMENT_KINDS = {"added", "changed", "fixed", "removed", "deprecated", "security"}
 RECORD_HEADINGS = [
     "Status",
