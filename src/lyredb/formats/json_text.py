@@ -1,0 +1,66 @@
+"""JSON (RFC 8259): dates as ISO 8601 strings, bytes as base64 strings, integers exact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+
+from lyredb.errors import InvalidBody
+from lyredb.formats.limits import MAX_DEPTH, check_depth, too_deep
+
+_encoder: Final = msgspec.json.Encoder()
+_decoder: Final = msgspec.json.Decoder()
+
+
+class JsonFormat:
+    """The format ``json``; see `lyredb.plugins.delivery.Format`."""
+
+    name: Final = "json"
+    media_type: Final = "application/json"
+    quality: Final = 0.8
+    """The server's preference; an `Accept` quality is multiplied by it."""
+
+    def encode(self, value: object) -> bytes:
+        """Encode one value.
+
+        Raises:
+            TypeError: A value of a type that records do not have.
+        """
+        return _encoder.encode(value)
+
+    def encode_sequence(self, values: Iterable[object]) -> Iterator[bytes]:
+        """Yield the parts of an array, one element at a time, as it is iterated."""
+        before = b"["
+        for value in values:
+            yield before + _encoder.encode(value)
+            before = b","
+        yield b"[]" if before == b"[" else b"]"
+
+    def decode(self, data: bytes) -> object:
+        """Decode one value.
+
+        Raises:
+            InvalidBody: Not JSON in UTF-8, or a number out of range.
+            NestingTooDeep: More than `MAX_DEPTH` levels.
+        """
+        try:
+            value: object = _decoder.decode(data)
+        except RecursionError:
+            raise too_deep() from None
+        except (ValueError, OverflowError) as error:
+            raise InvalidBody(f"the body is not valid JSON: {error}") from error
+        # JSON has neither infinite numbers nor names that are no strings, so depth is all
+        # that is left to check, and without many brackets (the common case) there is none.
+        if data.count(b"{") + data.count(b"[") > MAX_DEPTH:
+            check_depth(value)
+        return value
+
+
+JSON: Final = JsonFormat()
+
+
+def guess_json(payload: bytes) -> bool:
+    """Tell whether a payload without a content type is taken as JSON: it begins with ``{``."""
+    return payload.lstrip(b" \t\r\n")[:1] == b"{"
