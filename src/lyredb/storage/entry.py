@@ -75,7 +75,8 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
         key: The record key.
         image: The record as stored after a put or patch, else empty.
         before: The record as stored before, if it is inlined, else empty.
-        operations: The operations of a patch, else empty.
+        operations: Of a patch: a MessagePack array of the map of attributes it set and the
+            map of numbers it added; else empty.
         payload: What a message or a schema or access entry carries.
         metadata: Of a message: a MessagePack map, or empty.
         origin_seq: The sequence at the node where it was made, 0 for this node.

@@ -55,7 +55,7 @@ TAG_MAP: Final = 0x48
 
 LONGEST_NATURAL: Final = 480
 SHORT_FORM_BYTES: Final = 481
-_PREFIX_BYTES: Final = 460
+KEY_PREFIX_BYTES: Final = 460
 _MARK: Final = b"\xff"
 _END: Final = b"\x00"
 _ESCAPED_NUL: Final = b"\x00\xff"
@@ -95,7 +95,7 @@ def shorten_key(full: bytes) -> bytes:
     if len(full) <= LONGEST_NATURAL:
         return full
     digest = hashlib.blake2b(full, digest_size=16).digest()
-    return full[:_PREFIX_BYTES] + _MARK + len(full).to_bytes(4, "big") + digest
+    return full[:KEY_PREFIX_BYTES] + _MARK + len(full).to_bytes(4, "big") + digest
 
 
 def is_short_form(key: bytes) -> bool:

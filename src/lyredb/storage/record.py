@@ -14,6 +14,9 @@ from typing import Final
 import msgspec
 
 from lyredb.errors import InvalidRecord
+from lyredb.storage.body import load_body as load_body
+from lyredb.storage.body import pack_body as pack_body
+from lyredb.storage.body import unpack_body as unpack_body
 
 OPAQUE: Final = 0x01
 """The body is the payload as received; its content type is in the metadata."""

@@ -1,0 +1,104 @@
+"""Writes a staged group: final states, changed index keys, every entry, the position.
+
+All in the one transaction given; the caller commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+from lyredb.storage.environment import Handle, Handles, Transaction
+from lyredb.storage.indexing import IndexExtractor
+from lyredb.storage.overlay import Overlay, State
+from lyredb.storage.staging import Staging
+
+Rows: TypeAlias = Sequence[tuple[bytes, bytes | None]]
+"""Key and value to put, or ``None`` to delete."""
+
+
+def state_loader(transaction: Transaction, handles: Handles) -> Callable[[int, bytes], State]:
+    """Return the function by which an overlay reads stored states in a transaction."""
+    records, graves, get = handles.records, handles.graves, transaction.get
+
+    def load(slot: int, key: bytes) -> State:
+        image = get(key, db=records[slot])
+        return State(image, None if image is not None else get(key, db=graves[slot]))
+
+    return load
+
+
+def apply_group(
+    transaction: Transaction,
+    handles: Handles,
+    staging: Staging,
+    *,
+    log: Handle,
+    extractors: Mapping[int, IndexExtractor],
+    position_row: tuple[bytes, bytes],
+    session_rows: Rows,
+) -> None:
+    """Write a group.
+
+    Args:
+        transaction: The write transaction, in which the overlay was loaded.
+        handles: The open databases.
+        staging: The group.
+        log: The open segment.
+        extractors: By table slot, for the tables with indexes.
+        position_row: Name and value of the meta row for the new position.
+        session_rows: Rows of ``sess``.
+    """
+    _put_states(transaction, handles, staging.overlay, extractors)
+    if staging.log:
+        with transaction.cursor(log) as cursor:
+            consumed, _ = cursor.putmulti(staging.log, append=True)
+        assert consumed == len(staging.log), "positions only grow"
+    _put_rows(transaction, handles.meta, [*staging.meta_rows.items(), position_row])
+    _put_rows(transaction, handles.sess, session_rows)
+
+
+def _put_rows(transaction: Transaction, handle: Handle, rows: Rows) -> None:
+    for name, value in rows:
+        if value is None:
+            transaction.delete(name, db=handle)
+        else:
+            transaction.put(name, value, db=handle)
+
+
+def _put_states(
+    transaction: Transaction,
+    handles: Handles,
+    overlay: Overlay,
+    extractors: Mapping[int, IndexExtractor],
+) -> None:
+    """Write in key order: neighbours share pages, and the tree is walked once."""
+    put, delete = transaction.put, transaction.delete
+    for address in sorted(overlay.final):
+        slot, key = address
+        old, new = overlay.stored[address], overlay.final[address]
+        if new.image is not None:
+            put(key, new.image, db=handles.records[slot])
+        elif old.image is not None:
+            delete(key, db=handles.records[slot])
+        if new.grave is not None:
+            put(key, new.grave, db=handles.graves[slot])
+        elif old.grave is not None:
+            delete(key, db=handles.graves[slot])
+        if slot in extractors:
+            _put_index_keys(transaction, handles, extractors[slot], key, old, new)
+
+
+def _put_index_keys(
+    transaction: Transaction,
+    handles: Handles,
+    extractor: IndexExtractor,
+    key: bytes,
+    old: State,
+    new: State,
+) -> None:
+    before, after = extractor.entries(old.image), extractor.entries(new.image)
+    for slot, encoded in before - after:
+        transaction.delete(encoded, key, db=handles.indexes[slot])
+    for slot, encoded in after - before:
+        transaction.put(encoded, key, db=handles.indexes[slot])

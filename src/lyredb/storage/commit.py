@@ -1,0 +1,147 @@
+"""Commits groups: staging, one LMDB transaction, one fsync, and what if it fails.
+
+The writer decides which requests make a group and tells their owners the results.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from lyredb.errors import InvalidRecord, LyreError, StorageError
+from lyredb.storage import directory as directories
+from lyredb.storage import meta, retention
+from lyredb.storage.apply import Rows, apply_group, state_loader
+from lyredb.storage.environment import EngineError
+from lyredb.storage.indexing import IndexExtractor
+from lyredb.storage.mutation import Applied, Mutation
+from lyredb.storage.overlay import Address, Overlay
+from lyredb.storage.snapshot import pages_bytes
+from lyredb.storage.staging import Staging
+
+if TYPE_CHECKING:
+    from lyredb.storage.engine import Engine
+
+Result: TypeAlias = Applied | LyreError
+
+_logger: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A transaction that waits for its commit, and the rows of ``sess`` beside it."""
+
+    transaction: Sequence[Mutation]
+    on_reply: Callable[[Result], None]
+    session_rows: Rows
+    size_bytes: int
+
+
+class Committer:
+    """Commits groups of an engine.
+
+    Args:
+        engine: The engine, which nobody else writes.
+        on_logged: Called after a commit with the first position and the addresses of
+            the entries; feeds the index of the log.
+    """
+
+    def __init__(self, engine: Engine, on_logged: Callable[[int, Sequence[Address]], None]) -> None:
+        self._engine = engine
+        self._on_logged = on_logged
+        self._extractors: dict[int, IndexExtractor] = {}
+        self._extracted: object = None
+        self.open_bytes = self._measure()
+
+    def commit(self, requests: Sequence[Request]) -> list[Result]:
+        """Commit the first requests together; return one result for each of those.
+
+        What a request asks is on disk when its result is `Applied`. A request that is
+        rejected is rejected alone. All that were taken fail when the disk or map is
+        full, or when the engine fails.
+        """
+        try:
+            self.rotate_if_due()
+            return self._commit(requests)
+        except StorageError as error:
+            return [type(error)(*error.args) for _ in requests]
+        except Exception:
+            if len(requests) == 1:
+                _logger.exception("a transaction could not be written")
+                return [InvalidRecord("the transaction could not be written as it is")]
+            _logger.warning("a group could not be written; trying its transactions one by one")
+        return [self.commit([request])[0] for request in requests]
+
+    def _commit(self, requests: Sequence[Request]) -> list[Result]:
+        engine = self._engine
+        log = engine.handles.log[directories.ring_slot(engine.directory[-1])]
+        with engine.write() as transaction:
+            staging = Staging(
+                Overlay(state_loader(transaction, engine.handles)),
+                engine.layouts,
+                engine.clock,
+                position=engine.position,
+                half=directories.half_of(engine.directory),
+                now_ms=engine.now_ms(),
+                max_record_bytes=engine.settings.max_record_bytes,
+            )
+            results, session_rows = self._stage(staging, requests)
+            if staging.log or session_rows:
+                apply_group(
+                    transaction,
+                    engine.handles,
+                    staging,
+                    log=log,
+                    extractors=self._current_extractors(),
+                    position_row=(meta.POSITION, engine.position_row(staging.position)),
+                    session_rows=session_rows,
+                )
+                open_bytes = pages_bytes(transaction, log)
+        if staging.log:
+            self.open_bytes = open_bytes
+            first = engine.position + 1
+            engine.advance(staging.position)
+            self._on_logged(first, staging.addresses)
+        return results
+
+    def _stage(
+        self, staging: Staging, requests: Sequence[Request]
+    ) -> tuple[list[Result], list[tuple[bytes, bytes | None]]]:
+        """Stage requests until the group's time is over; at least one."""
+        deadline = time.monotonic() + self._engine.settings.group_ms / 1000
+        results: list[Result] = []
+        session_rows: list[tuple[bytes, bytes | None]] = []
+        for request in requests:
+            try:
+                results.append(staging.stage(request.transaction))
+                session_rows += request.session_rows
+            except EngineError:
+                raise
+            except LyreError as error:
+                results.append(error)
+            if time.monotonic() > deadline:
+                break
+        return results, session_rows
+
+    def _current_extractors(self) -> dict[int, IndexExtractor]:
+        layouts = self._engine.layouts
+        if self._extracted is not layouts:
+            self._extractors = {
+                slot: IndexExtractor(layout) for slot, layout in layouts.items() if layout.indexes
+            }
+            self._extracted = layouts
+        return self._extractors
+
+    def rotate_if_due(self) -> None:
+        """Seal the open segment when it has its size or its age."""
+        now_ms = self._engine.now_ms()
+        if retention.is_rotation_due(self._engine, self.open_bytes, now_ms):
+            retention.rotate(self._engine, self.open_bytes, now_ms)
+            self.open_bytes = self._measure()
+
+    def _measure(self) -> int:
+        with self._engine.snapshot() as snapshot:
+            return snapshot.log_bytes(directories.ring_slot(snapshot.directory[-1]))

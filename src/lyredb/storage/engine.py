@@ -1,0 +1,444 @@
+"""The engine: one data directory, its environment, its tables and its log.
+
+An engine belongs to one process and, for writing, to one thread. Reading goes through
+`Engine.snapshot`, writing through `writer.Writer`; what changes the shape of the store
+(tables, indexes, segments) is in `shape`, `retention` and `logx`, and all of it commits
+through `Engine.write`.
+
+A commit that fails because the disk is full is rolled back (`DiskFull`) and may be
+tried again. After any other failure nothing is retried: the environment is closed and
+opened again once, for reading only, and what is on disk then tells what happened.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from lyredb.errors import DiskFull, EngineClosed, StorageError, StorageFailed
+from lyredb.storage import directory as directories
+from lyredb.storage import meta, retention, shape
+from lyredb.storage.clock import Clock
+from lyredb.storage.data_directory import DirectoryLock, free_bytes
+from lyredb.storage.directory import Directory
+from lyredb.storage.environment import (
+    EngineError,
+    Environment,
+    Handles,
+    MapFull,
+    Transaction,
+    is_disk_full,
+    log_name,
+    logx_name,
+)
+from lyredb.storage.layout import IndexLayout, TableLayout
+from lyredb.storage.log_index import LogIndex
+from lyredb.storage.settings import StorageSettings
+from lyredb.storage.snapshot import Snapshot
+
+_logger: Final = logging.getLogger(__name__)
+
+
+def wall_clock_ms() -> int:
+    """Return the milliseconds since 1970 by this machine's clock."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatistics:
+    """Numbers of one engine at one moment. Sizes are bytes."""
+
+    position: int
+    floor: int
+    segments: int
+    log_bytes: int
+    used_bytes: int
+    readers: int
+    tables: int
+    failed: bool
+
+
+class Engine:
+    """An open data directory; made by `Engine.open`.
+
+    Attributes:
+        settings: As given.
+        now_ms: The wall clock, as given.
+        clock: Stamps versions; restored from the log.
+        position: The last position that is committed.
+        layouts: The tables by slot. Replaced, never changed in place.
+        building: The slots of indexes that are not complete yet.
+        log_index: Finds the entries of a table or key; see `Snapshot.entries_of`.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        lock: DirectoryLock | None,
+        *,
+        path: Path,
+        settings: StorageSettings,
+        now_ms: Callable[[], int],
+        free_bytes_of: Callable[[Path], int],
+    ) -> None:
+        self._environment = environment
+        self._lock = lock
+        self._path = path
+        self._free_bytes_of = free_bytes_of
+        self._failure = ""
+        self._closed = False
+        self._directory: Directory = ()
+        self._directory_number = -1
+        self.settings = settings
+        self.now_ms = now_ms
+        self.position = 0
+        self.clock = Clock(now_ms)
+        self.layouts: Mapping[int, TableLayout] = {}
+        self.building: frozenset[int] = frozenset()
+        self.log_index = LogIndex(self)
+        self._format = self._load()
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        settings: StorageSettings | None = None,
+        now_ms: Callable[[], int] = wall_clock_ms,
+        readonly: bool = False,
+        free_bytes_of: Callable[[Path], int] = free_bytes,
+    ) -> Engine:
+        """Open a data directory, and make it when it does not exist.
+
+        Args:
+            path: The directory.
+            settings: Limits; the defaults when not given.
+            now_ms: The wall clock.
+            readonly: Read beside the process that writes; the directory must exist.
+            free_bytes_of: Tells the free space on the disk of a path.
+
+        Raises:
+            DataDirectoryInUse: Another process writes it, or this one has it open.
+            FormatMismatch: Its format is unknown to this version.
+            DiskFull: There is no space to make it.
+            StorageFailed: The operating system refuses.
+        """
+        directory = Path(path)
+        settings = settings or StorageSettings()
+        lock = None if readonly else DirectoryLock(directory)
+        environment = None
+        try:
+            environment = Environment(directory, map_size=settings.map_size, readonly=readonly)
+            if not readonly:
+                _initialise(environment, now_ms())
+            return cls(
+                environment,
+                lock,
+                path=directory,
+                settings=settings,
+                now_ms=now_ms,
+                free_bytes_of=free_bytes_of,
+            )
+        except BaseException as error:
+            if environment is not None:
+                environment.close()
+            if lock is not None:
+                lock.release()
+            if isinstance(error, EngineError):
+                raise _opening_error(error) from error
+            raise
+
+    def _load(self) -> meta.Format:
+        """Read the rows that say what is in the store."""
+        with self.snapshot() as snapshot:
+            row = snapshot.meta_row(meta.FORMAT)
+            if row is None:
+                raise StorageFailed("the data directory was never completely made")
+            form = meta.decode_format(row, page_size=self._environment.page_size())
+            self._load_position(snapshot)
+            self.layouts = {
+                layout.slot: layout
+                for layout in (
+                    meta.decode_layout(*row) for row in snapshot.scan_meta(meta.TABLE_PREFIX)
+                )
+            }
+            self.building = frozenset(
+                int(name.removeprefix(meta.BUILD_PREFIX))
+                for name, _ in snapshot.scan_meta(meta.BUILD_PREFIX)
+            )
+        return form
+
+    def _load_position(self, snapshot: Snapshot) -> None:
+        row = snapshot.meta_row(meta.POSITION)
+        assert row is not None, "written together with the format"
+        self.position, version, number = meta.decode_position(row)
+        self.clock = Clock(self.now_ms, version)
+        self._directory, self._directory_number = self.directory_of(number, snapshot), number
+
+    @property
+    def log_id(self) -> bytes:
+        """The random identity of the log, 16 bytes; positions are worth nothing in another."""
+        return self._format.log_id
+
+    @property
+    def directory(self) -> Directory:
+        """The log's segments, oldest first."""
+        return self._directory
+
+    @property
+    def floor(self) -> int:
+        """The first position that the log still holds, or will hold."""
+        return directories.floor_of(self._directory)
+
+    @property
+    def handles(self) -> Handles:
+        """The open databases. Only for the modules of this room."""
+        return self._environment.handles
+
+    @property
+    def generation(self) -> int:
+        """How often the environment was reopened; older snapshots are dead."""
+        return self._environment.generation
+
+    @property
+    def is_closed(self) -> bool:
+        """``close()`` was called."""
+        return self._closed
+
+    @property
+    def failure(self) -> str:
+        """Why the engine is read-only, or empty."""
+        return self._failure
+
+    def snapshot(self) -> Snapshot:
+        """Begin a snapshot; a context manager.
+
+        Raises:
+            EngineClosed: ``close()`` was called.
+            StorageFailed: The environment cannot be read.
+        """
+        if self._closed:
+            raise EngineClosed("the engine is closed")
+        try:
+            return Snapshot(self, self._environment.read(), self._environment.handles)
+        except EngineError as error:
+            raise StorageFailed("the data file cannot be read") from error
+
+    def directory_of(self, number: int, snapshot: Snapshot) -> Directory:
+        """Return the directory that was in force when the snapshot began."""
+        if number == self._directory_number:
+            return self._directory
+        row = snapshot.meta_row(meta.DIRECTORY)
+        assert row is not None, "written together with the position"
+        return meta.decode_directory(row)
+
+    def position_at(self, ms: int) -> int:
+        """Return the position after which everything happened at or after a time.
+
+        A time below the floor gives the floor's predecessor, one in the future the
+        last position.
+        """
+        with self.snapshot() as snapshot:
+            return retention.position_at(snapshot, ms)
+
+    def read_meta(self, name: str) -> bytes | None:
+        """Return what the last SCHEMA mutation with this name as its key wrote."""
+        with self.snapshot() as snapshot:
+            return snapshot.meta_row(meta.SCHEMA_PREFIX + name.encode())
+
+    def list_meta(self, prefix: str = "") -> dict[str, bytes]:
+        """Return all rows written by SCHEMA mutations whose name begins so."""
+        with self.snapshot() as snapshot:
+            return {
+                name.removeprefix(meta.SCHEMA_PREFIX).decode(): row
+                for name, row in snapshot.scan_meta(meta.SCHEMA_PREFIX + prefix.encode())
+            }
+
+    def define_table(self, layout: TableLayout) -> None:
+        """Make a table, or change one that exists; see `shape.define_table`."""
+        shape.define_table(self, layout)
+
+    def drop_table(self, slot: int) -> None:
+        """Remove a table with its records; see `shape.drop_table`."""
+        shape.drop_table(self, slot)
+
+    def allocate_slots(self, *, tables: int = 0, indexes: int = 0) -> shape.FreeSlots:
+        """Return the lowest free slots; see `shape.allocate_slots`."""
+        return shape.allocate_slots(self.layouts, tables=tables, indexes=indexes)
+
+    def build_index(self, table: TableLayout, index: IndexLayout) -> Iterator[int]:
+        """Fill an index in bounded steps; see `shape.build_index`."""
+        return shape.build_index(self, table, index)
+
+    def open_databases(self, *names: str) -> None:
+        """Create and open databases before the commit that needs them.
+
+        Raises:
+            DiskFull: Nothing was created.
+            StorageFailed: The engine is read-only now.
+        """
+        self._check_writable()
+        try:
+            self._environment.ensure(names)
+        except EngineError as error:
+            raise self._failed_commit(error) from error
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """Run one write transaction: committed and on disk at the end of the block.
+
+        An exception in the block rolls it back. The caller must not hold a snapshot's
+        iterator across it that it still needs after a failure.
+
+        Raises:
+            DiskFull: The disk or the map is full; rolled back, may be tried again.
+            StorageFailed: It may or may not be on disk; the engine is read-only now.
+            EngineClosed: ``close()`` was called.
+        """
+        self._check_writable()
+        transaction: Transaction | None = None
+        try:
+            transaction = self._environment.write()
+            yield transaction
+            transaction.commit()
+        except EngineError as error:
+            if transaction is not None:
+                _abort(transaction)
+            raise self._failed_commit(error) from error
+        except BaseException:
+            if transaction is not None:
+                transaction.abort()
+            raise
+
+    def advance(self, position: int) -> None:
+        """Take note of a commit that moved the position. For the writer only."""
+        self.position = position
+
+    def position_row(self, position: int) -> bytes:
+        """Return the meta row that a commit up to `position` writes."""
+        return meta.encode_position(position, self.clock.last, self._directory_number)
+
+    def put_directory(self, transaction: Transaction, directory: Directory) -> int:
+        """Write a new directory in a transaction and return its number for `adopt`."""
+        number = self._directory_number + 1
+        handle = self.handles.meta
+        transaction.put(meta.DIRECTORY, meta.encode_directory(directory), db=handle)
+        row = meta.encode_position(self.position, self.clock.last, number)
+        transaction.put(meta.POSITION, row, db=handle)
+        return number
+
+    def adopt(self, directory: Directory, number: int) -> None:
+        """Use a directory, after its commit."""
+        self._directory, self._directory_number = directory, number
+
+    def statistics(self) -> EngineStatistics:
+        """Return the numbers of this moment."""
+        with self.snapshot() as snapshot:
+            open_bytes = snapshot.log_bytes(directories.ring_slot(snapshot.directory[-1]))
+            return EngineStatistics(
+                position=snapshot.position,
+                floor=snapshot.floor,
+                segments=len(snapshot.directory),
+                log_bytes=open_bytes + sum(part.size_bytes for part in snapshot.directory),
+                used_bytes=self._environment.used_bytes(),
+                readers=self._environment.readers(),
+                tables=len(self.layouts),
+                failed=bool(self._failure),
+            )
+
+    def check_readers(self) -> int:
+        """Free the reader slots that dead processes left, and return how many."""
+        return self._environment.check_readers()
+
+    def close(self) -> None:
+        """Close the environment and let others have the directory.
+
+        Nothing is lost: every acknowledged write is on disk. A second call does nothing.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        self._environment.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    def _check_writable(self) -> None:
+        if self._closed:
+            raise EngineClosed("the engine is closed")
+        if self._failure:
+            raise StorageFailed(self._failure)
+        if self._environment.readonly:
+            raise StorageError("the engine was opened for reading only")
+        if self._free_bytes_of(self._path) < self.settings.min_free_bytes:
+            raise DiskFull("the disk is nearly full; nothing was written")
+
+    def _failed_commit(self, error: EngineError) -> StorageError:
+        """Say what a failed commit means, and put the engine into the state for it."""
+        if isinstance(error, MapFull):
+            return DiskFull("the data file has its largest size; raise storage.mapSize")
+        full = is_disk_full(error) or self._is_below_minimum()
+        if full and self._environment.is_usable():
+            return DiskFull("the disk is full; nothing was written")
+        _logger.critical("commit failed, the engine is read-only from here: %s", error)
+        self._failure = "a write failed on disk; the database is read-only until it is reopened"
+        self._reopen()
+        return StorageFailed(self._failure)
+
+    def _is_below_minimum(self) -> bool:
+        try:
+            return self._free_bytes_of(self._path) < self.settings.min_free_bytes
+        except OSError:
+            return False
+
+    def _reopen(self) -> None:
+        before = self.position
+        try:
+            self._environment.reopen_readonly()
+            with self.snapshot() as snapshot:
+                self._directory_number = -1
+                self._load_position(snapshot)
+        except StorageError as error:
+            _logger.critical("the data file cannot be read either: %s", error)
+            return
+        _logger.critical("reopened at position %d, before it was %d", self.position, before)
+
+
+def _abort(transaction: Transaction) -> None:
+    """End a transaction whose commit may have ended it already."""
+    try:
+        transaction.abort()
+    except EngineError as error:
+        _logger.debug("the failed commit had ended its transaction: %s", error)
+
+
+def _initialise(environment: Environment, now_ms: int) -> None:
+    """Make what every store has; a store that has it stays as it is."""
+    environment.ensure(("meta", "sess", "unref", log_name(0), logx_name(0)))
+    handle = environment.handles.meta
+    with environment.write() as transaction:
+        if transaction.get(meta.FORMAT, db=handle) is not None:
+            return
+        form = meta.Format(
+            meta.FORMAT_MAJOR,
+            meta.FORMAT_MINOR,
+            meta.KNOWN_INCOMPATIBLE,
+            meta.ENGINE,
+            environment.page_size(),
+            os.urandom(16),
+        )
+        segment = meta.Segment(number=0, first_seq=1, first_ms=now_ms)
+        transaction.put(meta.FORMAT, meta.encode_format(form), db=handle)
+        transaction.put(meta.DIRECTORY, meta.encode_directory((segment,)), db=handle)
+        transaction.put(meta.POSITION, meta.encode_position(0, 0, 0), db=handle)
+
+
+def _opening_error(error: EngineError) -> StorageError:
+    if is_disk_full(error) or isinstance(error, MapFull):
+        return DiskFull("there is no space for the data file")
+    return StorageFailed("the data file cannot be opened or made")

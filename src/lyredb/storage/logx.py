@@ -1,0 +1,141 @@
+"""The index of the log: which entries belong to a table, and which to a key.
+
+For the open segment, and for a sealed one whose index is not written yet, memory
+serves (`SegmentIndex`, 16 bytes an entry). For the others the database ``logx.<slot>``
+does. Its rows hold ascending offsets from the segment's first position (``>I`` each) in
+chunks of at most 4 kB:
+
+* ``S``, table slot ``>H``, first offset of the chunk ``>I``: all entries of a table;
+* ``K``, hash of table slot and key (8 bytes), first offset ``>I``: entries of a key, and
+  of keys with the same hash, so the reader compares the key of the entry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import sys
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from lyredb.storage import directory as directories
+from lyredb.storage.entry import address_of
+from lyredb.storage.meta import Segment
+from lyredb.storage.overlay import Address
+from lyredb.storage.snapshot import Snapshot
+
+CHUNK_OFFSETS: Final = 1000
+BUCKETS: Final = 256
+"""Keys are gathered by the first byte of their hash, so that sealing can sort in steps."""
+_SLOT_ROW: Final = struct.Struct(">cHI")
+_KEY_ROW: Final = struct.Struct(">c8sI")
+_HASH: Final = struct.Struct(">Q")
+_READ: Final = 2000
+
+
+def address_hash(slot: int, key: bytes) -> bytes:
+    """Return the 8-byte hash by which the index knows a key."""
+    return hashlib.blake2b(slot.to_bytes(2, "big") + key, digest_size=8).digest()
+
+
+class SegmentIndex:
+    """The index of one segment in memory.
+
+    Attributes:
+        segment_number: Whose index it is.
+        first_seq: The segment's first position.
+        next_seq: The first position that is not in it yet.
+    """
+
+    __slots__ = ("_hashes", "_offsets", "_slots", "first_seq", "next_seq", "segment_number")
+
+    def __init__(self, segment: Segment) -> None:
+        self.segment_number = segment.number
+        self.first_seq = self.next_seq = segment.first_seq
+        self._slots: dict[int, array[int]] = {}
+        self._hashes: list[array[int]] = [array("Q") for _ in range(BUCKETS)]
+        self._offsets: list[array[int]] = [array("I") for _ in range(BUCKETS)]
+
+    def add(self, addresses: Iterable[Address]) -> None:
+        """Take the entries at the next positions."""
+        offset = self.next_seq - self.first_seq
+        for slot, key in addresses:
+            digest = address_hash(slot, key)
+            of_slot = self._slots.get(slot)
+            if of_slot is None:
+                of_slot = self._slots[slot] = array("I")
+            of_slot.append(offset)
+            self._hashes[digest[0]].append(_HASH.unpack(digest)[0])
+            self._offsets[digest[0]].append(offset)
+            offset += 1
+        self.next_seq = self.first_seq + offset
+
+    def catch_up(self, snapshot: Snapshot, upto: int) -> bool:
+        """Read at most 2,000 entries up to a position; tell whether it is reached."""
+        if self.next_seq <= upto:
+            rows = snapshot.raw_entries(
+                self.next_seq - 1, limit=min(_READ, upto + 1 - self.next_seq)
+            )
+            self.add(address_of(stored) for _, stored in rows)
+        return self.next_seq > upto
+
+    def of_slot(self, slot: int) -> Sequence[int]:
+        """Return the offsets of a table's entries, ascending."""
+        return self._slots.get(slot, ())
+
+    def of_key(self, slot: int, key: bytes) -> list[int]:
+        """Return the offsets of the entries with the key's hash, ascending."""
+        digest = address_hash(slot, key)
+        wanted = _HASH.unpack(digest)[0]
+        hashes, offsets = self._hashes[digest[0]], self._offsets[digest[0]]
+        return [offset for found, offset in zip(hashes, offsets, strict=True) if found == wanted]
+
+    def slot_rows(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the rows ``S`` in key order."""
+        for slot in sorted(self._slots):
+            for chunk in _chunks(self._slots[slot]):
+                yield _SLOT_ROW.pack(b"S", slot, chunk[0]), _packed(chunk)
+
+    def key_rows(self, bucket: int) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the rows ``K`` of the hashes with one first byte, in key order."""
+        pairs = sorted(zip(self._hashes[bucket], self._offsets[bucket], strict=True))
+        begin = 0
+        for end in range(1, len(pairs) + 1):
+            if end < len(pairs) and pairs[end][0] == pairs[begin][0]:
+                continue
+            digest = _HASH.pack(pairs[begin][0])
+            for chunk in _chunks(array("I", [offset for _, offset in pairs[begin:end]])):
+                yield _KEY_ROW.pack(b"K", digest, chunk[0]), _packed(chunk)
+            begin = end
+
+
+def stored_offsets(
+    snapshot: Snapshot, segment: Segment, slot: int, key: bytes | None
+) -> Iterator[int]:
+    """Yield the offsets that a segment's ``logx`` has for a table or a key, ascending."""
+    whole = _SLOT_ROW.pack(b"S", slot, 0)[:-4]
+    prefix = whole if key is None else b"K" + address_hash(slot, key)
+    rows = snapshot.scan_logx(directories.ring_slot(segment), prefix, prefix + b"\xff" * 5)
+    for _, row in rows:
+        yield from _unpacked(row)
+
+
+def _chunks(offsets: array[int]) -> Iterator[array[int]]:
+    for begin in range(0, len(offsets), CHUNK_OFFSETS):
+        yield offsets[begin : begin + CHUNK_OFFSETS]
+
+
+def _packed(offsets: array[int]) -> bytes:
+    """Return the offsets big-endian."""
+    if sys.byteorder == "little":
+        offsets = offsets[:]
+        offsets.byteswap()
+    return offsets.tobytes()
+
+
+def _unpacked(row: bytes) -> array[int]:
+    offsets = array("I", row)
+    if sys.byteorder == "little":
+        offsets.byteswap()
+    return offsets

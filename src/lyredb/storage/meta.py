@@ -1,0 +1,184 @@
+"""The rows of the database ``meta``: their names and forms.
+
+=====================  ====================================================
+``format``             MessagePack map; see `Format`
+``position``           ``>Q`` last seq, ``>Q`` last version, ``>I`` number of
+                       the directory that goes with it
+``directory``          MessagePack array of `Segment` arrays, oldest first
+``table/<slot>``       MessagePack map; a `TableLayout`
+``build/<slot>``       of an index that is not complete: its table's slot
+                       (``>H``), then the last record key that is in it
+``indexing``           progress of the log's index; see `logx`
+``schema/<name>``      written by SCHEMA mutations; their form is the caller's
+=====================  ====================================================
+
+Slots in names are five decimal digits.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+import msgspec
+
+from lyredb.errors import FormatMismatch
+from lyredb.storage.layout import IndexLayout, IndexSource, TableLayout
+
+FORMAT_MAJOR: Final = 1
+FORMAT_MINOR: Final = 0
+KNOWN_INCOMPATIBLE: Final = 0
+"""Bits of features without which the data cannot be read; none exists yet."""
+ENGINE: Final = "lmdb-0.9"
+
+FORMAT: Final = b"format"
+POSITION: Final = b"position"
+DIRECTORY: Final = b"directory"
+INDEXING: Final = b"indexing"
+TABLE_PREFIX: Final = b"table/"
+BUILD_PREFIX: Final = b"build/"
+SCHEMA_PREFIX: Final = b"schema/"
+
+_POSITION: Final = struct.Struct(">QQI")
+
+
+class Format(msgspec.Struct, frozen=True):
+    """The row ``format``: what must be understood before anything else is read."""
+
+    major: int
+    minor: int
+    incompatible: int
+    engine: str
+    page_size: int
+    log_id: bytes
+
+
+class Segment(msgspec.Struct, frozen=True, array_like=True):
+    """One log segment in the directory.
+
+    Attributes:
+        number: Counts up for ever; the ring slot is its remainder by the ring's size.
+        first_seq: Its first position, also when it has no entry yet.
+        first_ms: Time of its beginning, not above that of its first entry.
+        last_seq: 0 while it is open.
+        last_ms: Time of its last entry, 0 while it is open.
+        size_bytes: Pages it takes, 0 while it is open.
+        indexed: Its ``logx`` is complete.
+    """
+
+    number: int
+    first_seq: int
+    first_ms: int
+    last_seq: int = 0
+    last_ms: int = 0
+    size_bytes: int = 0
+    indexed: bool = False
+
+
+class _IndexRow(msgspec.Struct, frozen=True, array_like=True):
+    slot: int
+    path: list[str]
+    source: int
+
+
+class _TableRow(msgspec.Struct, frozen=True):
+    name: str
+    key: str
+    indexes: list[_IndexRow]
+    required: list[str]
+    sealed: list[str] | None
+
+
+_formats: Final = msgspec.msgpack.Decoder(Format)
+_directories: Final = msgspec.msgpack.Decoder(list[Segment])
+_tables: Final = msgspec.msgpack.Decoder(_TableRow)
+
+
+def table_row_name(slot: int) -> bytes:
+    """Return the name of a table's layout row."""
+    return TABLE_PREFIX + b"%05d" % slot
+
+
+def build_row_name(index_slot: int) -> bytes:
+    """Return the name of an incomplete index's progress row."""
+    return BUILD_PREFIX + b"%05d" % index_slot
+
+
+def encode_format(form: Format) -> bytes:
+    """Return the row ``format``."""
+    return msgspec.msgpack.encode(form)
+
+
+def decode_format(row: bytes, *, page_size: int) -> Format:
+    """Return the row ``format`` if this version can read what it announces.
+
+    Raises:
+        FormatMismatch: Another major version, engine or page size, or unknown features.
+    """
+    try:
+        form = _formats.decode(row)
+    except msgspec.DecodeError as error:
+        raise FormatMismatch("the data directory's format row is damaged") from error
+    if form.major != FORMAT_MAJOR:
+        raise FormatMismatch(
+            f"the data directory has format {form.major}.{form.minor}, "
+            f"this version reads {FORMAT_MAJOR}"
+        )
+    if form.incompatible & ~KNOWN_INCOMPATIBLE:
+        raise FormatMismatch("the data directory uses features that this version does not know")
+    if form.engine != ENGINE or form.page_size != page_size:
+        raise FormatMismatch(
+            f"the data directory was written by {form.engine} with pages of "
+            f"{form.page_size} bytes, here are {ENGINE} and {page_size}"
+        )
+    return form
+
+
+def encode_position(seq: int, version: int, directory: int) -> bytes:
+    """Return the row ``position``."""
+    return _POSITION.pack(seq, version, directory)
+
+
+def decode_position(row: bytes) -> tuple[int, int, int]:
+    """Return last seq, last version and the number of the directory."""
+    seq, version, directory = _POSITION.unpack(row)
+    return seq, version, directory
+
+
+def encode_directory(segments: tuple[Segment, ...]) -> bytes:
+    """Return the row ``directory``."""
+    return msgspec.msgpack.encode(segments)
+
+
+def decode_directory(row: bytes) -> tuple[Segment, ...]:
+    """Return the segments, oldest first; the last one is open."""
+    return tuple(_directories.decode(row))
+
+
+def encode_layout(layout: TableLayout) -> bytes:
+    """Return a row ``table/<slot>``."""
+    return msgspec.msgpack.encode(
+        _TableRow(
+            layout.name,
+            layout.key_attribute,
+            [_IndexRow(index.slot, list(index.path), index.source) for index in layout.indexes],
+            sorted(layout.required),
+            None if layout.sealed is None else sorted(layout.sealed),
+        )
+    )
+
+
+def decode_layout(name: bytes, row: bytes) -> TableLayout:
+    """Return the layout of a row ``table/<slot>``."""
+    table = _tables.decode(row)
+    return TableLayout(
+        slot=int(name.removeprefix(TABLE_PREFIX)),
+        name=table.name,
+        key_attribute=table.key,
+        indexes=tuple(
+            IndexLayout(index.slot, tuple(index.path), IndexSource(index.source))
+            for index in table.indexes
+        ),
+        required=frozenset(table.required),
+        sealed=None if table.sealed is None else frozenset(table.sealed),
+    )

@@ -1,0 +1,362 @@
+"""Turns accepted transactions into states and log entries. No I/O.
+
+Transactions are staged in order of arrival against the overlay. One that breaks a
+precondition or a limit is rejected alone: it leaves neither a state nor an entry nor a
+gap in the positions. Stamps are made here, so version order is log order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from lyredb.errors import (
+    InvalidKey,
+    InvalidRecord,
+    PreconditionFailed,
+    RecordExists,
+    RecordTooLarge,
+)
+from lyredb.storage import entry as entries
+from lyredb.storage import meta
+from lyredb.storage.clock import Clock, version_ms
+from lyredb.storage.entry import Entry, encode_entry
+from lyredb.storage.keys import LONGEST_NATURAL, SHORT_FORM_BYTES
+from lyredb.storage.layout import TableLayout
+from lyredb.storage.merge import MAP_BYTES, merge
+from lyredb.storage.mutation import Applied, DeleteReason, Kind, Mutation, Outcome, Precondition
+from lyredb.storage.overlay import Draft, Overlay, State
+from lyredb.storage.record import (
+    DELETED,
+    EMPTY_BODY,
+    MESSAGED,
+    OPAQUE,
+    RecordHeader,
+    decode_header,
+    encode_record,
+    with_last_seq,
+)
+from lyredb.storage.snapshot import seq_key
+
+LONGEST_FULL_ID: Final = 0xFFFF
+_LONGEST_USER: Final = 0xFFFF
+_NOTHING: Final = State(None, None)
+
+
+class Staging:
+    """One group in the making.
+
+    Args:
+        overlay: The states of the group.
+        layouts: The tables by slot.
+        clock: Stamps versions.
+        position: The last committed position; entries are numbered from the next.
+        half: Predecessors below this position may soon be trimmed; see
+            `directory.half_of`.
+        now_ms: The wall clock of the group.
+        max_record_bytes: Largest stored record.
+
+    Attributes:
+        position: The position after all that was staged.
+        log: Key and value of every entry, in order.
+        addresses: Slot and key of every entry, in order.
+        meta_rows: Rows of ``meta`` to put, or with ``None`` to delete.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_half",
+        "_layouts",
+        "_max_record_bytes",
+        "_now_ms",
+        "addresses",
+        "log",
+        "meta_rows",
+        "overlay",
+        "position",
+    )
+
+    def __init__(
+        self,
+        overlay: Overlay,
+        layouts: Mapping[int, TableLayout],
+        clock: Clock,
+        *,
+        position: int,
+        half: int,
+        now_ms: int,
+        max_record_bytes: int,
+    ) -> None:
+        self.overlay = overlay
+        self._layouts = layouts
+        self._clock = clock
+        self._half = half
+        self._now_ms = now_ms
+        self._max_record_bytes = max_record_bytes
+        self.position = position
+        self.log: list[tuple[bytes, bytes]] = []
+        self.addresses: list[tuple[int, bytes]] = []
+        self.meta_rows: dict[bytes, bytes | None] = {}
+
+    def stage(self, transaction: Sequence[Mutation]) -> Applied:
+        """Take a transaction into the group, whole or not at all.
+
+        Raises:
+            LyreError: It is rejected; nothing of it is in the group.
+        """
+        work = _Work(self, Draft(self.overlay))
+        for mutation in transaction:
+            if mutation.precondition is not None:
+                self._check(mutation, mutation.precondition)
+        outcomes = tuple([work.apply(mutation) for mutation in transaction])
+        if work.made:
+            work.made[-1] = replace(work.made[-1], flags=work.made[-1].flags | entries.LAST)
+        self._accept(work)
+        return Applied(self.position, outcomes)
+
+    def _accept(self, work: _Work) -> None:
+        encoded = [(seq_key(entry.seq), encode_entry(entry)) for entry in work.made]
+        work.draft.accept()
+        self.log += encoded
+        self.addresses += [(entry.slot, entry.key) for entry in work.made]
+        self.meta_rows.update(work.meta_rows)
+        self.position += len(encoded)
+
+    def _check(self, mutation: Mutation, wanted: Precondition) -> None:
+        """Check a precondition against the state before the transaction."""
+        state = self.overlay.get((mutation.slot, mutation.key))
+        header = self.live_header(state)
+        if header is None:
+            if wanted.must_exist or wanted.any_of is not None:
+                raise PreconditionFailed("the record does not exist")
+            return
+        if wanted.must_be_absent:
+            raise RecordExists("a record with this key exists already")
+        if wanted.any_of is not None and header.version not in wanted.any_of:
+            raise PreconditionFailed("the record has another version")
+        if wanted.none_of is not None and header.version in wanted.none_of:
+            raise PreconditionFailed("the record has this version")
+        since = wanted.unmodified_since_ms
+        if since is not None and version_ms(header.version) > since:
+            raise PreconditionFailed("the record was modified since")
+
+    def live_header(self, state: State) -> RecordHeader | None:
+        """Return the header of a record that is there and whose deadline has not passed."""
+        if state.image is None:
+            return None
+        header = decode_header(state.image)
+        return None if header.is_expired(self._now_ms) else header
+
+    def layout(self, slot: int) -> TableLayout:
+        """Return a table's layout.
+
+        Raises:
+            InvalidRecord: There is no such table.
+        """
+        layout = self._layouts.get(slot)
+        if layout is None:
+            raise InvalidRecord("the table of this record does not exist any more")
+        return layout
+
+    def tick(self) -> int:
+        """Return the next version."""
+        return self._clock.tick()
+
+    @property
+    def now_ms(self) -> int:
+        """The wall clock of the group."""
+        return self._now_ms
+
+    @property
+    def half(self) -> int:
+        """Where the newest half of the ring begins."""
+        return self._half
+
+    def check_size(self, image: bytes) -> None:
+        """Refuse a record that is too large.
+
+        Raises:
+            RecordTooLarge: It is.
+        """
+        if len(image) > self._max_record_bytes:
+            raise RecordTooLarge(
+                f"a record may have {self._max_record_bytes} bytes, this one has {len(image)}"
+            )
+
+
+class _Work:
+    """One transaction while it is staged."""
+
+    __slots__ = ("_staging", "draft", "made", "meta_rows")
+
+    def __init__(self, staging: Staging, draft: Draft) -> None:
+        self._staging = staging
+        self.draft = draft
+        self.made: list[Entry] = []
+        self.meta_rows: dict[bytes, bytes | None] = {}
+
+    def apply(self, mutation: Mutation) -> Outcome:
+        """Do one mutation on the draft."""
+        _check_key(mutation)
+        kind = mutation.kind
+        if kind is Kind.SCHEMA or kind is Kind.ACCESS:
+            return self._note(mutation)
+        layout = self._staging.layout(mutation.slot)
+        state = self.draft.get((mutation.slot, mutation.key))
+        header = self._staging.live_header(state)
+        if kind is Kind.MESSAGE:
+            return self._message(mutation, state, header)
+        if kind is Kind.DELETE or kind is Kind.INVALIDATE:
+            return self._delete(mutation, state, header)
+        if kind is Kind.PUT:
+            body = mutation.body
+            if not mutation.opaque and (not body or body[0] not in MAP_BYTES):
+                raise InvalidRecord("the body is no MessagePack map of attributes")
+        else:
+            body = _patched(layout, mutation, state, header)
+        return self._put(mutation, state, header, body)
+
+    def _put(
+        self, mutation: Mutation, state: State, header: RecordHeader | None, body: bytes
+    ) -> Outcome:
+        version, seq = self._staging.tick(), self._next_seq()
+        patch = mutation.kind is Kind.PATCH and header is not None
+        image = encode_record(
+            body,
+            version=version,
+            last_seq=seq,
+            flags=OPAQUE if mutation.opaque else 0,
+            created=header.created if header else version,
+            expires_ms=mutation.expires_ms or (header.expires_ms if patch and header else 0),
+            metadata=mutation.metadata or (header.metadata_bytes if patch and header else b""),
+            full_id=mutation.full_id,
+        )
+        self._staging.check_size(image)
+        self._log(mutation, state, version, image=image, operations=_operations(mutation))
+        self.draft.put((mutation.slot, mutation.key), State(image, None))
+        return Outcome(seq, version, header is not None)
+
+    def _delete(self, mutation: Mutation, state: State, header: RecordHeader | None) -> Outcome:
+        if state.image is None:
+            return Outcome(0, 0, existed=False)
+        version, seq = self._staging.tick(), self._next_seq()
+        self._log(mutation, state, version, reason=mutation.reason)
+        grave = encode_record(
+            b"", version=version, last_seq=seq, flags=DELETED, full_id=mutation.full_id
+        )
+        self.draft.put((mutation.slot, mutation.key), State(None, grave))
+        return Outcome(seq, version, header is not None)
+
+    def _message(self, mutation: Mutation, state: State, header: RecordHeader | None) -> Outcome:
+        seq = self._next_seq()
+        stamp = self._staging.tick()
+        self._log(mutation, state, stamp, payload=mutation.body, metadata=mutation.metadata)
+        if state.image is not None:
+            image = with_last_seq(state.image, seq, add_flags=MESSAGED)
+            self.draft.put((mutation.slot, mutation.key), State(image, None))
+        else:
+            grave = (
+                with_last_seq(state.grave, seq, add_flags=MESSAGED)
+                if state.grave
+                else (
+                    encode_record(
+                        b"", version=0, last_seq=seq, flags=MESSAGED, full_id=mutation.full_id
+                    )
+                )
+            )
+            self.draft.put((mutation.slot, mutation.key), State(None, grave))
+        return Outcome(seq, header.version if header else 0, header is not None)
+
+    def _note(self, mutation: Mutation) -> Outcome:
+        """Log a schema or access change; the former also is a meta row."""
+        seq, version = self._next_seq(), self._staging.tick()
+        if mutation.kind is Kind.SCHEMA:
+            self.meta_rows[meta.SCHEMA_PREFIX + mutation.key] = mutation.body or None
+        self._log(mutation, _NOTHING, version, payload=mutation.body, metadata=mutation.metadata)
+        return Outcome(seq, version, existed=False)
+
+    def _next_seq(self) -> int:
+        return self._staging.position + len(self.made) + 1
+
+    def _log(
+        self,
+        mutation: Mutation,
+        state: State,
+        version: int,
+        *,
+        image: bytes = b"",
+        operations: bytes = b"",
+        payload: bytes = b"",
+        metadata: bytes = b"",
+        reason: DeleteReason = DeleteReason.NONE,
+    ) -> None:
+        flags = mutation.qos << entries.QOS_SHIFT
+        if mutation.retain:
+            flags |= entries.RETAIN
+        if state.image is not None:
+            flags |= entries.EXISTED
+        self.made.append(
+            Entry(
+                self._next_seq(),
+                mutation.kind,
+                flags,
+                reason,
+                mutation.slot,
+                0,
+                self._staging.now_ms,
+                version,
+                state.last_seq,
+                len(self.made),
+                mutation.key,
+                image,
+                self._before(mutation, state),
+                operations,
+                payload,
+                metadata,
+                0,
+                mutation.session,
+                mutation.expires_ms,
+                mutation.user,
+                mutation.full_id,
+            )
+        )
+
+    def _before(self, mutation: Mutation, state: State) -> bytes:
+        """Return the record before, where the log may not be able to tell it later."""
+        if state.image is None or mutation.kind is Kind.MESSAGE:
+            return b""
+        header = decode_header(state.image)
+        if header.last_seq >= self._staging.half and not header.flags & MESSAGED:
+            return b""
+        return state.image
+
+
+def _patched(
+    layout: TableLayout, mutation: Mutation, state: State, header: RecordHeader | None
+) -> bytes:
+    if mutation.opaque or (header is not None and header.opaque):
+        raise InvalidRecord("a record that is no map of attributes cannot be patched")
+    body = EMPTY_BODY
+    if header is not None and state.image is not None:
+        body = state.image[header.body_offset :]
+    return merge(layout, body, mutation.body, mutation.operations)
+
+
+def _operations(mutation: Mutation) -> bytes:
+    """Return a patch as its entry keeps it: an array of what it sets and what it adds."""
+    if mutation.kind is not Kind.PATCH:
+        return b""
+    return b"\x92" + (mutation.body or EMPTY_BODY) + (mutation.operations or EMPTY_BODY)
+
+
+def _check_key(mutation: Mutation) -> None:
+    size = len(mutation.key)
+    if size == SHORT_FORM_BYTES:
+        if not LONGEST_NATURAL < len(mutation.full_id) <= LONGEST_FULL_ID:
+            raise InvalidKey(f"a key may have {LONGEST_FULL_ID} bytes")
+    elif not 0 < size <= LONGEST_NATURAL or mutation.full_id:
+        raise InvalidKey(f"a stored key has 1 to {LONGEST_NATURAL} bytes, got {size}")
+    if len(mutation.user) * 4 > _LONGEST_USER:
+        raise InvalidRecord("the name of the user is too long")
