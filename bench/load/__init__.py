@@ -1,0 +1,1 @@
+"""Bounded load: our own MQTT clients on raw sockets, and wrk for HTTP."""
