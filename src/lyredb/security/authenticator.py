@@ -1,0 +1,183 @@
+"""From a name and a password to an account: the one place where logins are decided.
+
+A success is remembered for a while by a keyed hash of the pair, so that a client
+that sends its password with each request pays for argon2id once. Nothing is
+remembered of failures, and a change of a user record drops what is remembered of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from lyredb.errors import LoginFailed
+from lyredb.security.passwords import Passwords
+from lyredb.security.principals import ANONYMOUS, SUPER_USER, Role
+from lyredb.security.users import User, UserDirectory
+
+MAX_REMEMBERED: Final = 10_000
+"""Pairs remembered at most: about 3 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Somebody who is known to be who it says.
+
+    Attributes:
+        name: The user's name, ``""`` for nobody.
+        principal: The decision class.
+    """
+
+    name: str
+    principal: Role
+
+
+@dataclass(frozen=True, slots=True)
+class AuthenticatorStatistics:
+    """Logins so far: answered from memory, by a check, refused; pairs remembered."""
+
+    remembered_hits: int
+    verified: int
+    refused: int
+    remembered: int
+
+
+class Authenticator:
+    """Decides logins.
+
+    Lives on one event loop; only `Passwords` uses threads.
+
+    Args:
+        users: Where user records come from.
+        passwords: Checks them.
+        cache_ttl_s: How long a success is remembered, 0 for not at all.
+        max_remembered: The oldest pair is forgotten beyond it.
+        now_s: A monotonic clock.
+    """
+
+    anonymous: Final = Account("", ANONYMOUS)
+    local: Final = Account("local", SUPER_USER)
+    """Whoever comes over loopback without credentials, where that is allowed."""
+
+    def __init__(
+        self,
+        users: UserDirectory,
+        passwords: Passwords,
+        *,
+        cache_ttl_s: float = 30.0,
+        max_remembered: int = MAX_REMEMBERED,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._users = users
+        self._passwords = passwords
+        self._ttl_s = cache_ttl_s
+        self._max_remembered = max_remembered
+        self._now_s = now_s
+        self._key = secrets.token_bytes(32)
+        self._remembered: dict[bytes, tuple[float, Account]] = {}
+        self._checks: dict[bytes, asyncio.Task[Account]] = {}
+        self._changes = 0
+        self._hits = self._verified = self._refused = 0
+
+    def cached(self, name: str, password: str | bytes) -> Account | None:
+        """Return the account of a pair that was right a short while ago, without waiting.
+
+        ``None`` says nothing about the pair: `verify` it.
+        """
+        found = self._remembered.get(self._digest(name, password))
+        if found is None or found[0] <= self._now_s():
+            return None
+        self._hits += 1
+        return found[1]
+
+    async def verify(self, name: str, password: str | bytes) -> Account:
+        """Return the account of a name and its password.
+
+        Callers with the same pair at the same time share one check. A failure takes
+        the same time whether the user exists or not.
+
+        Raises:
+            LoginFailed: Wrong, or the user is inactive.
+            Overloaded: Too many passwords are being checked.
+        """
+        account = self.cached(name, password)
+        if account is not None:
+            return account
+        digest = self._digest(name, password)
+        check = self._checks.get(digest)
+        if check is None:
+            check = asyncio.create_task(self._check(name, password, digest))
+            self._checks[digest] = check
+            check.add_done_callback(lambda done: self._end_check(digest, done))
+        # Shielded: one caller that gives up must not fail the others.
+        return await asyncio.shield(check)
+
+    def forget(self, name: str) -> None:
+        """Drop what is remembered of a user; its next login is checked anew."""
+        self._changes += 1
+        stale = [key for key, (_, account) in self._remembered.items() if account.name == name]
+        for key in stale:
+            del self._remembered[key]
+
+    def statistics(self) -> AuthenticatorStatistics:
+        """Return the counts so far."""
+        return AuthenticatorStatistics(
+            self._hits, self._verified, self._refused, len(self._remembered)
+        )
+
+    async def close(self) -> None:
+        """Give up the checks that run, and end the threads."""
+        checks = list(self._checks.values())
+        for check in checks:
+            check.cancel()
+        await asyncio.gather(*checks, return_exceptions=True)
+        self._passwords.close()
+
+    async def _check(self, name: str, password: str | bytes, digest: bytes) -> Account:
+        while True:
+            changes = self._changes
+            user = self._users.find(name)
+            stored = None if user is None else user.password
+            right = await self._passwords.matches(stored, password)
+            if changes == self._changes:
+                break  # else a user record changed meanwhile: the answer may be void
+        account = self._decide(user, right=right)
+        self._remember(digest, account)
+        return account
+
+    def _decide(self, user: User | None, *, right: bool) -> Account:
+        if user is None or not right:
+            self._refused += 1
+            raise LoginFailed("Login failed")
+        if not user.active:
+            self._refused += 1
+            raise LoginFailed("Cannot complete request: User is inactive")
+        self._verified += 1
+        return Account(user.name, user.principal)
+
+    def _remember(self, digest: bytes, account: Account) -> None:
+        if self._ttl_s <= 0 or self._max_remembered <= 0:
+            return
+        self._remembered.pop(digest, None)
+        while len(self._remembered) >= self._max_remembered:
+            del self._remembered[next(iter(self._remembered))]  # the oldest
+        self._remembered[digest] = (self._now_s() + self._ttl_s, account)
+
+    def _end_check(self, digest: bytes, check: asyncio.Task[Account]) -> None:
+        self._checks.pop(digest, None)
+        if not check.cancelled():
+            check.exception()  # every caller may have left: the failure was seen
+
+    def _digest(self, name: str, password: str | bytes) -> bytes:
+        """Return what stands for a pair in memory; without the key it tells nothing."""
+        user = name.encode("utf-8", "surrogatepass")
+        secret = (
+            password if isinstance(password, bytes) else password.encode("utf-8", "surrogatepass")
+        )
+        pair = b"%d:%b:%b" % (len(user), user, secret)
+        return hashlib.blake2b(pair, digest_size=16, key=self._key).digest()

@@ -1,0 +1,29 @@
+"""Decision classes: everybody of one role is decided for in the same way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """The rights of a user; a ``plugins.context.Principal``.
+
+    Attributes:
+        name: Stands in the user's record.
+        super_user: May do everything.
+    """
+
+    name: str
+    super_user: bool = False
+
+
+SUPER_USER: Final = Role("super_user", super_user=True)
+ANONYMOUS: Final = Role("anonymous")
+"""Nobody in particular; has no rights."""
+
+
+def role_named(name: str) -> Role:
+    """Return the role of a user record. A role that nobody defined has no rights."""
+    return SUPER_USER if name == SUPER_USER.name else Role(name)

@@ -1,0 +1,224 @@
+"""Logins: right pairs are remembered in bounds, changes of a user are felt at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+
+import pytest
+from argon2 import PasswordHasher
+
+from lyredb.errors import LoginFailed
+from lyredb.security.authenticator import Account, Authenticator
+from lyredb.security.passwords import Passwords
+from lyredb.security.principals import ANONYMOUS, SUPER_USER, Role
+from lyredb.security.users import User
+
+CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+
+class CountedPasswords(Passwords):
+    """Counts checks; a gate holds them while it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__(CHEAP, threads=1)
+        self.checks = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.begun = asyncio.Event()
+
+    async def matches(self, stored: str | None, password: str | bytes) -> bool:
+        self.checks += 1
+        self.begun.set()
+        right = await super().matches(stored, password)
+        await self.gate.wait()
+        return right
+
+
+class Place:
+    """An authenticator over users in a dict, with a clock that is set by hand."""
+
+    def __init__(self, *, max_remembered: int = 100) -> None:
+        self.users: dict[str, User] = {}
+        self.now_s = 1000.0
+        self.passwords = CountedPasswords()
+        self.authenticator = Authenticator(
+            self,
+            self.passwords,
+            cache_ttl_s=30.0,
+            max_remembered=max_remembered,
+            now_s=lambda: self.now_s,
+        )
+
+    def find(self, name: str) -> User | None:
+        return self.users.get(name)
+
+    def add(self, name: str, password: str, *, role: str = "super_user") -> None:
+        self.users[name] = User(name, CHEAP.hash(password), role)
+
+
+def run(body: Callable[[Place], Coroutine[None, None, None]], *, max_remembered: int = 100) -> None:
+    async def whole() -> None:
+        place = Place(max_remembered=max_remembered)
+        place.add("ada", "s3cret")
+        try:
+            await body(place)
+        finally:
+            await place.authenticator.close()
+
+    asyncio.run(whole())
+
+
+def test_a_right_pair_is_an_account_with_the_users_role() -> None:
+    async def body(place: Place) -> None:
+        place.add("bob", "pw", role="reader")
+        assert await place.authenticator.verify("ada", "s3cret") == Account("ada", SUPER_USER)
+        assert await place.authenticator.verify("bob", "pw") == Account("bob", Role("reader"))
+
+    run(body)
+
+
+@pytest.mark.parametrize(
+    ("name", "password"),
+    [("ada", "wrong"), ("ada", ""), ("eve", "s3cret"), ("", ""), ("Ada", "s3cret")],
+)
+def test_a_wrong_pair_fails_with_one_sentence_whatever_is_wrong(name: str, password: str) -> None:
+    async def body(place: Place) -> None:
+        with pytest.raises(LoginFailed, match=r"^Login failed$"):
+            await place.authenticator.verify(name, password)
+        assert place.passwords.checks == 1
+        assert place.authenticator.cached(name, password) is None
+
+    run(body)
+
+
+def test_an_inactive_user_is_told_so_only_with_the_right_password() -> None:
+    async def body(place: Place) -> None:
+        place.users["ada"] = replace(place.users["ada"], active=False)
+        with pytest.raises(LoginFailed, match="User is inactive"):
+            await place.authenticator.verify("ada", "s3cret")
+        with pytest.raises(LoginFailed, match=r"^Login failed$"):
+            await place.authenticator.verify("ada", "wrong")
+
+    run(body)
+
+
+def test_a_right_pair_is_answered_from_memory_until_its_time_is_over() -> None:
+    async def body(place: Place) -> None:
+        authenticator = place.authenticator
+        assert authenticator.cached("ada", "s3cret") is None
+        account = await authenticator.verify("ada", "s3cret")
+        place.now_s += 29.9
+        assert authenticator.cached("ada", b"s3cret") == account
+        assert await authenticator.verify("ada", "s3cret") == account
+        assert place.passwords.checks == 1
+        place.now_s += 0.1
+        assert authenticator.cached("ada", "s3cret") is None
+
+    run(body)
+
+
+def test_a_pair_is_not_mistaken_for_another_with_the_same_letters() -> None:
+    """Name and password are told apart: ("a", "bc") is not ("ab", "c")."""
+
+    async def body(place: Place) -> None:
+        place.add("a:b", "c")
+        place.add("a", "b:c")
+        await place.authenticator.verify("a:b", "c")
+        assert place.authenticator.cached("a", "b:c") is None
+        assert place.authenticator.cached("a:b", "x") is None
+
+    run(body)
+
+
+def test_a_change_of_the_user_is_felt_at_the_next_login() -> None:
+    async def body(place: Place) -> None:
+        place.add("bob", "pw")
+        await place.authenticator.verify("ada", "s3cret")
+        await place.authenticator.verify("bob", "pw")
+        place.add("ada", "changed")
+        place.authenticator.forget("ada")
+        assert place.authenticator.cached("ada", "s3cret") is None
+        assert place.authenticator.cached("bob", "pw") is not None
+        with pytest.raises(LoginFailed):
+            await place.authenticator.verify("ada", "s3cret")
+
+    run(body)
+
+
+def test_a_change_during_a_check_voids_its_answer() -> None:
+    """The old password was right when the check began; it must not log in any more."""
+
+    async def body(place: Place) -> None:
+        place.passwords.gate.clear()
+        login = asyncio.create_task(place.authenticator.verify("ada", "s3cret"))
+        await asyncio.wait_for(place.passwords.begun.wait(), 10)
+        place.add("ada", "changed")
+        place.authenticator.forget("ada")
+        place.passwords.gate.set()
+        with pytest.raises(LoginFailed):
+            await login
+        assert place.authenticator.cached("ada", "s3cret") is None
+
+    run(body)
+
+
+def test_the_same_pair_at_the_same_time_is_checked_once() -> None:
+    """A hundred devices that come back after a break share one hash of 100 ms."""
+
+    async def body(place: Place) -> None:
+        logins = [place.authenticator.verify("ada", "s3cret") for _ in range(100)]
+        accounts = await asyncio.gather(*logins)
+        assert set(accounts) == {Account("ada", SUPER_USER)}
+        assert place.passwords.checks == 1
+
+    run(body)
+
+
+def test_a_caller_that_leaves_does_not_take_the_others_check_with_it() -> None:
+    async def body(place: Place) -> None:
+        place.passwords.gate.clear()
+        leaving = asyncio.create_task(place.authenticator.verify("ada", "s3cret"))
+        staying = asyncio.create_task(place.authenticator.verify("ada", "s3cret"))
+        await asyncio.wait_for(place.passwords.begun.wait(), 10)
+        leaving.cancel()
+        place.passwords.gate.set()
+        assert (await staying).name == "ada"
+        assert leaving.cancelled()
+
+    run(body)
+
+
+def test_memory_is_bounded_and_the_oldest_goes_first() -> None:
+    async def body(place: Place) -> None:
+        for name in ("u1", "u2", "u3"):
+            place.add(name, "pw")
+            await place.authenticator.verify(name, "pw")
+        assert place.authenticator.cached("u1", "pw") is None
+        assert place.authenticator.cached("u2", "pw") is not None
+        assert place.authenticator.statistics().remembered == 2
+
+    run(body, max_remembered=2)
+
+
+def test_statistics_count_what_happened() -> None:
+    async def body(place: Place) -> None:
+        await place.authenticator.verify("ada", "s3cret")
+        place.authenticator.cached("ada", "s3cret")
+        with pytest.raises(LoginFailed):
+            await place.authenticator.verify("ada", "no")
+        found = place.authenticator.statistics()
+        assert (found.verified, found.remembered_hits, found.refused) == (1, 1, 1)
+
+    run(body)
+
+
+def test_nobody_has_no_rights_and_the_local_caller_all() -> None:
+    assert Authenticator.anonymous == Account("", ANONYMOUS)
+    assert not ANONYMOUS.super_user
+    assert Authenticator.local.principal is SUPER_USER
+
+
+def test_a_user_does_not_print_its_hash() -> None:
+    assert "argon2" not in repr(User("ada", CHEAP.hash("s3cret")))
