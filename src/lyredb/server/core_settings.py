@@ -1,0 +1,164 @@
+"""The settings that belong to no protocol: one row each, with name, default and reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from lyredb.plugins.scope import Settings
+from lyredb.plugins.settings import Setting
+from lyredb.storage.settings import StorageSettings
+
+_MB: Final = 1_000_000
+_STORAGE: Final = StorageSettings()
+
+
+CORE_SETTINGS: Final[tuple[Setting, ...]] = (
+    Setting(
+        "network.host",
+        "127.0.0.1",
+        "text",
+        "The address that every listener binds. The default is loopback: a new server is "
+        "open to nobody else until told so (`0.0.0.0` or `::` for every interface).",
+        option="--host",
+    ),
+    Setting(
+        "operationsApi.network.port",
+        9925,
+        "port",
+        "The operations port. It answers `/health` and nothing else.",
+        option="--operations-port",
+    ),
+    Setting(
+        "threads.count",
+        1,
+        "integer",
+        "How many workers serve. One so far; several come with a later version.",
+        minimum=1,
+        option="--workers",
+    ),
+    Setting(
+        "admin.username",
+        "",
+        "text",
+        "The super user to make on start unless it exists; `admin` when empty.",
+    ),
+    Setting(
+        "admin.password",
+        "",
+        "text",
+        "Its password. When empty, and there is no user at all, one is generated and written "
+        "to `admin-password` in the data directory, which only its owner can read. The "
+        "password of a user that exists stays as it is.",
+    ),
+    Setting(
+        "authentication.cacheTTL",
+        30.0,
+        "duration",
+        "How long a successful login is remembered, so that a client that sends its password "
+        "with each request does not pay 100 ms each time. A changed user is forgotten at once.",
+        maximum=86_400.0,
+    ),
+    Setting(
+        "logging.level",
+        "info",
+        "choice",
+        "The least important log lines that are written (to standard error).",
+        choices=("debug", "info", "warning", "error"),
+    ),
+    Setting(
+        "mqtt.openTopics",
+        "auto",
+        "choice",
+        "Whether topics outside of every table are kept as records of `data.Topic`. "
+        "`auto`: when the application declares no table.",
+        choices=("auto", "true", "false"),
+    ),
+    Setting(
+        "storage.path",
+        "",
+        "text",
+        "The data directory. When empty: `data` below the application folder for "
+        "`lyredb run`, `.lyredb` for `lyredb dev`.",
+        option="--data",
+    ),
+    Setting(
+        "storage.minFree",
+        _STORAGE.min_free_bytes,
+        "size",
+        "Writes are refused while the disk has less free space than this, so that there is "
+        "room left to tidy up.",
+    ),
+    Setting(
+        "storage.mapSize",
+        _STORAGE.map_size,
+        "size",
+        "Largest size of the data file. It is sparse: space is taken when used.",
+        minimum=16 * _MB,
+    ),
+    Setting(
+        "storage.maxRecordSize",
+        _STORAGE.max_record_bytes,
+        "size",
+        "Largest stored record.",
+        minimum=1000,
+        maximum=16 * 1024**2,
+    ),
+    Setting(
+        "storage.maxTransactionSize",
+        _STORAGE.max_transaction_bytes,
+        "size",
+        "Largest transaction.",
+        minimum=1000,
+    ),
+    Setting(
+        "storage.segmentSize",
+        _STORAGE.segment_bytes,
+        "size",
+        "A segment of the log ends at this size; the log is dropped by whole segments.",
+        minimum=_MB,
+    ),
+    Setting(
+        "storage.segmentAge",
+        _STORAGE.segment_s,
+        "duration",
+        "A segment of the log ends at this age.",
+        minimum=1.0,
+    ),
+    Setting(
+        "storage.logRetention",
+        _STORAGE.retention_age_s,
+        "duration",
+        "How long the log is kept: subscribers resume without a gap after an absence of "
+        "this length, later ones get the current state.",
+        minimum=1.0,
+    ),
+    Setting(
+        "storage.logSize",
+        _STORAGE.retention_bytes,
+        "size",
+        "The oldest segments are dropped while the log takes more than this.",
+        minimum=2 * _MB,
+    ),
+)
+"""See also the rows of each protocol, which come with its plugin."""
+
+
+def storage_settings(settings: Settings) -> StorageSettings:
+    """Return the engine's limits, from the rows ``storage.*``."""
+    return replace(
+        _STORAGE,
+        map_size=settings.integer("storage.mapSize"),
+        min_free_bytes=settings.integer("storage.minFree"),
+        max_record_bytes=settings.integer("storage.maxRecordSize"),
+        max_transaction_bytes=settings.integer("storage.maxTransactionSize"),
+        segment_bytes=settings.integer("storage.segmentSize"),
+        segment_s=settings.seconds("storage.segmentAge"),
+        retention_age_s=settings.seconds("storage.logRetention"),
+        retention_bytes=settings.integer("storage.logSize"),
+    )
+
+
+def open_topics(settings: Settings) -> bool | None:
+    """Return whether unknown topics are records; ``None`` when the schema decides."""
+    return {"auto": None, "true": True, "false": False}[settings.text("mqtt.openTopics")]

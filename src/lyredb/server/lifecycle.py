@@ -1,0 +1,91 @@
+"""How a server ends: signals ask for it, steps do it in order, a deadline bounds it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+STOP_S: Final = 4.5
+"""All steps together: a supervisor's patience is promised 5 s, exit included."""
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+_logger: Final = logging.getLogger(__name__)
+
+
+class StopRequest:
+    """Waits for SIGTERM or SIGINT; the second one ends the process at once.
+
+    Args:
+        exit_now: Called with 128 + signal number at the second signal; tests replace it.
+    """
+
+    def __init__(self, exit_now: Callable[[int], object] = os._exit) -> None:
+        self._requested = asyncio.Event()
+        self._exit_now = exit_now
+
+    def listen(self) -> None:
+        """Take the signals of this process; on the main thread, in the running loop."""
+        loop = asyncio.get_running_loop()
+        for number in SIGNALS:
+            loop.add_signal_handler(number, self.receive, number)
+
+    def deafen(self) -> None:
+        """Give the signals back."""
+        loop = asyncio.get_running_loop()
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+
+    def receive(self, number: int) -> None:
+        """Note a signal."""
+        if self._requested.is_set():
+            # Somebody insists. Nothing acknowledged is lost: commits are on disk.
+            self._exit_now(128 + number)
+            return
+        self._requested.set()
+
+    async def wait(self) -> None:
+        """Return when the server shall stop."""
+        await self._requested.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the end.
+
+    Attributes:
+        name: For the log.
+        run: Gets the seconds that it may take.
+        most_s: Of the time that is left, it gets no more than this.
+    """
+
+    name: str
+    run: Callable[[float], Awaitable[None]]
+    most_s: float
+
+
+async def run_steps(
+    steps: Sequence[Step], *, within_s: float = STOP_S, grace_s: float = 0.2
+) -> None:
+    """Run steps one after the other; one that fails or hangs does not stop the next.
+
+    Args:
+        steps: In order.
+        within_s: All together. Steps after the deadline still run, with no time to wait.
+        grace_s: A step that outlives its time by this much is cancelled.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + within_s
+    for step in steps:
+        share = max(0.0, min(step.most_s, deadline - loop.time()))
+        try:
+            async with asyncio.timeout(share + grace_s):
+                await step.run(share)
+        except TimeoutError:
+            _logger.warning("stopping: %s took longer than %.1f s", step.name, share)
+        except Exception:
+            _logger.exception("stopping: %s failed", step.name)

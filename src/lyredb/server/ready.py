@@ -1,0 +1,115 @@
+"""What a server says when it is ready: a page for people, one JSON line for machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from lyredb.plugins.scope import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A server that accepts connections.
+
+    Attributes:
+        version: Of LyreDB.
+        pid: Of the process.
+        http: The HTTP port.
+        operations: The operations port.
+        listeners: The addresses of each plugin that has its own, by name.
+        application: Its name.
+        tables: Names of the exported tables, as paths.
+        data_dir: Where the data is.
+        local: Loopback needs no credentials.
+        admin: The administrator that was made now, ``""`` for none.
+        password_file: Where its generated password stands.
+        has_page: The application has a web folder.
+    """
+
+    version: str
+    pid: int
+    http: Address
+    operations: Address
+    listeners: Mapping[str, Sequence[Address]]
+    application: str
+    tables: tuple[str, ...]
+    data_dir: Path
+    local: bool
+    admin: str = ""
+    password_file: Path | None = None
+    has_page: bool = False
+
+    def as_json(self) -> str:
+        """Return one line with the addresses by protocol."""
+        line: dict[str, object] = {"ready": True, "http": str(self.http)}
+        for name, addresses in self.listeners.items():
+            if addresses:
+                line[name] = str(addresses[0])
+        line["operations"] = str(self.operations)
+        line["pid"] = self.pid
+        line["version"] = self.version
+        if self.password_file is not None:
+            line["admin"] = self.admin
+            line["passwordFile"] = str(self.password_file)
+        return json.dumps(line, ensure_ascii=False)
+
+    def tries(self) -> list[str]:
+        """Return commands that work on this server as they are."""
+        table = self.tables[0] if self.tables else "hello"
+        user = "" if self.local else f" -u {self.admin or 'admin'}:$PASSWORD"
+        url = f"{self.http}/{table}"
+        commands = [
+            f"curl -N{user} -H 'Accept: text/event-stream' {url}/",
+            f"curl{user} {url}/",
+        ]
+        mqtt = self.listeners.get("mqtt", ())
+        if mqtt:
+            login = "" if self.local else f" -u {self.admin or 'admin'} -P $PASSWORD"
+            where = f"-h {mqtt[0].host} -p {mqtt[0].port}"
+            commands.append(f"mosquitto_sub {where}{login} -v -t '{table}/#'")
+        return commands
+
+
+def announce(ready: Ready, stream: TextIO) -> None:
+    """Write the ready line: a page when the stream is a terminal, else JSON."""
+    if stream.isatty():
+        _print_page(ready, stream)
+    else:
+        stream.write(ready.as_json() + "\n")
+        stream.flush()
+
+
+def _print_page(ready: Ready, stream: TextIO) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(file=stream, highlight=False)
+    console.print()
+    console.print(Text(f"LyreDB {ready.version}", "bold"), Text(ready.application, "cyan"))
+    grid = Table.grid(padding=(0, 2))
+    for name, value in _facts(ready):
+        grid.add_row(Text(f"  {name}", "dim"), Text(value))
+    console.print(grid)
+    console.print(Text("\nTry", "bold"))
+    for command in ready.tries():
+        console.print(Text(f"  {command}", "green"), soft_wrap=True)
+    console.print(Text("\nCtrl-C stops.", "dim"))
+
+
+def _facts(ready: Ready) -> list[tuple[str, str]]:
+    facts = [("http", str(ready.http) + ("/" if ready.has_page else ""))]
+    for name, addresses in ready.listeners.items():
+        facts.extend((name, str(address)) for address in addresses)
+    facts.append(("operations", f"{ready.operations}/health"))
+    facts.append(("tables", ", ".join(ready.tables) or "none declared: every topic is open"))
+    facts.append(("data", str(ready.data_dir)))
+    if ready.local:
+        facts.append(("access", "everything, from this machine only"))
+    elif ready.password_file is not None:
+        facts.append(("login", f"{ready.admin}, password in {ready.password_file}"))
+    return facts
