@@ -77,10 +77,8 @@ def cells(comparison: Comparison) -> tuple[str, ...]:
         *(_rate(side) for side in sides),
         "–" if comparison.ratio is None else f"{comparison.ratio:.2f}x",
         "–" if comparison.wanted is None else f"{comparison.wanted:g}x",
-        " · ".join(f"{side.load_share:.2f}" if side.per_cpu_s else "–" for side in sides),
-        " · ".join(
-            f"{side.frames_per_read:,.1f}" if side.frames_per_read else "–" for side in sides
-        ),
+        " · ".join(_or_dash(side.load_share, ".2f") for side in sides),
+        " · ".join(_or_dash(side.frames_per_read, ",.1f") for side in sides),
     )
 
 
@@ -127,6 +125,10 @@ def write_page(report: Report, path: Path) -> None:
             details="\n".join(details),
         )
     )
+
+
+def _or_dash(number: float, form: str) -> str:
+    return format(number, form) if number else "–"
 
 
 def _rate(side: Side) -> str:

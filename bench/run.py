@@ -58,7 +58,7 @@ def main() -> int:
         plan = Plan(
             folder=Path(folder),
             cpu_s=0.3 if chosen.quick else 2.0,
-            wall_s=3.0 if chosen.quick else 12.0,
+            wall_s=3.0 if chosen.quick else 25.0,
             order="AB" if chosen.quick else "ABA",
             level=5 if chosen.mqtt5 else 4,
             payload_bytes=chosen.payload,

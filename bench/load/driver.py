@@ -124,7 +124,7 @@ class Driver:
         """Read until so many messages have arrived, summed over all readers."""
         quiet_since = 0.0
         while self._arrived < wanted:
-            if self._pump(1.0):
+            if self._pump(min(1.0, self._bounds.stall_s)):
                 quiet_since = 0.0
                 continue
             quiet_since = quiet_since or time.monotonic()
@@ -190,7 +190,9 @@ class Driver:
         connection.subscribe(self._shape.topic_filter, 0)
         try:
             while len(found) < len(wanted):
-                message = read_publish(connection.recv_frame(), self._shape.level)
+                message = read_publish(
+                    connection.recv_frame(self._bounds.stall_s), self._shape.level
+                )
                 found[message.topic] = place_of(message.payload)
         except LoadFailed:
             faults.lost = len(wanted) - len(found)

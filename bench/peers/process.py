@@ -19,7 +19,7 @@ from bench.peers.cpu import tree
 
 ROOT = Path(__file__).resolve().parents[2]
 END_WITHIN_S = 8.0
-SHOWN_BYTES = 2_000
+SHOWN_CHARACTERS = 500
 
 
 class StartFailed(Exception):
@@ -88,25 +88,29 @@ class Started:
         return self._process.poll() is None
 
     def last_words(self) -> str:
-        """Return the end of what it wrote to standard error, and how it ended."""
+        """Return how it ended and its last line on standard error: of a traceback, the error."""
         self._output.seek(0)
-        words = self._output.read()[-SHOWN_BYTES:].decode(errors="replace").strip()
+        lines = self._output.read().decode(errors="replace").strip().splitlines()
+        words = lines[-1][:SHOWN_CHARACTERS] if lines else ""
         code = self._process.poll()
         state = "is not ready in time" if code is None else f"ended with {code}"
         return f"{state}{': ' if words else ''}{words}"
 
     def end(self) -> None:
-        """Ask it to end, then make it and everything below it end."""
+        """Ask it to end and wait, then kill by id what is left of it and below it."""
+        below = tree(self.pid)
         if self._process.poll() is None:
-            below = tree(self.pid)
             self._process.send_signal(signal.SIGTERM)
             try:
                 self._process.wait(END_WITHIN_S)
             except subprocess.TimeoutExpired:
-                for pid in below:
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
+                self._process.kill()
                 self._process.wait()
+        for pid in below:
+            # Only in our session is it the process we saw, not one with its number reused.
+            with suppress(ProcessLookupError):
+                if os.getsid(pid) == self.pid:
+                    os.kill(pid, signal.SIGKILL)
         if self._process.stdout is not None:
             self._process.stdout.close()
         self._output.close()
