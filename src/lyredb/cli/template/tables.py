@@ -1,0 +1,14 @@
+"""The tables of this application. Each is a REST path and an MQTT topic at once."""
+
+from __future__ import annotations
+
+from lyredb import Indexed, Key, Table, UpdatedTime
+
+
+class Sensor(Table, export=True):
+    """A reading: GET, PUT or subscribe to ``/Sensor/<id>``."""
+
+    id: Key[str]
+    place: Indexed[str]
+    value: float
+    at = UpdatedTime()
