@@ -12,6 +12,9 @@ from bench.load.spec import Target
 
 READ_BYTES = 1 << 18
 CONNECT_TIMEOUT_S = 10.0
+# One buffer for all: a fresh one of this size a read costs more than the copy out of it
+# (page faults; 17 µs a read of 4 kB, against 5 with this).
+_BUFFER = memoryview(bytearray(READ_BYTES))
 
 
 class LoadFailed(Exception):
@@ -73,9 +76,10 @@ class Connection:
     def read(self) -> int:
         """Read once; return how many messages that brought. To be called when readable."""
         assert self.check is not None
-        data = self.socket.recv(READ_BYTES)
-        if not data:
+        size = self.socket.recv_into(_BUFFER)
+        if not size:
             raise LoadFailed("the server closed the connection")
+        data = bytes(_BUFFER[:size])
         self.reads += 1
         before = self.check.progress
         answer = self.check.feed(data)

@@ -104,7 +104,7 @@ class Driver:
         self._loop(publisher, self._enough(pids, cpu))
         result.wall_s = time.monotonic() - wall
         result.load_cpu_s = time.process_time() - load_cpu
-        result.server_cpu_s = cpu_s(pids) - cpu
+        result.server_cpu_s = cpu_s(tree(self._target.pid)) - cpu
         result.messages = self._sent - sent
         result.deliveries = result.messages * self._shape.subscribers
         result.acknowledged = result.messages if self._shape.qos else 0

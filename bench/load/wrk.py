@@ -60,8 +60,7 @@ def run_wrk(target: Target, shape: HttpShape, seconds: int) -> HttpResult:
     command = [program, "-t1", f"-c{shape.connections}", f"-d{seconds}s", "-s", str(SCRIPT)]
     command += [f"http://{target.host}:{target.port}", "--", shape.method, str(shape.records)]
     command += [basic(target), shape.text]
-    pids = tree(target.pid)
-    cpu, load = cpu_s(pids), _children_s()
+    cpu, load = cpu_s(tree(target.pid)), _children_s()
     try:
         ran = _bounded(command, seconds + AROUND_S)
     except subprocess.TimeoutExpired:
@@ -74,7 +73,7 @@ def run_wrk(target: Target, shape: HttpShape, seconds: int) -> HttpResult:
         requests=counted["requests"],
         errors=sum(counted[kind] for kind in ("status", "connect", "read", "write", "timeout")),
         wall_s=counted["duration_us"] / 1e6,
-        server_cpu_s=cpu_s(pids) - cpu,
+        server_cpu_s=cpu_s(tree(target.pid)) - cpu,
         load_cpu_s=_children_s() - load,
         p50_ms=counted["p50_us"] / 1000,
         p99_ms=counted["p99_us"] / 1000,

@@ -111,7 +111,7 @@ SCENARIOS = (
         Shape(topics=1_000, topic_filter="Bench/#", burst=1_000),
     ),
     MqttScenario(
-        "durable retained writes on 1,000 keys",
+        "durable retained writes on 1,000 keys, QoS 1, window 1000",
         "acknowledged messages",
         Shape(
             topics=1_000,

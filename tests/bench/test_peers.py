@@ -36,7 +36,7 @@ def has_ended(pid: int) -> bool:
 def test_cpu_of_children_counts_and_they_end_with_the_server() -> None:
     """What a child burnt that has ended is the server's; one that lives is in the tree."""
     with Started(python("-c", PARENT)) as server:
-        child = server.ready()["child"]
+        child = int(str(server.ready()["child"]))
         assert tree(server.pid) == [server.pid, child]
         assert cpu_s(tree(server.pid)) >= 0.3
     assert all(has_ended(pid) for pid in (server.pid, child))
