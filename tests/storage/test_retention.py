@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.storage.store import (
+    ROOMY,
+    SLOT,
+    SMALL,
+    ManualClock,
+    Store,
+    delete,
+    fill,
+    message,
+    put,
+)
+
+from lyredb.errors import PositionLost
+from lyredb.storage.check import check
+from lyredb.storage.directory import RING_SEGMENTS
+from lyredb.storage.keys import encode_key
+from lyredb.storage.mutation import Kind, Mutation
+
+
+def test_a_full_ring_loses_its_oldest_segment(tmp_path: Path) -> None:
+    """Over several turns: no gap, no database more, and whoever is behind is told."""
+    store = Store(tmp_path, settings=SMALL)
+    for number in range(3 * RING_SEGMENTS):
+        store.commit(put(f"k{number % 7}", value=number))
+    assert store.engine.floor == store.engine.position + 1 - (RING_SEGMENTS - 1)
+    assert check(store.engine) == []
+    with store.engine.snapshot() as snapshot:
+        kept = snapshot.entries(store.engine.floor - 1)
+        assert [entry.seq for entry in kept] == list(
+            range(store.engine.floor, store.engine.position + 1)
+        )
+        for lost in (0, store.engine.floor - 2, store.engine.position + 1):
+            with pytest.raises(PositionLost):
+                snapshot.entries(lost)
+    store.close()
+
+
+def test_positions_and_versions_survive_an_empty_log(tmp_path: Path) -> None:
+    """What was given out is never given out again, also when all entries are gone."""
+    settings = replace(ROOMY, segment_s=10, retention_age_s=20)
+    store = Store(tmp_path, settings=settings)
+    assert isinstance(store.clock, ManualClock)
+    last = store.commit(put("a", value=1))
+    store.clock.ms += 60_000
+    while store.writer.maintain():
+        pass
+    assert store.engine.floor == 2
+    store.clock.ms -= 120_000
+    store.close()
+    store = Store(tmp_path, settings=settings, clock=store.clock)
+    following = store.commit(put("a", value=2))
+    assert following.position == 2
+    assert following.outcomes[0].version > last.outcomes[0].version
+    assert check(store.engine) == []
+    store.close()
+
+
+def test_segments_are_dropped_by_age_of_their_last_entry(tmp_path: Path) -> None:
+    """An entry stays at least as long as promised."""
+    store = Store(tmp_path, settings=replace(ROOMY, segment_s=10, retention_age_s=100))
+    assert isinstance(store.clock, ManualClock)
+    for number in range(30):
+        store.commit(put("a", value=number))
+        store.clock.ms += 10_000
+    oldest = 30 - (store.engine.floor - 1)
+    assert 10 <= oldest <= 12
+    assert check(store.engine) == []
+    store.close()
+
+
+def test_segments_are_dropped_by_size(tmp_path: Path) -> None:
+    """The newest always stays."""
+    store = Store(tmp_path, settings=replace(SMALL, retention_bytes=5 * 4096))
+    for number in range(20):
+        store.commit(put("a", value=number))
+    assert 14 <= store.engine.floor <= 18
+    store.commit(*(put("a", value="x" * 5000) for _ in range(30)))
+    assert store.engine.position == 50
+    assert check(store.engine) == []
+    store.close()
+
+
+def test_a_time_is_found_as_a_position(tmp_path: Path) -> None:
+    """Everything after it happened at or after the time, everything up to it before."""
+    store = Store(tmp_path, settings=SMALL)
+    assert isinstance(store.clock, ManualClock)
+    begun = store.clock.ms
+    for number in range(20):
+        store.commit(put("a", value=number), put("b", value=number))
+        store.clock.ms += 1000
+    assert store.engine.position_at(begun) == 0
+    assert store.engine.position_at(begun + 1) == 2
+    assert store.engine.position_at(begun + 5000) == 10
+    assert store.engine.position_at(begun + 10**9) == 40
+    assert store.engine.position_at(0) == 0
+    store.close()
+
+
+def test_graves_below_the_floor_are_purged(tmp_path: Path) -> None:
+    """Of deleted records and of messages alike; those above it stay."""
+    store = Store(tmp_path, settings=SMALL)
+    fill(store, "ab", value=1)
+    store.commit(delete("a"))
+    store.commit(message("m"))
+    fill(store, ["x"] * (RING_SEGMENTS + 5), value=1)
+    store.commit(delete("b"))
+    store.run()
+    with store.engine.snapshot() as snapshot:
+        assert [key for key, _ in snapshot.scan_graves(SLOT)] == [encode_key("b")]
+    assert check(store.engine) == []
+    store.close()
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_entries_of_a_key_and_of_a_table_are_found(tmp_path: Path, *, restarts: bool) -> None:
+    """In written indexes, in memory, and after a restart that has neither yet."""
+    store = Store(tmp_path, settings=SMALL)
+    for number in range(40):
+        store.commit(put(f"k{number % 3}", value=number), message(f"m{number % 2}"))
+    if restarts:
+        store.close()
+        store = Store(tmp_path, settings=SMALL)
+        store.writer.maintain()
+    with store.engine.snapshot() as snapshot:
+        assert sum(segment.indexed for segment in snapshot.directory) > 30
+        everything = snapshot.entries(0)
+        key = encode_key("k1")
+        for after, upto in ((0, 80), (7, 31), (79, 80), (80, 80)):
+            found = list(snapshot.entries_of(SLOT, key, after, upto))
+            assert found == [
+                entry for entry in everything if entry.key == key and after < entry.seq <= upto
+            ]
+            assert list(snapshot.entries_of(SLOT, None, after, upto)) == everything[after:upto]
+        assert list(snapshot.entries_of(99, None, 0, 80)) == []
+    store.close()
+
+
+def test_an_index_of_many_entries_is_written_in_chunks_and_steps(tmp_path: Path) -> None:
+    """A hot key has more offsets than a row may hold."""
+    store = Store(tmp_path, settings=SMALL)
+    store.commit(*(put("hot", value=number) for number in range(2500)))
+    for _ in range(9):
+        store.commit(*(put(f"{number}") for number in range(1000)))
+    with store.engine.snapshot() as snapshot:
+        assert snapshot.directory[0].indexed
+        rows = list(snapshot.scan_logx(0, b"", None))
+        assert max(len(row) for _, row in rows) <= 4096
+        assert len(list(snapshot.entries_of(SLOT, encode_key("hot"), 0, 2500))) == 2500
+    assert check(store.engine) == []
+    store.close()
+
+
+def test_schema_and_access_entries_are_in_the_log_and_no_table(store: Store) -> None:
+    """A schema change is a meta row and a log entry of one commit."""
+    store.commit(Mutation(0, b"data.T", Kind.SCHEMA, b"declaration"), put("a", value=1))
+    store.commit(Mutation(0, b"user", Kind.ACCESS, b"changed"))
+    assert store.engine.read_meta("data.T") == b"declaration"
+    assert store.engine.list_meta("data.") == {"data.T": b"declaration"}
+    with store.engine.snapshot() as snapshot:
+        kinds = [(entry.kind, entry.payload) for entry in snapshot.entries(0)]
+    assert kinds == [(Kind.SCHEMA, b"declaration"), (Kind.PUT, b""), (Kind.ACCESS, b"changed")]
+    store.commit(Mutation(0, b"data.T", Kind.SCHEMA))
+    assert store.engine.read_meta("data.T") is None
+    assert check(store.engine) == []
