@@ -1,0 +1,615 @@
+r"""One MQTT connection: bytes in, bytes out, and its life from CONNECT to close.
+
+Works on anything with the few methods of `Transport`. No task and no await per
+message: everything happens in `feed`, in callbacks of the writer and of delivery, and
+at a login, which is the one thing that waits.
+
+The life, each state left by one method::
+
+    CONNECTING --CONNECT--> VERIFYING --password right--> CONNECTED
+         |  \\---------remembered or no password--------->    |
+         |                     |                              |
+         +----------refused, violation, timeout, peer gone, server stopping-----> ENDED
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from enum import Enum, auto
+
+from lyredb.errors import LyreError, ServerStopping, SessionTakenOver, SlowSubscriber
+from lyredb.formats import JSON
+from lyredb.plugins.context import Context
+from lyredb.plugins.delivery import Batch, Format, Message
+from lyredb.protocols.mqtt import encode, handshake
+from lyredb.protocols.mqtt.decode import decode, decode_connect
+from lyredb.protocols.mqtt.encoding import MqttEncoding
+from lyredb.protocols.mqtt.errors import answer_for, sentence_of
+from lyredb.protocols.mqtt.handshake import Terms
+from lyredb.protocols.mqtt.outbox import Outbox
+from lyredb.protocols.mqtt.packets import (
+    V5,
+    Acknowledgement,
+    Connect,
+    Disconnect,
+    Ping,
+    Subscribe,
+    Unsubscribe,
+    Will,
+)
+from lyredb.protocols.mqtt.properties import Property
+from lyredb.protocols.mqtt.publishing import Publishing
+from lyredb.protocols.mqtt.reasons import Reason, Violation, protocol_error
+from lyredb.protocols.mqtt.service import LINGER_S, Service
+from lyredb.protocols.mqtt.subscribing import Subscriptions
+from lyredb.protocols.mqtt.transport import Transport
+from lyredb.protocols.mqtt.wheel import Wheel
+from lyredb.protocols.mqtt.wire import read_header
+from lyredb.security.authenticator import Account
+
+logger = logging.getLogger("lyredb.mqtt")
+
+_MAX_PIECES = 512
+"""Pieces of an incomplete packet before they are joined: each costs 33 bytes and more,
+and a peer may send its packet byte by byte."""
+
+
+class State(Enum):
+    """Where a connection is in its life."""
+
+    CONNECTING = auto()
+    VERIFYING = auto()
+    CONNECTED = auto()
+    ENDED = auto()
+
+
+class Connection:
+    """Speaks MQTT with one client; a `Subscriber` and a `Publisher` for delivery.
+
+    Attributes:
+        due: The tick at which the wheel looks at this connection.
+
+    Args:
+        transport: Where bytes go.
+        service: What all connections share.
+        address: The peer's, for logs.
+        account: Whom the listener knows the peer to be; used when the CONNECT has no
+            credentials. None when it does not know.
+        format: What structured values are sent and taken as.
+        content_type: Of payloads that say none, ``""`` to look at them.
+    """
+
+    __slots__ = (
+        "_account",
+        "_address",
+        "_answers_scheduled",
+        "_content_type",
+        "_context",
+        "_format",
+        "_heard",
+        "_keep_alive_ticks",
+        "_needed",
+        "_outbox",
+        "_pauses",
+        "_pieces",
+        "_pieces_size",
+        "_publishing",
+        "_service",
+        "_state",
+        "_subscriptions",
+        "_terms",
+        "_told_congested",
+        "_transport",
+        "_will",
+        "_writing_paused",
+        "due",
+    )
+
+    def __init__(
+        self,
+        transport: Transport,
+        service: Service,
+        *,
+        address: str = "",
+        account: Account | None = None,
+        format: Format = JSON,
+        content_type: str = "",
+    ) -> None:
+        self.due = -1
+        self._transport = transport
+        self._service = service
+        self._address = address
+        self._account = account
+        self._format = format
+        self._content_type = content_type
+        self._state = State.CONNECTING
+        self._context: Context | None = None
+        self._terms: Terms | None = None
+        self._outbox: Outbox | None = None
+        self._publishing: Publishing | None = None
+        self._subscriptions: Subscriptions | None = None
+        self._will: Will | None = None
+        self._pieces: list[bytes] = []
+        self._pieces_size = 0
+        self._needed = 0
+        self._pauses: set[object] = set()
+        self._heard = 0
+        self._keep_alive_ticks = 0
+        self._answers_scheduled = False
+        self._told_congested = False
+        self._writing_paused = False
+        service.connections.add(self)
+        service.wheel.put(self, Wheel.ticks(service.limits.connect_timeout_s))
+
+    # --- what comes in
+
+    def feed(self, data: bytes) -> None:
+        """Take what was read from the peer; in any pieces."""
+        self._heard = self._service.wheel.tick
+        if self._state is State.ENDED:
+            return
+        if self._pieces or self._pauses:
+            self._keep(data)
+            if self._pauses or self._pieces_size < self._needed:
+                return
+            data = self._join()
+        self._process(data)
+
+    def _keep(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self._pieces_size += len(data)
+        if len(self._pieces) > _MAX_PIECES:
+            self._pieces = [b"".join(self._pieces)]
+
+    def _join(self) -> bytes:
+        data = b"".join(self._pieces)
+        self._pieces = []
+        self._pieces_size = self._needed = 0
+        return data
+
+    def _process(self, data: bytes) -> None:
+        try:
+            position, self._needed = self._process_packets(data)
+            if position < len(data) and self._state is not State.ENDED:
+                self._pieces.insert(0, data[position:])
+                self._pieces_size += len(data) - position
+        except Violation as violation:
+            self._end_by_violation(violation)
+        except LyreError as error:
+            self.fail(error)
+        except Exception:
+            # The edge of a connection: a fault of ours ends this one only.
+            logger.exception("mqtt connection %s failed", self._address)
+            self._end(Reason.UNSPECIFIED_ERROR, "Internal error")
+        self._send_answers()
+
+    def _process_packets(self, data: bytes) -> tuple[int, int]:
+        """Process whole packets.
+
+        Returns the position of the first byte that is left, and how many bytes there
+        must be from there before it is worth looking again.
+        """
+        position, size = 0, len(data)
+        largest = self._service.limits.max_packet_bytes
+        while position < size and not self._pauses and self._state is not State.ENDED:
+            publishing = self._publishing
+            if publishing is not None:
+                position = self._take_pubacks(data, publishing.take(data, position))
+                if position >= size:
+                    break
+            header = read_header(data, position, largest)
+            if header is None:
+                return position, size - position + 1
+            body, end = header
+            if end > size:
+                return position, end - position
+            self._handle(data, position, body, end)
+            position = end
+        return position, 0
+
+    def _take_pubacks(self, data: bytes, position: int) -> int:
+        """Take plain PUBACKs, which come in long runs from a reader of QoS 1."""
+        outbox = self._outbox
+        if outbox is None or position >= len(data) or data[position] != 0x40:
+            return position
+        last = len(data) - 4
+        while position <= last and data[position] == 0x40 and data[position + 1] == 2:
+            packet_id = data[position + 2] << 8 | data[position + 3]
+            if not packet_id:
+                break
+            outbox.acknowledge(packet_id)
+            position += 4
+        self._pump()
+        return position
+
+    def _handle(self, data: bytes, position: int, body: int, end: int) -> None:
+        first = data[position]
+        if self._state is not State.CONNECTED:
+            if first != 0x10:
+                # [MQTT-3.1.0-1]; no version is known to answer in.
+                raise protocol_error("The first packet must be a CONNECT")
+            self._handle_connect(decode_connect(data[body:end]))
+            return
+        assert self._publishing is not None
+        assert self._terms is not None
+        if first >> 4 == 3:
+            self._publishing.handle_publish(data, position, body, end)
+            return
+        if first >> 4 == 1:
+            raise protocol_error("A second CONNECT")  # [MQTT-3.1.0-2]
+        self._handle_other(first, data[body:end], self._terms.version)
+
+    def _handle_other(self, first: int, body: bytes, version: int) -> None:
+        assert self._subscriptions is not None
+        assert self._outbox is not None
+        packet = decode(first, body, version)
+        match packet:
+            case Acknowledgement():
+                self._outbox.acknowledge(packet.packet_id)
+                self._pump()
+            case Subscribe():
+                self._subscriptions.handle_subscribe(packet)
+            case Unsubscribe():
+                self._subscriptions.handle_unsubscribe(packet)
+            case Ping():
+                self.answer(encode.PINGRESP)
+            case Disconnect():
+                self._handle_disconnect(packet)
+            case _:
+                # No Authentication Method was agreed on, so no AUTH [MQTT-4.12.0-6].
+                raise protocol_error("AUTH without an Authentication Method")
+
+    # --- CONNECT
+
+    def _handle_connect(self, connect: Connect) -> None:
+        handshake.check_connect(connect)
+        if self._service.is_full:
+            raise Violation(
+                Reason.SERVER_BUSY, "Too many clients are connected", version=connect.version
+            )
+        account = self._known_account(connect)
+        if account is not None:
+            self._accept(connect, account)
+            return
+        self._state = State.VERIFYING
+        # What follows the CONNECT is legal and waits, unread beyond this chunk.
+        self.pause_reading(State.VERIFYING)
+        self._service.spawn(self._verify(connect))
+
+    def _known_account(self, connect: Connect) -> Account | None:
+        """The account, when that can be said without waiting for a password check.
+
+        Raises:
+            Violation: There are no credentials and there have to be some.
+        """
+        if connect.username or connect.password:
+            return self._service.authenticator.cached(
+                connect.username or "", connect.password or b""
+            )
+        if self._account is not None:
+            return self._account
+        if self._service.limits.require_authentication:
+            raise Violation(
+                Reason.NOT_AUTHORIZED,
+                "User name and password are needed",
+                version=connect.version,
+            )
+        return self._service.authenticator.anonymous
+
+    async def _verify(self, connect: Connect) -> None:
+        try:
+            account = await self._service.authenticator.verify(
+                connect.username or "", connect.password or b""
+            )
+            if self._state is State.VERIFYING:
+                self._accept(connect, account)
+        except LyreError as error:
+            self._refuse(connect.version, answer_for(error).end, sentence_of(error))
+        except Violation as violation:
+            self._refuse(connect.version, violation.reason, violation.sentence)
+        except Exception:
+            logger.exception("mqtt login from %s failed", self._address)
+            self._refuse(connect.version, Reason.UNSPECIFIED_ERROR, "Internal error")
+        self.resume_reading(State.VERIFYING)
+
+    def _accept(self, connect: Connect, account: Account) -> None:
+        """Become CONNECTED: claim the client id, answer, make all that a client needs."""
+        service, limits = self._service, self._service.limits
+        terms = handshake.agree(connect, limits, connect.client_id or service.new_client_id())
+        context = Context(
+            account.principal, "mqtt", account.name, service.new_session(), self._address
+        )
+        self._context = context
+        try:
+            service.claim(terms.client_id, self)
+        except Violation as violation:
+            violation.version = connect.version
+            raise
+        self._terms = terms
+        self._will = connect.will
+        self._outbox = Outbox(
+            self._transport,
+            window=terms.window,
+            largest=terms.largest,
+            buffer_bytes=limits.buffer_bytes,
+            max_queued=limits.max_queued,
+            max_queued_bytes=limits.max_queued_bytes,
+            on_full=self._on_queue_full,
+        )
+        self._publishing = Publishing(
+            self,
+            service,
+            context,
+            terms.version,
+            format=self._format,
+            content_type=self._content_type,
+        )
+        encoding = MqttEncoding(terms.version, self._format, limits.null_delete)
+        self._subscriptions = Subscriptions(self, service.database, context, encoding, limits)
+        self._state = State.CONNECTED
+        service.counters.accepted += 1
+        self.answer(handshake.acceptance(connect, terms, limits))
+        self._start_keep_alive(terms.keep_alive_s)
+
+    def _refuse(self, version: int, reason: Reason, sentence: str) -> None:
+        """Answer a CONNECT with no, and close [MQTT-3.2.2-7]."""
+        if self._state is State.ENDED:
+            return
+        self._service.counters.refused_connects += 1
+        logger.info("mqtt connect from %s refused: %s", self._address, sentence)
+        self._close_with(handshake.refusal(version, reason, sentence))
+
+    # --- keep-alive (MQTT 5 §3.1.2.10)
+
+    def _start_keep_alive(self, keep_alive_s: int) -> None:
+        if self._state is not State.CONNECTED:
+            return
+        wheel = self._service.wheel
+        wheel.remove(self)
+        self._heard = wheel.tick
+        if keep_alive_s:
+            self._keep_alive_ticks = Wheel.ticks(keep_alive_s * 1.5)
+            wheel.put(self, self._keep_alive_ticks)
+
+    def on_time(self) -> None:
+        """The wheel's call: a timeout, unless the peer was heard of meanwhile."""
+        if self._state is State.ENDED:
+            self._transport.abort()
+        elif self._state is not State.CONNECTED:
+            logger.info("mqtt connection %s sent no CONNECT in time", self._address)
+            self._close_with(b"")
+        else:
+            self._check_keep_alive()
+
+    def _check_keep_alive(self) -> None:
+        wheel = self._service.wheel
+        if self._pauses:
+            # We do not read, so the peer cannot be heard of: the time stands still.
+            self._heard = wheel.tick
+        silent = wheel.tick - self._heard
+        if silent < self._keep_alive_ticks:
+            wheel.put(self, self._keep_alive_ticks - silent)
+        else:
+            self._end(Reason.KEEP_ALIVE_TIMEOUT, "No packet within 1.5 times the Keep Alive")
+
+    # --- what goes out
+
+    def answer(self, frame: bytes) -> None:
+        """Send a packet of our own, unless the client cannot take it.
+
+        Acknowledgements that are ready go first, so that answers keep the order of
+        what they answer.
+        """
+        terms = self._terms
+        if terms is not None and 0 < terms.largest < len(frame):
+            # [MQTT-3.1.2-24]: it may not be sent, and the client waits for it.
+            self._end(Reason.PACKET_TOO_LARGE, "")
+            return
+        if self._state is not State.ENDED:
+            self._send_answers()
+            self._transport.write(frame)
+
+    def sentence(self, text: str) -> str:
+        """The text, or ``""`` when this client must not get reason strings."""
+        return text if self._terms is not None and self._terms.sentences else ""
+
+    def answers_ready(self) -> None:
+        """Send acknowledgements at the end of this tick, in one piece."""
+        if not self._answers_scheduled:
+            self._answers_scheduled = True
+            self._service.call_soon(self._send_scheduled_answers)
+
+    def _send_scheduled_answers(self) -> None:
+        self._answers_scheduled = False
+        self._send_answers()
+
+    def _send_answers(self) -> None:
+        publishing = self._publishing
+        if publishing is not None and publishing.acks.ready and self._state is not State.ENDED:
+            self._transport.write(publishing.acks.ready)
+            publishing.acks.ready = bytearray()
+
+    def write(self, batch: Batch) -> None:
+        """Send the frames of a tick (`Subscriber`)."""
+        if self._outbox is not None and self._state is State.CONNECTED:
+            self._outbox.write(batch)
+
+    def write_messages(self, messages: Sequence[Message]) -> None:
+        """Never called: the encoding takes frames."""
+        raise TypeError("an MQTT connection takes frames")
+
+    def _on_queue_full(self) -> None:
+        if self._service.limits.disconnect_when_full:
+            # Not at once: delivery is in the middle of a flush.
+            self.close(SlowSubscriber("Too many messages wait for this client"))
+
+    # --- flow control
+
+    @property
+    def is_congested(self) -> bool:
+        """True while more waits for the client than the high-water mark."""
+        congested = self._writing_paused or (self._outbox is not None and self._outbox.is_filling)
+        if congested:
+            self._told_congested = True
+        return congested
+
+    def pause_writing(self) -> None:
+        """The transport has more than its high-water mark."""
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        """The transport is below its low-water mark again."""
+        self._writing_paused = False
+        self._pump()
+        if self._subscriptions is not None and self._state is State.CONNECTED:
+            self._subscriptions.resume()
+
+    def _pump(self) -> None:
+        """Send what waited for the window, and tell who waited for us."""
+        if self._outbox is None or self._state is not State.CONNECTED:
+            return
+        if self._outbox.queued:
+            self._outbox.pump()
+        if self._told_congested and not (self._writing_paused or self._outbox.is_filling):
+            self._told_congested = False
+            self._service.database.drained(self)
+            if self._subscriptions is not None:
+                self._subscriptions.resume()
+
+    def pause_reading(self, why: object) -> None:
+        """Stop reading until ``why`` is resumed (`Publisher`)."""
+        if not self._pauses and self._state is not State.ENDED:
+            try:
+                self._transport.pause_reading()
+            except RuntimeError:
+                logger.debug("mqtt connection %s is closing already", self._address)
+        self._pauses.add(why)
+
+    def resume_reading(self, why: object) -> None:
+        """Undo ``pause_reading``; what was read meanwhile is processed in the next tick."""
+        if why not in self._pauses:
+            return
+        self._pauses.discard(why)
+        if self._pauses or self._state is State.ENDED:
+            return
+        try:
+            self._transport.resume_reading()
+        except RuntimeError:
+            logger.debug("mqtt connection %s is closing already", self._address)
+        if self._pieces:
+            self._service.call_soon(self._continue)
+
+    def _continue(self) -> None:
+        if not self._pieces or self._pauses or self._state is State.ENDED:
+            return
+        if self._pieces_size >= self._needed:
+            self._process(self._join())
+
+    # --- the end
+
+    @property
+    def is_open(self) -> bool:
+        """True while answers can be sent."""
+        return self._state is State.CONNECTED
+
+    @property
+    def user(self) -> str:
+        """The user's name, ``""`` for nobody."""
+        return "" if self._context is None else self._context.user
+
+    def _handle_disconnect(self, packet: Disconnect) -> None:
+        """DISCONNECT (§3.14): only a normal one discards the will [MQTT-3.14.4-3]."""
+        if packet.properties.number(Property.SESSION_EXPIRY):
+            # The CONNACK said 0, which no DISCONNECT may raise (§3.14.2.2.2).
+            raise protocol_error("The session expires with the connection")
+        if packet.reason == Reason.SUCCESS:
+            self._will = None
+        self._close_with(b"")
+
+    def _end_by_violation(self, violation: Violation) -> None:
+        self._service.counters.violations += 1
+        logger.info(
+            "mqtt connection %s: 0x%02X %s", self._address, violation.reason, violation.sentence
+        )
+        if self._state is State.CONNECTED:
+            self._end(violation.reason, violation.sentence)
+        else:
+            self._refuse(violation.version, violation.reason, violation.sentence)
+
+    def _end(self, reason: Reason, sentence: str) -> None:
+        """End a connection from our side, with a DISCONNECT where there is one."""
+        frame = b""
+        if self._terms is not None and self._terms.version == V5:
+            # A DISCONNECT may always have a reason string, if it fits (§3.14.2.2.3).
+            fits = not self._terms.largest or self._terms.largest >= 1_024
+            frame = encode.disconnect(reason, sentence if fits else "")
+            if 0 < self._terms.largest < len(frame):
+                frame = b""
+        self._close_with(frame)
+
+    def _close_with(self, frame: bytes) -> None:
+        if self._state is State.ENDED:
+            return
+        self._send_answers()
+        self._state = State.ENDED
+        if frame:
+            self._transport.write(frame)
+        self._transport.close()
+        self._release()
+        # A peer that does not read its last bytes is cut off.
+        self._service.wheel.put(self, Wheel.ticks(LINGER_S))
+
+    def _release(self) -> None:
+        """Give back everything; the will goes out unless it was discarded."""
+        self._pieces.clear()
+        self._pieces_size = 0
+        self._pauses.clear()
+        if self._subscriptions is not None:
+            self._subscriptions.close()
+        self.publish_will()
+        if self._outbox is not None:
+            self._outbox.close()
+            self._service.counters.sent += self._outbox.sent
+            self._service.counters.dropped += self._outbox.dropped
+        if self._terms is not None:
+            self._service.release(self._terms.client_id, self)
+
+    def publish_will(self) -> None:
+        """Publish the will now, and never again."""
+        will, self._will = self._will, None
+        if will is not None and self._publishing is not None:
+            self._publishing.publish_will(will)
+
+    def close(self, reason: Exception) -> None:
+        """End in the next tick, with the protocol's word for ``reason`` (`Subscriber`).
+
+        Not at once: delivery calls this in the middle of its work, which the end of
+        our subscriptions would change under it.
+        """
+        self._service.call_soon(lambda: self.fail(reason))
+
+    def fail(self, error: Exception) -> None:
+        """End now, with the protocol's word for ``error``."""
+        self._end(answer_for(error).end, sentence_of(error))
+
+    def take_over(self) -> None:
+        """End: another connection has this one's client id now [MQTT-3.1.4-3]."""
+        self.fail(SessionTakenOver("Another connection uses this client identifier"))
+
+    def shutdown(self) -> None:
+        """End because the server stops."""
+        self.fail(ServerStopping("The server is shutting down"))
+
+    def abort(self) -> None:
+        """Close at once, without the last bytes."""
+        self._close_with(b"")
+        self._transport.abort()
+
+    def connection_lost(self, error: Exception | None = None) -> None:
+        """The transport is gone."""
+        if self._state is not State.ENDED:
+            self._state = State.ENDED
+            self._release()
+        self._service.wheel.remove(self)
+        self._service.discard(self)

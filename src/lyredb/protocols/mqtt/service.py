@@ -1,0 +1,213 @@
+"""What all MQTT connections of a worker share: clients by id, timers, logins, counters."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import secrets
+import time
+from collections.abc import Callable, Coroutine
+from typing import Final, Protocol
+
+from lyredb.protocols.mqtt.limits import Limits
+from lyredb.protocols.mqtt.reasons import Reason, Violation
+from lyredb.protocols.mqtt.statistics import Counters, MqttStatistics
+from lyredb.protocols.mqtt.wheel import Wheel
+from lyredb.resources.database import Database
+from lyredb.security.authenticator import Authenticator
+
+logger = logging.getLogger("lyredb.mqtt")
+
+LINGER_S: Final = 5.0
+"""How long a peer may take to read the last bytes and close, before it is cut off."""
+
+
+class Client(Protocol):
+    """A connection as the service sees it."""
+
+    @property
+    def user(self) -> str:
+        """The user's name, ``""`` for nobody."""
+
+    def take_over(self) -> None:
+        """End: another connection has this one's client id now."""
+
+    def publish_will(self) -> None:
+        """Publish the will now, and never again."""
+
+    def pause_reading(self, why: object) -> None:
+        """Read no more until resumed."""
+
+    def shutdown(self) -> None:
+        """Say goodbye and close."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+
+class Service:
+    """The shared state of a worker's MQTT connections.
+
+    Attributes:
+        database: Where everything goes.
+        authenticator: Decides logins.
+        limits: Every bound.
+        wheel: Timers.
+        counters: What is counted.
+        connections: All open ones.
+        writing: Retained messages sent to the writer and not answered.
+
+    Args:
+        loop: The worker's event loop.
+        now_ms: Wall clock in epoch milliseconds, for message expiry.
+        new_client_id: Makes identifiers for clients that send none.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        authenticator: Authenticator,
+        limits: Limits,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        new_client_id: Callable[[], str] = lambda: f"auto-{secrets.token_hex(12)}",
+    ) -> None:
+        self.database = database
+        self.authenticator = authenticator
+        self.limits = limits
+        self.now_ms = now_ms
+        self.new_client_id = new_client_id
+        self.wheel = Wheel(loop.call_later)
+        self.counters = Counters()
+        self.connections: set[Client] = set()
+        self.writing = 0
+        self._loop = loop
+        self._clients: dict[str, Client] = {}
+        self._sessions = itertools.count(1)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._settled: asyncio.Event | None = None
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Run in the next tick."""
+        self._loop.call_soon(callback)
+
+    def new_session(self) -> int:
+        """A number that no other connection of this worker has."""
+        return next(self._sessions)
+
+    @property
+    def is_full(self) -> bool:
+        """True when no further client can be let in."""
+        return len(self._clients) >= self.limits.max_connections
+
+    @property
+    def is_crowded(self) -> bool:
+        """True when further sockets are closed unheard.
+
+        Some beyond the limit are still heard, so that a client learns in a CONNACK
+        that the server is busy; a flood of silent sockets is not kept.
+        """
+        return len(self.connections) >= self.limits.max_connections + 1_000
+
+    def claim(self, client_id: str, connection: Client) -> None:
+        """Give a client id to a connection; one that has it is ended [MQTT-3.1.4-3].
+
+        Raises:
+            Violation: 0x85, another user's connection has it.
+        """
+        old = self._clients.get(client_id)
+        if old is not None:
+            if old.user != connection.user:
+                raise Violation(
+                    Reason.CLIENT_IDENTIFIER_NOT_VALID, "Another user has this client identifier"
+                )
+            self.counters.takeovers += 1
+            old.take_over()
+        self._clients[client_id] = connection
+
+    def release(self, client_id: str, connection: Client) -> None:
+        """Take a client id back, unless another connection has it by now."""
+        if self._clients.get(client_id) is connection:
+            del self._clients[client_id]
+
+    def discard(self, connection: Client) -> None:
+        """Forget a connection that is gone."""
+        self.connections.discard(connection)
+        self._check_settled()
+
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Run a login; `stop` ends it."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def begin_write(self) -> None:
+        """Note that a retained message went to the writer."""
+        self.writing += 1
+
+    def end_write(self) -> None:
+        """Note that it was answered."""
+        self.writing -= 1
+        self._check_settled()
+
+    def statistics(self) -> MqttStatistics:
+        """A snapshot of all counters."""
+        counters = self.counters
+        return MqttStatistics(
+            connections=len(self.connections),
+            clients=len(self._clients),
+            accepted=counters.accepted,
+            refused_connects=counters.refused_connects,
+            received=counters.received,
+            refused=counters.refused,
+            sent=counters.sent,
+            dropped=counters.dropped,
+            violations=counters.violations,
+            takeovers=counters.takeovers,
+            writing=self.writing,
+        )
+
+    async def stop(self, deadline_s: float) -> None:
+        """Publish wills, finish answers in flight, disconnect everybody.
+
+        Returns within ``deadline_s`` seconds; connections that are still there then
+        are cut off. Nobody is read any more from the start, so that an answer that
+        was sent stays true.
+        """
+        deadline = self._loop.time() + deadline_s
+        for connection in list(self.connections):
+            connection.pause_reading(self)
+        for connection in list(self.connections):
+            connection.publish_will()
+        # Half of the time for the disk, so that there is some left to say goodbye.
+        await self._wait(lambda: not self.writing, self._loop.time() + deadline_s / 2)
+        for connection in list(self.connections):
+            connection.shutdown()
+        await self._wait(lambda: not self.connections, deadline - deadline_s / 10)
+        for connection in list(self.connections):
+            connection.abort()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.wheel.close()
+
+    async def _wait(self, settled: Callable[[], bool], deadline: float) -> None:
+        await asyncio.sleep(0)  # what is due in this tick goes out: flushes, replies
+        while not settled():
+            left_s = deadline - self._loop.time()
+            if left_s <= 0:
+                return
+            self._settled = asyncio.Event()
+            try:
+                async with asyncio.timeout(left_s):
+                    await self._settled.wait()
+            except TimeoutError:
+                return
+            finally:
+                self._settled = None
+
+    def _check_settled(self) -> None:
+        if self._settled is not None and (not self.writing or not self.connections):
+            self._settled.set()

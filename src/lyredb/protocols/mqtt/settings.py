@@ -1,0 +1,135 @@
+"""The rows that MQTT adds to the settings table."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lyredb.plugins.settings import Setting
+
+MQTT_SETTINGS: Final = (
+    Setting(
+        "mqtt.network.port",
+        1883,
+        "port",
+        "TCP port for MQTT 3.1.1 and 5; 1883 is the registered one.",
+        option="--mqtt-port",
+    ),
+    Setting(
+        "mqtt.webSocket",
+        True,
+        "flag",
+        "Take MQTT over WebSocket on the HTTP port, on any path, from clients that offer "
+        "the sub-protocol mqtt.",
+    ),
+    Setting(
+        "mqtt.requireAuthentication",
+        True,
+        "flag",
+        "Refuse clients without user name and password. When false they are let in as "
+        "anonymous, who has no rights.",
+    ),
+    Setting(
+        "mqtt.maxConnections",
+        10_000,
+        "integer",
+        "Connected clients at most; further ones are told that the server is busy.",
+        minimum=1,
+    ),
+    Setting(
+        "mqtt.connectTimeout",
+        10.0,
+        "duration",
+        "Time from the TCP connection to a complete CONNECT and its answer.",
+        minimum=0.5,
+        maximum=600,
+    ),
+    Setting(
+        "mqtt.maxKeepAlive",
+        65_535.0,
+        "duration",
+        "Longest keep-alive; a v5 client that asks for a longer one, or for none, is told "
+        "to use this. The default, the protocol's own maximum, changes nothing.",
+        minimum=1,
+        maximum=65_535,
+    ),
+    Setting(
+        "mqtt.maxPacketSize",
+        1_200_000,
+        "size",
+        "Largest packet taken from a client; the default leaves room for a record of 1 MB "
+        "with its topic and properties. Checked from the header, before the rest is read.",
+        minimum=1_024,
+        maximum=268_435_460,
+    ),
+    Setting(
+        "mqtt.receiveMaximum",
+        1_000,
+        "integer",
+        "QoS 1 messages of a client that may wait for the disk; a v5 client is told and "
+        "disconnected beyond it, a 3.1.1 client is not read until there are fewer.",
+        minimum=1,
+        maximum=65_535,
+    ),
+    Setting(
+        "mqtt.maxInflight",
+        100,
+        "integer",
+        "QoS 1 messages sent to a 3.1.1 client and not acknowledged yet; a v5 client says "
+        "its own Receive Maximum.",
+        minimum=1,
+        maximum=32_767,
+    ),
+    Setting(
+        "mqtt.bufferSize",
+        1_000_000,
+        "size",
+        "Bytes that may wait for a client that reads slowly; beyond it its QoS 0 messages "
+        "are dropped and counted, its QoS 1 messages are queued.",
+        minimum=16_384,
+    ),
+    Setting(
+        "mqtt.maxQueued",
+        10_000,
+        "integer",
+        "Messages that may wait for a client's acknowledgements, beyond those in flight.",
+        minimum=1,
+    ),
+    Setting(
+        "mqtt.maxQueuedSize",
+        8_000_000,
+        "size",
+        "Bytes of messages that may wait for a client's acknowledgements.",
+        minimum=16_384,
+    ),
+    Setting(
+        "mqtt.onQueueFull",
+        "drop",
+        "choice",
+        "What happens to a QoS 1 message that finds its client's queue full: drop it, or "
+        "disconnect the client with 0x97 so that it knows.",
+        choices=("drop", "disconnect"),
+    ),
+    Setting(
+        "mqtt.deletePayload",
+        "null",
+        "choice",
+        "Payload that says that a record of a table was deleted: null in the reader's "
+        "format, or empty as for a cleared retained message. Open topics are always empty.",
+        choices=("null", "empty"),
+    ),
+    Setting(
+        "mqtt.maxTopicLevels",
+        100,
+        "integer",
+        "Levels (parts between slashes) of a topic or topic filter.",
+        minimum=1,
+        maximum=65_535,
+    ),
+    Setting(
+        "mqtt.maxSubscriptions",
+        1_000,
+        "integer",
+        "Subscriptions of one client at a time; further ones get 0x97 in the SUBACK.",
+        minimum=1,
+    ),
+)

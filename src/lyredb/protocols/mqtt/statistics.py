@@ -1,0 +1,61 @@
+"""What the MQTT listener counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class MqttStatistics:
+    """A snapshot of the counters.
+
+    Attributes:
+        connections: Open connections, those without a CONNECT included.
+        clients: Connected clients.
+        accepted: CONNECTs accepted so far.
+        refused_connects: CONNECTs refused so far.
+        received: Messages published by clients so far.
+        refused: Of these, messages that were refused.
+        sent: Messages handed to clients' transports by connections that have ended.
+        dropped: Messages that slow or small clients missed, of those likewise.
+        violations: Connections that were ended by a malformed or forbidden packet.
+        takeovers: Connections that were ended by another one with their client id.
+        writing: Retained messages that wait for their commit.
+    """
+
+    connections: int
+    clients: int
+    accepted: int
+    refused_connects: int
+    received: int
+    refused: int
+    sent: int
+    dropped: int
+    violations: int
+    takeovers: int
+    writing: int
+
+
+class Counters:
+    """The running counters; plain integers, as the hot loop adds to them."""
+
+    __slots__ = (
+        "accepted",
+        "dropped",
+        "received",
+        "refused",
+        "refused_connects",
+        "sent",
+        "takeovers",
+        "violations",
+    )
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.dropped = 0
+        self.received = 0
+        self.refused = 0
+        self.refused_connects = 0
+        self.sent = 0
+        self.takeovers = 0
+        self.violations = 0
