@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, TypeAlias
 
@@ -44,7 +45,7 @@ def _load(point: EntryPoint) -> Plugin:
     return made
 
 
-def settings_table(plugins: list[Plugin] | None = None) -> SettingsTable:
+def settings_table(plugins: Sequence[Plugin] | None = None) -> SettingsTable:
     """Return the rows of the core, of HTTP and of each plugin as one table."""
     found = find_plugins() if plugins is None else plugins
     rows = [*CORE_SETTINGS, *HTTP_SETTINGS]

@@ -1,0 +1,116 @@
+"""What a folder says: its tables, its web folder, its settings.
+
+``tables.py`` declares typed classes, ``*.graphql`` files declare in SDL; both may stand
+beside each other, and may declare the same table if they say the same of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Final
+
+from lyredb.applications.package import ApplicationPackage
+from lyredb.errors import SchemaError
+from lyredb.tables.declare import Table, schema_of
+from lyredb.tables.schema import Schema, TableSchema
+from lyredb.tables.sdl import parse_sdl
+
+TABLES_MODULE: Final = "tables"
+CONFIG_FILE: Final = "config.yaml"
+WEB_FOLDER: Final = "web"
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """One application.
+
+    Attributes:
+        name: The folder's name.
+        folder: Absolute.
+        schema: The tables of all its files; may have none.
+        web: The folder of static files, ``None`` without one.
+        config: Its settings file, ``None`` without one.
+    """
+
+    name: str
+    folder: Path
+    schema: Schema
+    web: Path | None
+    config: Path | None
+
+
+def load_application(folder: Path) -> Application:
+    """Read an application folder, and run its ``tables.py``.
+
+    Raises:
+        SchemaError: There is no such folder; a declaration is wrong; or two files
+            declare a table differently, and then both are named.
+    """
+    folder = folder.resolve()
+    if not folder.is_dir():
+        raise SchemaError("there is no such application folder", file=str(folder))
+    return Application(
+        name=folder.name,
+        folder=folder,
+        schema=_merged(folder),
+        web=_existing(folder / WEB_FOLDER, directory=True),
+        config=_existing(folder / CONFIG_FILE, directory=False),
+    )
+
+
+def _existing(path: Path, *, directory: bool) -> Path | None:
+    return path if (path.is_dir() if directory else path.is_file()) else None
+
+
+def _merged(folder: Path) -> Schema:
+    found: dict[str, tuple[TableSchema, str]] = {}
+    for file, schema in _declarations(folder):
+        for table in schema.tables:
+            first, first_file = found.setdefault(table.full_name, (table, file))
+            if first != table:
+                raise SchemaError(
+                    f"{table.name} is declared differently in {first_file} and {file}: "
+                    f"{', '.join(_differences(first, table))}",
+                    file=file,
+                )
+    return Schema.of(table for table, _ in found.values())
+
+
+def _declarations(folder: Path) -> Iterator[tuple[str, Schema]]:
+    module_file = folder / f"{TABLES_MODULE}.py"
+    if module_file.is_file() or (folder / TABLES_MODULE / "__init__.py").is_file():
+        yield module_file.name, _schema_of_module(folder)
+    for file in sorted(folder.glob("*.graphql")):
+        try:
+            text = file.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise SchemaError("is no UTF-8 text", file=file.name) from error
+        yield file.name, parse_sdl(text, file=file.name)
+
+
+def _schema_of_module(folder: Path) -> Schema:
+    package = ApplicationPackage(folder)
+    module = package.load(TABLES_MODULE)
+    declared = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, Table)
+        and value.__module__.startswith(f"{package.name}.")
+    ]
+    classes = list(dict.fromkeys(declared))  # one class may have two names
+    return schema_of(classes)
+
+
+def _differences(first: TableSchema, second: TableSchema) -> list[str]:
+    """Name what differs: attributes, or else properties of the table itself."""
+    ours = {attribute.name: attribute for attribute in first.attributes}
+    theirs = {attribute.name: attribute for attribute in second.attributes}
+    names = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+    return names or [
+        field.name
+        for field in fields(TableSchema)
+        if getattr(first, field.name) != getattr(second, field.name)
+    ]

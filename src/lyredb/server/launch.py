@@ -1,0 +1,90 @@
+"""What a server is to be: application, settings and mode, checked before anything opens."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from lyredb.applications.application import Application, load_application
+from lyredb.errors import SettingError
+from lyredb.server.composition import Plugin, find_plugins, settings_table
+from lyredb.server.settings import SettingsInForce
+
+Mode = Literal["dev", "run"]
+
+DATA_FOLDERS: Final[Mapping[Mode, str]] = {"dev": ".lyredb", "run": "data"}
+"""Below the application, so that the same data is found wherever one starts from; two
+names, so that what was tried without credentials is not what is served with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A server to be started.
+
+    Attributes:
+        application: What it serves.
+        settings: In force.
+        plugins: One instance of each protocol.
+        data_dir: Absolute; made when missing.
+        authorize_local: Loopback without credentials is the super user.
+    """
+
+    application: Application
+    settings: SettingsInForce
+    plugins: tuple[Plugin, ...]
+    data_dir: Path
+    authorize_local: bool
+
+
+def prepare_launch(
+    folder: Path,
+    *,
+    mode: Mode,
+    flags: Mapping[str, object],
+    config: Path | None,
+    environment: Mapping[str, str],
+) -> Launch:
+    """Load the application and read its settings.
+
+    Raises:
+        SchemaError: The application is wrong.
+        SettingError: A setting is wrong, or not for this mode.
+    """
+    application = load_application(folder)
+    plugins = tuple(find_plugins())
+    files = [file for file in (application.config, config) if file is not None]
+    settings = settings_table(plugins).load(files=files, environment=environment, flags=flags)
+    _check(settings, mode)
+    written = settings.text("storage.path")
+    data_dir = Path(written) if written else application.folder / DATA_FOLDERS[mode]
+    return Launch(application, settings, plugins, data_dir.resolve(), mode == "dev")
+
+
+def _check(settings: SettingsInForce, mode: Mode) -> None:
+    workers = settings.integer("threads.count")
+    if workers > 1:
+        raise SettingError(
+            "threads.count",
+            f"got {workers}; several workers (--workers) come with a later version",
+            allowed="1",
+        )
+    host = settings.text("network.host")
+    if mode == "dev" and not is_loopback(host):
+        raise SettingError(
+            "network.host",
+            f"got {host!r}, but dev asks for no credentials; use `lyredb run`",
+            allowed="127.0.0.1, ::1 or localhost",
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address to listen on can be reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

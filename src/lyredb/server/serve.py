@@ -1,0 +1,49 @@
+"""From a command to a process that serves until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import uvloop
+
+from lyredb.server.launch import Launch, Mode, prepare_launch
+from lyredb.server.lifecycle import StopRequest
+from lyredb.server.logs import set_up_logs
+from lyredb.server.ready import announce
+from lyredb.server.worker import Worker
+
+
+def serve(
+    folder: Path, *, mode: Mode, flags: Mapping[str, object], config: Path | None = None
+) -> int:
+    """Serve an application until SIGTERM or SIGINT, and return the exit code.
+
+    Args:
+        folder: Of the application.
+        mode: ``dev``: loopback without credentials; ``run``: with them.
+        flags: Options by name (``--http-port``); ``None`` is not given.
+        config: A settings file that wins over the application's.
+
+    Raises:
+        LyreError: The server cannot start; nothing is left open.
+    """
+    launch = prepare_launch(folder, mode=mode, flags=flags, config=config, environment=os.environ)
+    set_up_logs(launch.settings.text("logging.level"))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_live(launch))
+    return 0
+
+
+async def _live(launch: Launch) -> None:
+    request = StopRequest()
+    request.listen()  # first: a signal during the start stops in order too
+    worker = Worker(launch)
+    announce(await worker.start(), sys.stdout)
+    try:
+        await request.wait()
+    finally:
+        await worker.stop()
