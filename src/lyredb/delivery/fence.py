@@ -1,0 +1,121 @@
+"""The fence: direct messages wait behind writes of the same record.
+
+A write goes through the log and is told from the tail; a direct message published
+after it must not overtake it. So between sending a write and its entry passing the
+tail, messages for that record stand in a queue with a mark per write. Marks are
+resolved in order, as the writer replies in order of arrival, and a message goes once
+every mark before it has passed: each message keeps its place between the writes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from lyredb.plugins.delivery import Publisher
+
+if TYPE_CHECKING:
+    from lyredb.delivery.message import Message
+    from lyredb.delivery.routes import Path
+
+MAX_HELD_BYTES: Final = 1_000_000
+"""Beyond it, who publishes to the record waits for its write too."""
+
+FAILED: Final = 0
+"""The position of a write that changed nothing."""
+_UNKNOWN: Final = -1
+
+
+class Mark:
+    """A write that was sent.
+
+    Attributes:
+        seq: Its position, `FAILED`, or -1 while there is no reply.
+    """
+
+    __slots__ = ("seq",)
+
+    def __init__(self) -> None:
+        self.seq = _UNKNOWN
+
+    def has_passed(self, position: int) -> bool:
+        """Tell whether the tail at this position has told what was written."""
+        return self.seq != _UNKNOWN and self.seq <= position
+
+
+class HeldMessage:
+    """A message that waits, with all that `Ingress.push` was given."""
+
+    __slots__ = ("message", "path", "publisher", "raw", "raw_id")
+
+    def __init__(
+        self, path: Path, message: Message, publisher: Publisher | None, raw: bytes, raw_id: int
+    ) -> None:
+        self.path = path
+        self.message = message
+        self.publisher = publisher
+        self.raw = raw
+        self.raw_id = raw_id
+
+
+class Hold:
+    """The queue of one record."""
+
+    __slots__ = ("_bytes", "_paused", "_queue", "_unresolved")
+
+    def __init__(self) -> None:
+        self._queue: deque[Mark | HeldMessage] = deque()
+        self._unresolved: deque[Mark] = deque()
+        self._paused: dict[Publisher, None] = {}
+        self._bytes = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """True when no write is under way and nothing waits."""
+        return not self._queue
+
+    def expect(self) -> None:
+        """Note a write that is being sent."""
+        mark = Mark()
+        self._queue.append(mark)
+        self._unresolved.append(mark)
+
+    def resolve(self, seq: int) -> None:
+        """Note the reply to the oldest write without one."""
+        self._unresolved.popleft().seq = seq
+
+    def wait(self, held: HeldMessage) -> None:
+        """Let a message wait; above the limit its publisher waits with it."""
+        self._queue.append(held)
+        self._bytes += len(held.raw) or held.message.size_bytes
+        publisher = held.publisher
+        if self._bytes > MAX_HELD_BYTES and publisher is not None and publisher not in self._paused:
+            self._paused[publisher] = None
+            publisher.pause_reading(self)
+
+    def pass_to(self, position: int) -> list[HeldMessage]:
+        """Take out the messages that may go now that the tail stands at ``position``."""
+        ready: list[HeldMessage] = []
+        queue = self._queue
+        while queue:
+            first = queue[0]
+            if isinstance(first, Mark):
+                if not first.has_passed(position):
+                    break
+            else:
+                ready.append(first)
+            queue.popleft()
+        if ready:
+            self._bytes = sum(
+                len(held.raw) or held.message.size_bytes
+                for held in queue
+                if isinstance(held, HeldMessage)
+            )
+        return ready
+
+    def resume(self) -> None:
+        """Read from who waited, once less than the limit waits."""
+        if self._bytes <= MAX_HELD_BYTES:
+            paused, self._paused = self._paused, {}
+            for publisher in paused:
+                publisher.resume_reading(self)

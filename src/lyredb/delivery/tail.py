@@ -1,0 +1,112 @@
+"""The tail: follows the log and hands each entry to the hub, in order, once.
+
+Commits poke it; pokes are hints, and how far there is something to read is seen in the
+snapshot. Handlers for schema and access entries run before any later entry is told.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from lyredb.delivery.hub import Hub
+from lyredb.errors import PositionLost
+from lyredb.storage.entry import Entry
+from lyredb.storage.mutation import Kind
+
+if TYPE_CHECKING:
+    from lyredb.storage.engine import Engine
+
+STEP_ENTRIES: Final = 2_000
+"""Entries per tick at most, about 10 ms of work, so that connections are served."""
+STEP_BYTES: Final = 8 * 1024 * 1024
+"""Bytes per tick at most: they are in memory until the tick's flush."""
+
+_log = logging.getLogger(__name__)
+
+
+class Tail:
+    """Delivers the log from the position at which the engine stands when it is made.
+
+    Attributes:
+        position: The last entry that was delivered (W).
+    """
+
+    def __init__(
+        self, engine: Engine, hub: Hub, *, schedule: Callable[[Callable[[], None]], None]
+    ) -> None:
+        """Start at the end of the log.
+
+        Args:
+            engine: What to read.
+            hub: Gets each entry.
+            schedule: Calls its argument in the next tick of the loop.
+        """
+        self._engine = engine
+        self._hub = hub
+        self._schedule = schedule
+        self._is_scheduled = False
+        self._handlers: dict[Kind, list[Callable[[Entry], None]]] = {}
+        self.position = engine.position
+        hub.log_id = engine.log_id.hex()
+        hub.position = self.position
+
+    def on(self, kind: Kind, handler: Callable[[Entry], None]) -> None:
+        """Call a handler for each entry of a kind, before any later entry is told."""
+        self._handlers.setdefault(kind, []).append(handler)
+
+    def poke(self, position: int) -> None:
+        """Note that the log has come to a position; it is read in the next ticks."""
+        if position > self.position and not self._is_scheduled:
+            self._is_scheduled = True
+            self._schedule(self._tick)
+
+    def _tick(self) -> None:
+        self._is_scheduled = False
+        if not self._engine.is_closed and self._step(STEP_ENTRIES):
+            self.poke(self.position + 1)
+
+    def advance_to(self, position: int) -> None:
+        """Deliver all entries up to a position that is committed, before returning.
+
+        What has been delivered is written at the end of the tick, or at the next edit
+        of the subscriptions.
+        """
+        while self.position < position and self._step(min(STEP_ENTRIES, position - self.position)):
+            # What was read stays in memory until it is written: not all of it at once.
+            self._hub.flush()
+
+    def _step(self, limit: int) -> bool:
+        """Deliver the next entries; True when there may be more."""
+        with self._engine.snapshot() as snapshot:
+            try:
+                entries = snapshot.entries(self.position, limit=limit, max_bytes=STEP_BYTES)
+            except PositionLost as error:
+                self._skip(snapshot.position, error)
+                return False
+            end = snapshot.position
+        for entry in entries:
+            self._deliver(entry)
+        return self.position < end
+
+    def _deliver(self, entry: Entry) -> None:
+        """Deliver one entry; what fails in it is logged and costs nobody the next one."""
+        self.position = entry.seq
+        try:
+            for handler in self._handlers.get(entry.kind, ()):
+                handler(entry)
+            self._hub.deliver(entry)
+        except Exception:
+            _log.exception("log entry %d could not be delivered", entry.seq)
+            self._hub.pass_over(entry)
+
+    def _skip(self, position: int, error: PositionLost) -> None:
+        """Go on at the end: the log was trimmed before it was told.
+
+        Nobody may miss events in silence, so all subscribers are ended; they come back
+        with their positions and get current state.
+        """
+        _log.error("the log was trimmed to beyond position %d, which was not told", self.position)
+        self.position = self._hub.position = position
+        self._hub.close_all(error)
