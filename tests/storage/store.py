@@ -45,7 +45,11 @@ class Store:
     ) -> None:
         self.clock = clock or ManualClock()
         self.engine = Engine.open(path, settings=settings, now_ms=self.clock)
-        self.engine.define_table(table)
+        try:
+            self.engine.define_table(table)
+        except LyreError:
+            self.engine.close()
+            raise
         self.ticks: list[Callable[[], None]] = []
         self.writer = Writer(self.engine, call_soon=self.ticks.append)
 
