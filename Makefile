@@ -46,8 +46,7 @@ packages:
 	@.ci/install-packages
 
 run: .venv/.example  ## start the weather example and say what to try
-	@if [ -f examples/weather/run.py ]; then exec $(BIN)/python examples/weather/run.py; \
-	else exec $(BIN)/lyredb dev examples/sensor; fi
+	@exec $(BIN)/python examples/weather/run.py $(ARGS)
 
 test: packages .venv/.dev  ## run all tests
 	$(BIN)/python -m pytest -n 2 tests $(ARGS)
