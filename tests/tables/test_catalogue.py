@@ -1,0 +1,118 @@
+"""The store follows the schema: slots, indexes, rows; and never loses data."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from tests.tables.conftest import Store
+from tests.tables.schemas import schemas
+
+from lyredb.errors import FormatMismatch
+from lyredb.storage.mutation import Kind
+from lyredb.tables.catalogue import decode_schema_row, encode_schema_row
+from lyredb.tables.query.execute import explain, search
+from lyredb.tables.query.query import Query
+from lyredb.tables.schema import Schema
+
+FIRST = "type A @table @export { id: ID a: Int @indexed b: Int } type B @table { id: ID }"
+BY_A = Query.of(("a", 1))
+BY_B = Query.of(("b", 1))
+
+
+def test_tables_get_slots_that_survive(store: Store) -> None:
+    """A table keeps its slot whatever comes before it in a later schema."""
+    catalogue = store.tables(FIRST)
+    slots = {table.name: table.slot for table in catalogue.tables.values()}
+    assert slots == {
+        "system.user": 0, "system.role": 1, "system.session": 2, "data.Topic": 3,
+        "data.A": 16, "data.B": 17,
+    }  # fmt: skip
+    store.reopen()
+    later = store.tables("type C @table { id: ID } " + FIRST)
+    assert later.tables["data.A"].slot == 16
+    assert later.tables["data.C"].slot == 18
+    assert later.by_slot[16] is later.tables["data.A"]
+
+
+def test_the_same_schema_again_writes_nothing(store: Store) -> None:
+    """A restart leaves no entry in the log."""
+    store.tables(FIRST)
+    position = store.engine.position
+    store.reopen()
+    store.tables(FIRST)
+    assert store.engine.position == position
+
+
+def test_each_change_is_a_schema_entry(store: Store) -> None:
+    """Whoever follows the log learns of the tables that changed, and of no others."""
+    store.tables(FIRST)
+    position = store.engine.position
+    store.tables(FIRST.replace("b: Int", "b: Float"))
+    with store.engine.snapshot() as snapshot:
+        entries = snapshot.entries(position)
+    assert [(entry.kind, entry.key) for entry in entries] == [(Kind.SCHEMA, b"table/data.A")]
+
+
+def test_a_table_that_is_declared_no_more_stays_but_is_not_exported(store: Store) -> None:
+    """Data is never deleted by a schema."""
+    table = store.table(FIRST)
+    store.put(table, "x", {"a": 1})
+    store.reopen()
+    kept = store.tables("type B @table { id: ID }").tables["data.A"]
+    assert kept.schema.export is None
+    assert list(search(store.engine, kept, BY_A)) == [{"id": "x", "a": 1}]
+    store.reopen()
+    assert store.table(FIRST).schema.export is not None
+
+
+def test_an_added_index_is_built_from_what_is_there(store: Store) -> None:
+    """And finds records that were written before and after."""
+    table = store.table(FIRST)
+    for number in range(2500):
+        store.put(table, f"k{number}", {"b": number % 500})
+    store.reopen()
+    table = store.table(FIRST.replace("b: Int", "b: Int @indexed"))
+    store.put(table, "later", {"b": 1})
+    assert explain(store.engine, table, BY_B)["access"] == "index"
+    found = {record["id"] for record in search(store.engine, table, BY_B)}  # type: ignore[index]  # records
+    assert found == {"k1", "k501", "k1001", "k1501", "k2001", "later"}
+
+
+def test_a_removed_index_is_used_no_more_and_its_slot_is_free(store: Store) -> None:
+    """The condition filters a scan then, with the same result."""
+    table = store.table(FIRST)
+    store.put(table, "x", {"a": 1})
+    table = store.table(FIRST.replace("@indexed ", ""))
+    assert explain(store.engine, table, BY_A)["access"] == "scan"
+    assert list(search(store.engine, table, BY_A)) == [{"id": "x", "a": 1}]
+    assert store.engine.allocate_slots(indexes=1).indexes == (16,)
+
+
+def test_an_interrupted_build_is_finished_at_the_next_open(store: Store) -> None:
+    """An index that is not complete is never used."""
+    table = store.table(FIRST)
+    for number in range(1500):
+        store.put(table, f"k{number}", {"b": 1})
+    layouts = store.table(FIRST.replace("b: Int", "b: Int @indexed")).layout
+    store.engine.define_table(table.layout)
+    store.engine.define_table(layouts)
+    next(store.engine.build_index(layouts, layouts.indexes[1]))
+    assert explain(store.engine, store.catalogue.tables["data.A"], BY_B)["access"] == "scan"
+    store.reopen()
+    table = store.table(FIRST.replace("b: Int", "b: Int @indexed"))
+    assert explain(store.engine, table, BY_B)["access"] == "index"
+    assert len(list(search(store.engine, table, BY_B))) == 1500
+
+
+@given(schema=schemas())
+@settings(max_examples=40)
+def test_schema_rows_give_back_the_schema(schema: Schema) -> None:
+    """Everything that was declared is in the row."""
+    for table in schema.tables:
+        assert decode_schema_row(encode_schema_row(table)) == table
+
+
+def test_a_row_of_a_later_version_is_refused() -> None:
+    """Better than to serve a table as something that it is not."""
+    with pytest.raises(FormatMismatch):
+        decode_schema_row(b"\x81\xa4name\x01")

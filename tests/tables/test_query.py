@@ -1,0 +1,394 @@
+"""Finding records: forms of conditions, URL queries, plans, results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import cast
+from urllib.parse import quote
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.tables.conftest import Store
+
+from lyredb.errors import InvalidQuery, UnknownAttribute
+from lyredb.storage.engine import Engine
+from lyredb.storage.mutation import Kind, Mutation
+from lyredb.storage.snapshot import Snapshot
+from lyredb.tables.query.conditions import Condition, UrlValue, read_conditions
+from lyredb.tables.query.execute import PAGE_RECORDS, explain, search
+from lyredb.tables.query.parse_url import parse_query
+from lyredb.tables.query.query import Query, Select
+from lyredb.tables.stored import StoredTable
+
+SENSORS = """
+type Sensor @table {
+  id: ID @primaryKey
+  site: String @indexed
+  tags: [String] @indexed
+  value: Float
+  count: Int @indexed
+  when: Date @indexed
+  ok: Boolean
+  any: Any @indexed
+  made: Date @createdTime
+  at: Long @updatedTime @indexed
+}
+"""
+
+
+def ids(store: Store, table: StoredTable, query: str | Query, prefix: str = "") -> list[object]:
+    """The keys of what a query finds."""
+    parsed = parse_query(query) if isinstance(query, str) else query
+    one = Query(parsed.conditions, parsed.limit, parsed.offset, Select(("$id",), "values"))
+    return list(search(store.engine, table, one, prefix=prefix))
+
+
+def test_conditions_have_several_forms() -> None:
+    """Typed conditions, dictionaries and tuples mean the same."""
+    condition = Condition("a", value=1)
+    assert read_conditions(None) == ()
+    for given_form in (
+        condition,
+        {"attribute": "a", "value": 1},
+        {"attribute": "a", "comparator": "eq", "value": 1},
+        ("a", 1),
+        ("a", "equals", 1),
+        [("a", 1)],
+        [[condition]],
+    ):
+        assert read_conditions(given_form) == (condition,)
+    both = condition & Condition("b", value=2) & Condition("c", value=3)
+    assert read_conditions(both) == read_conditions([("a", 1), ("b", 2), ("c", 3)])
+
+
+@pytest.mark.parametrize(
+    ("given_form", "message"),
+    [
+        ("a=1", "a condition is"),
+        (3, "a condition is"),
+        ({"attribute": "a"}, "needs a value"),
+        ({"attribut": "a", "value": 1}, "did you mean attribute?"),
+        ({"value": 1}, "needs the name"),
+        ({"attribute": ["rel", "a"], "value": 1}, "not supported yet"),
+        ({"operator": "or", "conditions": []}, "not supported yet"),
+        (("a", "greater_than", 1), "greater_than is not supported yet"),
+        (("a", "equal", 1), "did you mean equals?"),
+        (("a", 1, 2, 3), "a condition is"),
+        (("a",), "a condition is"),
+    ],
+)
+def test_other_forms_are_refused(given_form: object, message: str) -> None:
+    """With what is wrong, and what would be right."""
+    with pytest.raises(InvalidQuery) as caught:
+        read_conditions(given_form)
+    assert message in str(caught.value)
+
+
+def test_a_condition_has_no_truth_value() -> None:
+    """``and`` and chained comparisons would silently drop a condition."""
+    condition = Condition("a", value=1)
+    with pytest.raises(TypeError, match="`&`"):
+        assert condition
+    with pytest.raises(TypeError, match="`&`"):
+        assert condition & condition
+
+
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("", Query()),
+        ("a=1", Query((Condition("a", value=UrlValue("1", False)),))),
+        ("a===1", Query((Condition("a", value=UrlValue("1", False)),))),
+        ("a[]=1", Query((Condition("a", value=UrlValue("1", False)),))),
+        ("a==1", Query((Condition("a", value=UrlValue("1", True)),))),
+        ("a=eq=1", Query((Condition("a", value=UrlValue("1", True)),))),
+        ("a==number:1", Query((Condition("a", value=UrlValue("1", True, "number")),))),
+        ("a==x%3Ay", Query((Condition("a", value=UrlValue("x:y", True)),))),
+        ("a=x:y", Query((Condition("a", value=UrlValue("x:y", False)),))),
+        ("a=", Query((Condition("a", value=UrlValue("", False)),))),
+        ("a=1+1", Query((Condition("a", value=UrlValue("1 1", False)),))),
+        ("a==1+1", Query((Condition("a", value=UrlValue("1+1", True)),))),
+        ("%C3%A9=%26%3D", Query((Condition("é", value=UrlValue("&=", False)),))),
+        ("limit(5)", Query(limit=5)),
+        ("limit(5,8)&", Query(limit=3, offset=5)),
+        ("select(a)", Query(select=Select(("a",), "values"))),
+        ("select(a,)", Query(select=Select(("a",)))),
+        ("select(a,%62)", Query(select=Select(("a", "b")))),
+        ("select([a,b])", Query(select=Select(("a", "b"), "arrays"))),
+        (
+            "a=1&&b=2&limit(1)&select($id)",
+            Query(
+                (
+                    Condition("a", value=UrlValue("1", False)),
+                    Condition("b", value=UrlValue("2", False)),
+                ),
+                limit=1,
+                select=Select(("$id",), "values"),
+            ),
+        ),
+    ],
+)  # fmt: skip
+def test_queries_in_urls(text: str, query: Query) -> None:
+    """Equality, limit and select of the conventions' language."""
+    assert parse_query(text) == query
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a", "is no condition"),
+        ("=1", "is no condition"),
+        ("a=gt=1", "gt is not supported yet"),
+        ("a>1", "> is not supported yet"),
+        ("a<=1", "<= is not supported yet"),
+        ("a!=1", "!= is not supported yet"),
+        ("a=xx=1", "unknown comparator 'xx'"),
+        ("a==x*", "not supported yet"),
+        ("a=1|b=2", "not supported yet"),
+        ("(a=1)", "not supported yet"),
+        ("[a=1]", "not supported yet"),
+        ("sort(a)", "sort() is not supported yet"),
+        ("limt(1)", "did you mean limit?"),
+        ("limit(1)&limit(2)", "twice"),
+        ("limit(-1)", "numbers from 0 up"),
+        ("limit(5,1)", "before it starts"),
+        ("limit(1,2,3)", "limit is"),
+        ("limit()", "limit is"),
+        ("select()", "needs names"),
+        ("select(a,,b)", "needs names"),
+        ("select(rel{x})", "not supported yet"),
+        ("limit(1", "not closed"),
+        ("limit(1))", "unbalanced"),
+        ("a=" + "x" * 16_384, "at most"),
+    ],
+)
+def test_what_is_not_understood_is_refused(text: str, message: str) -> None:
+    """Never taken for something different."""
+    with pytest.raises(InvalidQuery) as caught:
+        parse_query(text)
+    assert message in str(caught.value)
+
+
+@given(st.text(alphabet="ab=&|()[]{}<>!,*:$%limtsec1 \x00é", max_size=30))
+@settings(max_examples=300)
+def test_any_text_is_a_query_or_invalid(text: str) -> None:
+    """Nothing else than `InvalidQuery` leaves the parser."""
+    try:
+        parse_query(text)
+    except InvalidQuery:
+        pass
+
+
+@pytest.fixture
+def sensors(store: Store) -> StoredTable:
+    """Some sensors with values of each kind."""
+    table = store.table(SENSORS)
+    store.put(table, "a", {"site": "north", "tags": ["x", "y"], "value": 1, "count": 1})
+    store.put(table, "b/1", {"site": "north", "tags": [], "value": 1.5, "ok": True, "any": 1})
+    store.put(table, "b/2", {"site": None, "tags": ["y"], "any": "1", "count": 2})
+    store.now_ms += 1000
+    store.put(table, "c", {"site": "null", "any": True, "when": "2024-01-05T20:07:27Z", "more": 7})
+    return table
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "access"),
+    [
+        ("", ["a", "b/1", "b/2", "c"], "scan"),
+        ("site=north", ["a", "b/1"], "index"),
+        ("site==north&value==1", ["a"], "index"),
+        ("value==1&site=north", ["a"], "index"),
+        ("value=1", ["a"], "scan"),
+        ("value==1.0", ["a"], "scan"),
+        ("tags=y", ["a", "b/2"], "index"),
+        ("site=null", ["c"], "index"),
+        ("site==null", ["b/2"], "index"),
+        ("value==null", [], "scan"),
+        ("value=", [], "scan"),
+        ("ok=true", ["b/1"], "scan"),
+        ("any==1", ["b/1"], "index"),
+        ("any=1", ["b/2"], "index"),
+        ("any==string:1", ["b/2"], "index"),
+        ("any==true", ["c"], "index"),
+        ("any==number:$1", ["b/1"], "index"),
+        ("when=2024-01-05T20%3A07%3A27Z", ["c"], "index"),
+        ("when=2024-01-05T20:07:27", ["c"], "index"),
+        ("when==date:1704485247000", ["c"], "index"),
+        ("at==1700000001000", ["c"], "index"),
+        ("made==2023-11-14T22%3A13%3A20Z", ["a", "b/1", "b/2"], "scan"),
+        ("id=b/1", ["b/1"], "key"),
+        ("id=b/1&site=south", [], "key"),
+        ("site=north&id=c", [], "key"),
+        ("id=%23", [], "nothing"),
+        ("more==7", ["c"], "scan"),
+        ("more=7", [], "scan"),
+        ("nothing==null", [], "scan"),
+        ("limit(2)", ["a", "b/1"], "scan"),
+        ("limit(1,3)", ["b/1", "b/2"], "scan"),
+        ("site=north&limit(1,9)", ["b/1"], "index"),
+        ("limit(0)", [], "scan"),
+    ],
+)
+def test_equality_finds(
+    store: Store, sensors: StoredTable, text: str, found: list[str], access: str
+) -> None:
+    """Typed values by the conventions; the index is used where there is one."""
+    assert ids(store, sensors, text) == found
+    assert explain(store.engine, sensors, parse_query(text))["access"] == access
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["count=1.5", "count==x", "value=x", "value==1e999", "ok=1", "when=soon", "at=soon",
+     "any==number:x", "any==nmber:1", "any==boolean:1", "any==date:x"],
+)  # fmt: skip
+def test_a_value_that_the_attribute_cannot_have_is_refused(
+    store: Store, sensors: StoredTable, text: str
+) -> None:
+    """At once, before anything is read."""
+    with pytest.raises(InvalidQuery):
+        search(store.engine, sensors, parse_query(text))
+
+
+def test_conditions_from_code_are_typed_values(store: Store, sensors: StoredTable) -> None:
+    """True is not 1, a date may be a date, a string is no number."""
+    when = datetime(2024, 1, 5, 20, 7, 27, tzinfo=UTC)
+    assert ids(store, sensors, Query.of(("any", True))) == ["c"]
+    assert ids(store, sensors, Query.of(("any", 1))) == ["b/1"]
+    assert ids(store, sensors, Query.of(("when", when))) == ["c"]
+    assert ids(store, sensors, Query.of(("tags", ["x", "y"]))) == ["a"]
+    assert ids(
+        store, sensors, Query.of(("at", datetime(2023, 11, 14, 22, 13, 21, tzinfo=UTC)))
+    ) == ["c"]
+    with pytest.raises(InvalidQuery, match="Invalid value for attribute value"):
+        ids(store, sensors, Query.of(("value", "1")))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("select(id)", ["a", "b/1"]),
+        ("select(count)", [1, None]),
+        ("select(count,)", [{"count": 1}, {}]),
+        ("select(value,id)", [{"value": 1, "id": "a"}, {"value": 1.5, "id": "b/1"}]),
+        ("select([count,id])", [[1, "a"], [None, "b/1"]]),
+        ("select($updatedtime)", [1_700_000_000_000] * 2),
+        ("select($id,at)", [{"$id": one, "at": 1_700_000_000_000} for one in ("a", "b/1")]),
+    ],
+)  # fmt: skip
+def test_select_shapes_what_is_returned(
+    store: Store, sensors: StoredTable, text: str, found: list[object]
+) -> None:
+    """Values, objects without absent attributes, arrays with null for them."""
+    assert list(search(store.engine, sensors, parse_query(f"{text}&limit(2)"))) == found
+
+
+def test_a_prefix_is_a_part_of_the_table(store: Store, sensors: StoredTable) -> None:
+    """A collection below a path, alone and together with conditions."""
+    assert ids(store, sensors, "", prefix="b/") == ["b/1", "b/2"]
+    assert ids(store, sensors, "site=north", prefix="b/") == ["b/1"]
+    assert ids(store, sensors, "id=a", prefix="b/") == []
+    long = "l" * 900 + "/"
+    store.put(sensors, long + "x", {})
+    assert ids(store, sensors, "", prefix=long) == [long + "x"]
+    assert ids(store, sensors, "", prefix="l" * 899 + "/") == []
+
+
+def test_sealed_tables_know_all_their_attributes(store: Store) -> None:
+    """A misspelt name is not an empty result."""
+    table = store.table("type A @table @sealed { id: ID value: Float }")
+    for text in ("valeu=1", "select(valeu)"):
+        with pytest.raises(UnknownAttribute, match=r"did you mean value\?"):
+            search(store.engine, table, parse_query(text))
+    assert list(search(store.engine, table, parse_query("value=1&select(id,$id)"))) == []
+
+
+def test_undeclared_keys_are_found_as_text_and_as_number(store: Store) -> None:
+    """As they are in paths."""
+    table = store.table("type A @table { x: Int }")
+    store.put(table, 7, {"x": 1})
+    assert ids(store, table, "id=7") == ids(store, table, "id==7") == [7]
+    assert ids(store, table, Query.of(("id", 7))) == [7]
+
+
+class WatchedEngine:
+    """An engine that counts its snapshots."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.building = engine.building
+        self.opened = self.open = 0
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        self.opened += 1
+        self.open += 1
+        with self._engine.snapshot() as snapshot:
+            yield snapshot
+        self.open -= 1
+
+
+@pytest.mark.parametrize("text", ["", "site=s"])
+def test_long_results_come_in_pages_without_holding_a_snapshot(store: Store, text: str) -> None:
+    """Records written meanwhile do no harm; nothing comes twice, no snapshot stays open."""
+    table = store.table(SENSORS)
+    keys = [f"k{number:05}" for number in range(PAGE_RECORDS + 20)]
+    body = table.encode({"site": "s"}, "")
+    store.write(*(Mutation(table.slot, table.encode_key(key), Kind.PUT, body) for key in keys))
+    engine = WatchedEngine(store.engine)
+    results = search(cast("Engine", engine), table, parse_query(f"{text}&select(id)"))
+    first = next(results)
+    assert (engine.opened, engine.open) == (1, 0)
+    store.put(table, "k00000", {"site": "other"})
+    store.write(Mutation(table.slot, table.encode_key(keys[-1]), Kind.DELETE))
+    assert [first, *results] == keys[:-1]
+    assert engine.opened == 2
+
+
+_values = st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from((0.5, "", "1", "true"))
+
+
+_records = st.fixed_dictionaries({}, optional={"any": _values | st.lists(_values, max_size=2)})
+
+
+@given(records=st.lists(_records, max_size=6), wanted=_values)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_index_finds_what_a_scan_finds(
+    store: Store, records: list[dict[str, object]], wanted: object
+) -> None:
+    """One meaning of equality, whether an index helps or not."""
+    table = store.table(SENSORS)
+    plain = store.catalogue.tables["data.Sensor"]
+    for number in range(6):
+        store.write(Mutation(table.slot, table.encode_key(f"k{number}"), Kind.DELETE))
+    for number, record in enumerate(records):
+        store.put(table, f"k{number}", record)
+    by_index = ids(store, plain, Query.of(("any", wanted)))
+    everything = list(search(store.engine, table, Query()))
+    assert by_index == [
+        record["id"]  # type: ignore[index]  # records
+        for record in everything
+        if _has(record, wanted)
+    ]
+
+
+def _has(record: object, wanted: object) -> bool:
+    assert isinstance(record, dict)
+    if "any" not in record:
+        return False
+    value = record["any"]
+    elements = value if isinstance(value, list) else [value]
+    return any(
+        one == wanted and isinstance(one, bool) == isinstance(wanted, bool) for one in elements
+    )
+
+
+def test_text_from_urls_is_decoded_once(store: Store) -> None:
+    """Percent signs and special characters of a value arrive as they are."""
+    table = store.table("type A @table { id: ID name: String @indexed }")
+    for number, name in enumerate(("100%25", "a&b=c", "ü/(x)", "limit(1)", " ")):
+        store.put(table, f"k{number}", {"name": name})
+        assert ids(store, table, f"name={quote(name)}") == [f"k{number}"]
