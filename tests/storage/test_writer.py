@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace as changed
 from tests.storage.store import (
     ROOMY,
     SLOT,
@@ -42,7 +43,7 @@ from lyredb.storage.writer import Writer
 
 
 def when(mutation: Mutation, **wanted: object) -> Mutation:
-    return replace(mutation, precondition=Precondition(**wanted))  # type: ignore[arg-type]
+    return changed(mutation, precondition=Precondition(**wanted))  # type: ignore[arg-type]
 
 
 def test_transactions_of_one_tick_are_one_group(store: Store) -> None:
@@ -206,7 +207,7 @@ def created_after(store: Store) -> int:
 def test_an_expired_record_counts_as_absent(store: Store) -> None:
     """For reading and for preconditions; its row is still there to be removed."""
     assert isinstance(store.clock, ManualClock)
-    store.commit(replace(put("a", value=1), expires_ms=store.clock.ms + 10))
+    store.commit(changed(put("a", value=1), expires_ms=store.clock.ms + 10))
     store.clock.ms += 10
     assert store.record("a") is None
     assert store.commit(when(put("a", value=2), must_be_absent=True)).outcomes[0].existed is False

@@ -97,8 +97,8 @@ def _put_index_keys(
     old: State,
     new: State,
 ) -> None:
-    before, after = extractor.entries(old.image), extractor.entries(new.image)
-    for slot, encoded in before - after:
+    out, into = extractor.changes(old.image, new.image)
+    for slot, encoded in out:
         transaction.delete(encoded, key, db=handles.indexes[slot])
-    for slot, encoded in after - before:
+    for slot, encoded in into:
         transaction.put(encoded, key, db=handles.indexes[slot])

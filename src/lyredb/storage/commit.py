@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
+
+import msgspec
 
 from lyredb.errors import InvalidRecord, LyreError, StorageError
 from lyredb.storage import directory as directories
@@ -30,8 +31,7 @@ Result: TypeAlias = Applied | LyreError
 _logger: Final = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """A transaction that waits for its commit, and the rows of ``sess`` beside it."""
 
     transaction: Sequence[Mutation]

@@ -65,6 +65,9 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _U64: Final = struct.Struct(">Q")
 _DOUBLE: Final = struct.Struct(">d")
+_NUMBER: Final = struct.Struct(">BQB")
+_EXACT: Final = 1 << 53
+"""Integers up to here are doubles."""
 
 
 def encode_key(value: KeyValue | Sequence[str | int]) -> bytes:
@@ -200,21 +203,25 @@ def _text(value: str) -> bytes:
 
 
 def _number(value: float) -> bytes:
+    if type(value) is float or -_EXACT <= value <= _EXACT:  # the common case: no remainder
+        return _NUMBER.pack(TAG_NUMBER, _ordered(float(value)), 0)
     try:
         double = float(value)
     except OverflowError as error:
         raise InvalidKey("an integer must be within the range of a double") from error
+    if int(double) > value:
+        double = math.nextafter(double, -math.inf)
+    remainder = int(value) - int(double)
+    size = (remainder.bit_length() + 7) // 8
+    return _NUMBER.pack(TAG_NUMBER, _ordered(double), size) + remainder.to_bytes(size, "big")
+
+
+def _ordered(double: float) -> int:
+    """Return the bits of a finite double such that their order is that of the values."""
     if not math.isfinite(double):
         raise InvalidKey("a number must be finite")
-    remainder = 0
-    if isinstance(value, int):
-        if int(double) > value:
-            double = math.nextafter(double, -math.inf)
-        remainder = value - int(double)
-    bits = int.from_bytes(_DOUBLE.pack(double + 0.0), "big")  # + 0.0 makes -0.0 the zero
-    ordered = bits ^ _ALL if bits & _SIGN else bits | _SIGN
-    size = (remainder.bit_length() + 7) // 8
-    return b"\x20" + _U64.pack(ordered) + bytes((size,)) + remainder.to_bytes(size, "big")
+    bits: int = _U64.unpack(_DOUBLE.pack(double + 0.0))[0]  # + 0.0 makes -0.0 the zero
+    return bits ^ _ALL if bits & _SIGN else bits | _SIGN
 
 
 def _date(value: datetime) -> bytes:

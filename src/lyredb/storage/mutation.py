@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+
+import msgspec
 
 
 class Kind(IntEnum):
@@ -28,8 +29,7 @@ class DeleteReason(IntEnum):
     MOVED = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Precondition:
+class Precondition(msgspec.Struct, frozen=True):
     """What must hold for the record when its transaction is checked, in commit order.
 
     A record whose deadline has passed counts as absent.
@@ -50,8 +50,7 @@ class Precondition:
     unmodified_since_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Mutation:
+class Mutation(msgspec.Struct, frozen=True):
     """One change of one key.
 
     Attributes:
@@ -101,8 +100,7 @@ class Mutation:
         return len(self.body) + len(self.operations) + len(self.metadata) + len(self.key)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What one mutation did.
 
     Attributes:
@@ -117,8 +115,7 @@ class Outcome:
     existed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(msgspec.Struct, frozen=True):
     """A committed transaction: the position after it, and one outcome per mutation."""
 
     position: int

@@ -9,8 +9,9 @@ No I/O: the stored state comes through the function given.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from lyredb.storage.record import last_seq_of
 
@@ -18,8 +19,7 @@ Address: TypeAlias = tuple[int, bytes]
 """Table slot and record key."""
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(msgspec.Struct, frozen=True, gc=False):
     """A key's record and grave as stored; at most one of them is there."""
 
     image: bytes | None

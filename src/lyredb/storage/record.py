@@ -192,6 +192,14 @@ def last_seq_of(stored: bytes) -> int:
     return int.from_bytes(stored[8:16], "big")
 
 
+def body_offset_of(stored: bytes) -> int:
+    """Return where the body begins, decoding no more of the header than needed."""
+    parts = stored[19] & _PARTS
+    if parts & ~HAS_CREATED:
+        return decode_header(stored).body_offset
+    return FIXED_BYTES + 8 if parts else FIXED_BYTES
+
+
 def is_expired(stored: bytes, now_ms: int) -> bool:
     """Tell whether the record's deadline has passed, decoding no more than needed."""
     flags = stored[19]

@@ -327,10 +327,8 @@ class _Work:
         """Return the record before, where the log may not be able to tell it later."""
         if state.image is None or mutation.kind is Kind.MESSAGE:
             return b""
-        header = decode_header(state.image)
-        if header.last_seq >= self._staging.half and not header.flags & MESSAGED:
-            return b""
-        return state.image
+        is_recent = state.last_seq >= self._staging.half
+        return b"" if is_recent and not state.image[19] & MESSAGED else state.image
 
 
 def _patched(

@@ -92,8 +92,7 @@ class Writer:
             transaction,
             on_reply,
             session_rows,
-            sum([mutation.size_bytes for mutation in transaction])
-            + sum([len(name) + len(value or b"") for name, value in session_rows]),
+            _size_of(transaction, session_rows),
         )
         self._check(request)
         self._waiting.append(request)
@@ -257,3 +256,10 @@ class Writer:
                 callback(position)
             except Exception:
                 _logger.exception("a reader failed at the news of a commit")
+
+
+def _size_of(transaction: Sequence[Mutation], session_rows: Rows) -> int:
+    size = sum([mutation.size_bytes for mutation in transaction])
+    if session_rows:
+        size += sum([len(name) + len(value or b"") for name, value in session_rows])
+    return size
