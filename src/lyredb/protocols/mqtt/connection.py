@@ -76,8 +76,8 @@ class Connection:
         address: The peer's, for logs.
         account: Whom the listener knows the peer to be; used when the CONNECT has no
             credentials. None when it does not know.
-        format: What structured values are sent and taken as.
-        content_type: Of payloads that say none, ``""`` to look at them.
+        format: What structured values are sent as.
+        content_type: Of the client's payloads that say none, ``""`` to look at them.
     """
 
     __slots__ = (
@@ -198,6 +198,10 @@ class Connection:
                 position = self._take_pubacks(data, publishing.take(data, position))
                 if position >= size:
                     break
+            elif data[position] != 0x10:
+                # Said at the first byte: whatever speaks another protocol may never
+                # send as much as its bytes would mean as a length [MQTT-3.1.0-1].
+                raise protocol_error("The first packet must be a CONNECT")
             header = read_header(data, position, largest)
             if header is None:
                 return position, size - position + 1
@@ -226,9 +230,6 @@ class Connection:
     def _handle(self, data: bytes, position: int, body: int, end: int) -> None:
         first = data[position]
         if self._state is not State.CONNECTED:
-            if first != 0x10:
-                # [MQTT-3.1.0-1]; no version is known to answer in.
-                raise protocol_error("The first packet must be a CONNECT")
             self._handle_connect(decode_connect(data[body:end]))
             return
         assert self._publishing is not None
@@ -342,7 +343,6 @@ class Connection:
             service,
             context,
             terms.version,
-            format=self._format,
             content_type=self._content_type,
         )
         encoding = MqttEncoding(terms.version, self._format, limits.null_delete)

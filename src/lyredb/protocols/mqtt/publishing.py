@@ -15,7 +15,7 @@ from lyredb.delivery.group import Group
 from lyredb.delivery.message import Message
 from lyredb.delivery.routes import Path
 from lyredb.errors import InvalidTopic, LyreError
-from lyredb.formats import format_for_content_type
+from lyredb.formats import JSON, format_for_content_type
 from lyredb.plugins.context import Context
 from lyredb.plugins.delivery import Format, Publisher
 from lyredb.protocols.mqtt import encode
@@ -56,6 +56,13 @@ class Publishing:
 
     Attributes:
         acks: Acknowledgements in the order of arrival.
+
+    Args:
+        owner: The connection.
+        service: What all connections share.
+        context: Whose rights decide.
+        version: 4 or 5.
+        content_type: Of payloads that say none themselves, ``""`` for nothing known.
     """
 
     __slots__ = (
@@ -80,7 +87,6 @@ class Publishing:
         context: Context,
         version: int,
         *,
-        format: Format,
         content_type: str,
     ) -> None:
         self.acks = AckQueue()
@@ -89,9 +95,9 @@ class Publishing:
         self._context = context
         self._version = version
         self._is_v5 = version == V5
-        self._format = format
+        self._format: Format = format_for_content_type(content_type) or JSON
         self._content_type = content_type
-        self._ingress = service.database.ingress(context, raw_kind(version, format))
+        self._ingress = service.database.ingress(context, raw_kind(version, self._format))
         self._paths = self._ingress.paths
         self._writing_unacknowledged = 0
         self._logged: set[type[Exception]] = set()

@@ -1,0 +1,473 @@
+"""MQTT connections without sockets: a fake transport, a fake database, the real hub.
+
+Everything runs on a real event loop, whose ticks the tests let pass by `Harness.tick`;
+the timer wheel is turned by hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import TypeVar, cast
+
+from tests.protocols.mqtt import client_frames as client
+
+from lyredb.delivery.admission import ALL, Destination, View
+from lyredb.delivery.filters import matches, parse_filter
+from lyredb.delivery.hub import Hub, Ingress
+from lyredb.delivery.message import Message
+from lyredb.delivery.terms import Terms
+from lyredb.errors import LoginFailed, LyreError, NotAuthorised, Overloaded, UnknownTopic
+from lyredb.formats import JSON
+from lyredb.plugins.context import Context, Principal
+from lyredb.plugins.delivery import Batch, Format, Publisher, Subscriber
+from lyredb.protocols.mqtt.connection import Connection
+from lyredb.protocols.mqtt.limits import Limits
+from lyredb.protocols.mqtt.service import Service
+from lyredb.protocols.mqtt.wheel import Cancellable, Wheel
+from lyredb.resources.database import Database
+from lyredb.resources.requests import SubscribeOptions, Write, Written
+from lyredb.resources.target import Target
+from lyredb.security.authenticator import Account, Authenticator
+from lyredb.security.principals import ANONYMOUS, SUPER_USER
+from lyredb.tables.stored import StoredTable
+
+Done = Callable[[Written | LyreError], None]
+T = TypeVar("T")
+
+SLOT = 20
+
+
+def run(body: Callable[[], Coroutine[None, None, T]]) -> T:
+    return asyncio.run(body())
+
+
+class FakeTransport:
+    """Keeps what is written; may be told to be full."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.writes = 0
+        self.waiting = 0
+        self.is_closed = False
+        self.is_aborted = False
+        self.is_reading = True
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert not self.is_closed, "written to after close"
+        self.data += data
+        self.writes += 1
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def abort(self) -> None:
+        self.is_closed = self.is_aborted = True
+
+    def pause_reading(self) -> None:
+        assert self.is_reading
+        self.is_reading = False
+
+    def resume_reading(self) -> None:
+        assert not self.is_reading
+        self.is_reading = True
+
+
+class FakeRegistry:
+    """Every topic below ``Sensor/`` and ``open/`` is a record; of others there is none."""
+
+    def topic(self, topic: str, protocol: str) -> Target:
+        assert protocol == "mqtt"
+        if topic.split("/", 1)[0] not in ("Sensor", "open"):
+            raise UnknownTopic(f"no table is exported as {topic!r}")
+        return Target("record", cast(StoredTable, None), topic, id=topic, key=topic.encode())
+
+    def of(self, slot: int, key: bytes) -> tuple[bytes, ...]:
+        return (key,)
+
+
+class FakeAccess:
+    def __init__(self, registry: FakeRegistry) -> None:
+        self._registry = registry
+
+    def publish(self, principal: Principal, protocol: str, topic: bytes) -> Destination:
+        self._registry.topic(topic.decode(), protocol)
+        if principal is ANONYMOUS:
+            raise NotAuthorised("anonymous may not publish here")
+        return Destination(SLOT, topic, topic.decode(), "data.Sensor")
+
+    def read(self, principal: Principal, protocol: str, topic: bytes) -> View | None:
+        return None if principal is ANONYMOUS else ALL
+
+
+@dataclass
+class Submitted:
+    write: Write
+    context: Context
+    done: Done
+
+
+class FakeDatabase:
+    """Records in a dict; writes wait until `commit` or `reject`.
+
+    Attributes:
+        full: Raise `Overloaded` on `submit`.
+        fault: Raise this on `submit`.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.registry = FakeRegistry()
+        access = FakeAccess(self.registry)
+        self.hub = Hub(access, self.registry, {}, schedule_flush=lambda call: soon(loop, call))
+        self.records: dict[str, bytes] = {}
+        self.waiting: list[Submitted] = []
+        self.subscriptions: list[FakeSubscription] = []
+        self.drained_by: list[Subscriber] = []
+        self.full = False
+        self.fault: Exception | None = None
+
+    def ingress(self, context: Context, raw: str = "") -> Ingress:
+        return self.hub.ingress(context.principal, context.protocol, raw)
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        context: Context,
+        *,
+        publisher: Publisher | None = None,
+        qos: int = 0,
+        content_type: str = "",
+        properties: bytes = b"",
+        expires_ms: int = 0,
+    ) -> None:
+        ingress = self.ingress(context)
+        path = ingress.path(topic.encode())
+        message = Message.direct(
+            topic.encode(),
+            payload,
+            path.destination,
+            qos=qos,
+            content_type=content_type,
+            properties=properties,
+            session=context.session,
+            expires_ms=expires_ms,
+        )
+        ingress.push(path, message, publisher)
+
+    def submit(self, write: Write, context: Context, done: Done) -> None:
+        if context.principal is ANONYMOUS:
+            raise NotAuthorised("anonymous may not update here")
+        if self.fault is not None:
+            raise self.fault
+        if self.full:
+            raise Overloaded("too many writes wait")
+        self.waiting.append(Submitted(write, context, done))
+
+    def commit(self, count: int | None = None) -> None:
+        """Commit what waits, in order."""
+        now, self.waiting = self.waiting[:count], self.waiting[len(self.waiting[:count]) :]
+        for submitted in now:
+            topic = submitted.write.target.topic
+            if submitted.write.operation == "delete":
+                self.records.pop(topic, None)
+            else:
+                self.records[topic] = submitted.write.payload
+            submitted.done(Written(topic, 1, 1, False, cast(StoredTable, None)))
+
+    def reject(self, error: LyreError) -> None:
+        """Fail all that waits."""
+        now, self.waiting = self.waiting, []
+        for submitted in now:
+            submitted.done(error)
+
+    def subscribe(
+        self,
+        filter: str,
+        subscriber: Subscriber,
+        context: Context,
+        options: SubscribeOptions,
+        after: str = "",
+    ) -> FakeSubscription:
+        parse_filter(filter)
+        if context.principal is ANONYMOUS:
+            raise NotAuthorised("anonymous may not subscribe here")
+        if filter.split("/", 1)[0] not in ("Sensor", "open", "+", "#"):
+            raise UnknownTopic(f"no table is exported as {filter!r}")
+        subscription = FakeSubscription(self, filter, subscriber, context, options)
+        self.subscriptions.append(subscription)
+        return subscription
+
+    def drained(self, subscriber: Subscriber) -> None:
+        self.drained_by.append(subscriber)
+        self.hub.drained(subscriber)
+
+
+class FakeSubscription:
+    """Current state at once, then a member of the hub."""
+
+    def __init__(
+        self,
+        database: FakeDatabase,
+        filter: str,
+        subscriber: Subscriber,
+        context: Context,
+        options: SubscribeOptions,
+    ) -> None:
+        self._database = database
+        self._filter = filter
+        self._subscriber = subscriber
+        self._context = context
+        self.options = options
+        self.state = "prepared"
+        self.resumed = 0
+
+    def start(self) -> None:
+        assert self.state == "prepared"
+        self.state = "live"
+        if not self.options.omit_current:
+            self._send_current()
+        self._join()
+
+    def _send_current(self) -> None:
+        levels = parse_filter(self._filter)
+        data, ends, ids = b"", [], []
+        for topic, payload in sorted(self._database.records.items()):
+            if matches(levels, topic.encode()):
+                message = message_of(topic, payload, current=True)
+                frame, id_at = self.options.encoding.frame(
+                    message, qos=self.options.qos, retain=True, ids=()
+                )
+                ids.append(len(data) + id_at if id_at else 0)
+                data += frame
+                ends.append(len(data))
+        if ends:
+            with_ids = (ends, ids) if self.options.qos else ((), ())
+            self._subscriber.write(Batch(data, len(ends), *with_ids))
+
+    def _join(self) -> None:
+        terms = Terms(
+            encoding=self.options.encoding,
+            qos=self.options.qos,
+            principal=self._context.principal,
+            protocol=self._context.protocol,
+            retain_as_published=self.options.retain_as_published,
+            no_local=self._context.session if self.options.no_local else 0,
+        )
+        self._database.hub.join(self._filter, self._subscriber, terms)
+
+    def update(self, options: SubscribeOptions) -> None:
+        self.options = options
+        if self.state == "live":
+            self._join()
+
+    def resume(self) -> None:
+        self.resumed += 1
+
+    def close(self) -> None:
+        if self.state == "live":
+            self._database.hub.leave(self._filter, self._subscriber)
+        self.state = "closed"
+
+
+def message_of(
+    topic: str,
+    payload: bytes,
+    *,
+    kind: str = "put",
+    current: bool = False,
+    is_opaque: bool = True,
+    content_type: str = "",
+    properties: bytes = b"",
+    expires_ms: int = 0,
+) -> Message:
+    return Message(
+        topic.encode(),
+        kind,  # type: ignore[arg-type]  # one of the three, from tests only
+        "data.Sensor",
+        topic,
+        payload,
+        record_table=None,
+        is_opaque=is_opaque,
+        version=1.0,
+        local_ms=1,
+        seq=1,
+        qos=1,
+        retain=current,
+        current=current,
+        position="",
+        content_type=content_type,
+        properties=properties,
+        expires_ms=expires_ms,
+        session=0,
+    )
+
+
+class FakeAuthenticator:
+    """alice (password ``right``) and bob are super users; a check waits for its gate."""
+
+    anonymous = Account("", ANONYMOUS)
+    local = Account("local", SUPER_USER)
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.remembered: set[tuple[str, bytes]] = set()
+        self.error: Exception | None = None
+        self.verified = 0
+
+    def cached(self, name: str, password: str | bytes) -> Account | None:
+        if (name, password) in self.remembered:
+            return Account(name, SUPER_USER)
+        return None
+
+    async def verify(self, name: str, password: str | bytes) -> Account:
+        self.verified += 1
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        if name in ("alice", "bob") and password == b"right":
+            return Account(name, SUPER_USER)
+        raise LoginFailed("Login failed")
+
+
+class HandTimer:
+    def __init__(self, clock: HandClock) -> None:
+        self._clock = clock
+
+    def cancel(self) -> None:
+        self._clock.armed = None
+
+
+class HandClock:
+    """The wheel's timer, turned by hand."""
+
+    def __init__(self) -> None:
+        self.armed: Callable[[], None] | None = None
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Cancellable:
+        self.armed = callback
+        return HandTimer(self)
+
+    def turn(self, ticks: int) -> None:
+        for _ in range(ticks):
+            callback, self.armed = self.armed, None
+            if callback is not None:
+                callback()
+
+
+def soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    loop.call_soon(callback)
+
+
+class Peer:
+    """One client: what it sends goes in, what it got comes out."""
+
+    def __init__(self, connection: Connection, transport: FakeTransport, version: int) -> None:
+        self.connection = connection
+        self.transport = transport
+        self.version = version
+        self._seen = 0
+
+    def send(self, *frames: bytes) -> None:
+        self.connection.feed(b"".join(frames))
+
+    def take(self) -> list[client.Received]:
+        """What came since the last call."""
+        found = client.split(bytes(self.transport.data[self._seen :]), self.version)
+        self._seen = len(self.transport.data)
+        return found
+
+    def lose(self) -> None:
+        """The network connection breaks."""
+        self.transport.is_closed = True
+        self.connection.connection_lost(None)
+
+    @property
+    def is_closed(self) -> bool:
+        return self.transport.is_closed
+
+
+class Harness:
+    """A service with its fakes; must be made on a running loop."""
+
+    def __init__(self, **limits: object) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.database = FakeDatabase(self.loop)
+        self.authenticator = FakeAuthenticator()
+        self.clock = HandClock()
+        self.service = Service(
+            cast(Database, self.database),
+            cast(Authenticator, self.authenticator),
+            replace(Limits(), **limits),  # type: ignore[arg-type]  # names are checked there
+            loop=self.loop,
+            new_client_id=lambda: "auto-1",
+        )
+        self.service.wheel = Wheel(self.clock.call_later)
+
+    def peer(
+        self,
+        version: int = 4,
+        *,
+        account: Account | None = FakeAuthenticator.local,
+        format: Format = JSON,
+        content_type: str = "",
+    ) -> Peer:
+        """A connection without a CONNECT."""
+        transport = FakeTransport()
+        connection = Connection(
+            transport,
+            self.service,
+            address="test",
+            account=account,
+            format=format,
+            content_type=content_type,
+        )
+        return Peer(connection, transport, version)
+
+    def connected(
+        self,
+        version: int = 4,
+        client_id: str = "c",
+        *,
+        account: Account | None = FakeAuthenticator.local,
+        format: Format = JSON,
+        content_type: str = "",
+        keep_alive: int = 0,
+        will: tuple[str, bytes] | None = None,
+        will_qos: int = 0,
+        will_retain: bool = False,
+        will_properties: bytes = b"",
+        props: bytes = b"",
+    ) -> Peer:
+        """A client whose CONNECT was accepted."""
+        peer = self.peer(version, account=account, format=format, content_type=content_type)
+        peer.send(
+            client.connect(
+                version,
+                client_id,
+                keep_alive=keep_alive,
+                will=will,
+                will_qos=will_qos,
+                will_retain=will_retain,
+                will_properties=will_properties,
+                props=props,
+            )
+        )
+        (connack,) = peer.take()
+        assert (connack.kind, connack.reason) == (2, 0), connack
+        return peer
+
+    async def tick(self) -> None:
+        """Let everything that is due happen."""
+        for _ in range(4):
+            await asyncio.sleep(0)
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
