@@ -33,6 +33,7 @@ SOURCE_TOPIC: Final = "Source/replay"
 MAX_UNACKNOWLEDGED: Final = 200
 """Publishes in flight; the rest waits here, so that a stopped replay ends soon."""
 CONNECT_DEADLINE_S: Final = 15
+CLOSE_DEADLINE_S: Final = 2
 STATE_WAIT_S: Final = 1.0
 """How long to wait for the latest observations of an earlier replay: when there was
 none, nothing comes."""
@@ -48,9 +49,18 @@ class Publisher:
     """An MQTT connection that publishes records and knows which are acknowledged.
 
     paho's thread reconnects by itself and sends again what was not acknowledged.
+
+    Args:
+        host: Of the MQTT server.
+        port: Of the MQTT server.
+        about: What the source's record says besides its state.
+        stopped: Set when nothing may wait any longer.
     """
 
-    def __init__(self, host: str, port: int, *, stopped: threading.Event) -> None:
+    def __init__(
+        self, host: str, port: int, *, about: dict[str, object], stopped: threading.Event
+    ) -> None:
+        self._about = about
         self.acknowledged = 0
         self.received: queue.Queue[paho.MQTTMessage] = queue.Queue()
         self._address = (host, port)
@@ -77,13 +87,14 @@ class Publisher:
         """Whether there is a connection right now."""
         return self._client.is_connected()
 
-    def connect(self, will: str) -> None:
-        """Connect; the will is what the source's record says when this program dies.
+    def connect(self) -> None:
+        """Connect; the source's record says so, and says `stopped` if this program dies.
 
         Raises:
             OSError: Nobody listens there.
             Refused: The server refuses the connection.
         """
+        will = json.dumps({"state": "stopped", **self._about})
         self._client.will_set(SOURCE_TOPIC, will, qos=1, retain=True)
         self._client.connect(*self._address, keepalive=20)
         self._client.loop_start()
@@ -117,8 +128,7 @@ class Publisher:
             while not self._has_room(MAX_UNACKNOWLEDGED) and not self._stopped.is_set():
                 self._changed.wait(0.5)
             self._raise_refusal()
-            self._sent += 1
-        self._client.publish(topic, json.dumps(record), qos=1, retain=True)
+        self._send(topic, record)
 
     def drain(self, timeout_s: float) -> bool:
         """Wait until everything is acknowledged; says whether it is."""
@@ -128,9 +138,18 @@ class Publisher:
             return done
 
     def close(self) -> None:
-        """Disconnect without the will."""
+        """Say that the source has stopped, and disconnect."""
+        if self.is_connected:
+            self._send(SOURCE_TOPIC, {"state": "stopped", **self._about})
+            with self._changed:
+                self._changed.wait_for(lambda: self._has_room(1), CLOSE_DEADLINE_S)
         self._client.disconnect()
         self._client.loop_stop()
+
+    def _send(self, topic: str, record: dict[str, object]) -> None:
+        with self._changed:
+            self._sent += 1
+        self._client.publish(topic, json.dumps(record), qos=1, retain=True)
 
     def _has_room(self, limit: int) -> bool:
         return bool(self._refusal) or self._sent - self.acknowledged < limit
@@ -149,6 +168,8 @@ class Publisher:
     ) -> None:
         if reason.is_failure:
             self._refuse(f"the server refused the MQTT connection: {reason}")
+        else:  # again after each lost connection, whose end the will has announced
+            self._send(SOURCE_TOPIC, {"state": "running", **self._about})
         self._connected.set()
 
     def _on_publish(
@@ -202,7 +223,7 @@ class Progress:
             return
         self._next = time.monotonic() + PROGRESS_EVERY_S[self._is_terminal]
         places = " · ".join(f"{place} {when}" for place, when in self._times.items())
-        line = f"{places} · {self._publisher.acknowledged:,} records acknowledged"
+        line = f"{places} · acknowledged: {self._publisher.acknowledged:,}"
         if not self._publisher.is_connected:
             line += " · reconnecting"
         ending = "\r" if self._is_terminal else "\n"
@@ -254,7 +275,7 @@ def replay(publisher: Publisher, options: argparse.Namespace, stopped: threading
         publisher.put(f"Weather/{observation.key}", observation.record)
         publisher.put(f"Weather/{observation.place}", observation.latest)
         progress.note(observation)
-    publisher.drain(2 if stopped.is_set() else CONNECT_DEADLINE_S)
+    publisher.drain(CLOSE_DEADLINE_S if stopped.is_set() else CONNECT_DEADLINE_S)
     progress.end()
 
 
@@ -297,14 +318,11 @@ def main() -> int:
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    source = {"mqttPort": options.port, "daysPerSecond": options.speed}
-    publisher = Publisher(options.host, options.port, stopped=stopped)
+    about: dict[str, object] = {"mqttPort": options.port, "daysPerSecond": options.speed}
+    publisher = Publisher(options.host, options.port, about=about, stopped=stopped)
     try:
-        publisher.connect(will=json.dumps({"state": "stopped", **source}))
-        publisher.put(SOURCE_TOPIC, {"state": "running", **source})
+        publisher.connect()
         replay(publisher, options, stopped)
-        publisher.put(SOURCE_TOPIC, {"state": "stopped", **source})
-        publisher.drain(2)
     except (DataMissing, Refused, OSError) as error:
         print(f"replay: {error}", file=sys.stderr)
         return 1

@@ -125,8 +125,13 @@ def run(options: argparse.Namespace, data: str) -> int:
 def wait_for_either(server: subprocess.Popen[str], replay: subprocess.Popen[str]) -> int:
     """Wait until one of the two ends; returns its exit status."""
     ended = threading.Event()
+
+    def watch(process: subprocess.Popen[str]) -> None:
+        process.wait()
+        ended.set()
+
     for process in (server, replay):
-        threading.Thread(target=lambda one=process: (one.wait(), ended.set()), daemon=True).start()
+        threading.Thread(target=watch, args=(process,), daemon=True).start()
     ended.wait()
     if server.poll() is not None:
         print("The server has ended.", file=sys.stderr)

@@ -87,8 +87,10 @@ class Page:
                 self.problems.append(json.dumps(parameters["entry"]))
 
     def open(self, url: str) -> None:
-        """Begin to load an address."""
+        """Load an address; returns when the page's scripts have run."""
         self.command("Page.navigate", url=url)
+        loaded = "document.readyState === 'complete'"
+        self.wait_for(f"location.href === {json.dumps(url)} && {loaded}")
 
     def evaluate(self, expression: str) -> object:
         """Return the value of a JavaScript expression."""

@@ -99,11 +99,11 @@ export class Chart {
     const value = (name) => this.data[COLUMNS.indexOf(name) + 1][at];
     const time = new Date(this.data[0][at] * 1000);
     const parts = [this.isLocal ? this.tick(time / 1000) : time.toLocaleString("en-GB", {
-      day: "numeric", month: "short", year: "numeric", timeZone: "UTC",
+      day: "numeric", month: "short", timeZone: "UTC",
       ...(value("temperature") !== null && { hour: "2-digit", minute: "2-digit" }),
     })];
-    if (value("temperature") !== null) parts.push(`${minus(value("temperature"))}°`);
-    if (value("high") !== null) parts.push(`${minus(value("low") ?? "–")}° to ${minus(value("high"))}°`);
+    if (value("temperature") !== null) parts.push(degree(value("temperature")));
+    if (value("low") !== null) parts.push(`${degree(value("low"))} to ${degree(value("high"))}`);
     if (value("precipitation")) parts.push(`${value("precipitation")} mm`);
     return parts.join(" · ");
   }
@@ -118,6 +118,10 @@ function degrees(low, high) {
   if (low === null || low === undefined) return [0, 20];
   const margin = Math.max(1, (high - low) * 0.12);
   return [low - margin * 1.5, high + margin];
+}
+
+function degree(value) {
+  return value === null ? "–" : `${minus(value.toFixed(1))}°`;
 }
 
 // A real minus sign, as wide as a plus.
