@@ -1,0 +1,110 @@
+"""What a topic filter covers: tables, and in each the ranges of keys to read.
+
+Current state of a subscription is read by key range and not by looking at every
+record: the levels before the first wildcard are a prefix of the ids. The ranges may
+hold a few records more than the filter matches; the reader compares topics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from lyredb.errors import LyreError, NotAuthorised, UnknownTopic
+from lyredb.plugins.context import Context
+from lyredb.resources.access import Access
+from lyredb.resources.registry import INTERNAL, Registry, shorten
+from lyredb.storage.frontier import KeyRange
+from lyredb.storage.keys import KEY_PREFIX_BYTES, encode_full_key
+from lyredb.tables.stored import StoredTable
+
+WILDCARDS = frozenset(("+", "#"))
+
+
+def coverage(
+    topic_filter: str, registry: Registry, access: Access, context: Context
+) -> list[KeyRange]:
+    """Return the ranges that the filter covers and the principal may read.
+
+    Raises:
+        UnknownTopic: The filter's first levels name no table.
+        NotAuthorised: They name tables, and the principal may subscribe to none.
+    """
+    levels = topic_filter.split("/")
+    mounted = list(_mounted(levels, registry, context.protocol))
+    allowed = [
+        (table, rest)
+        for table, rest in mounted
+        if access.decide(context.principal, "subscribe", table) is not None
+    ]
+    if mounted and not allowed:
+        raise NotAuthorised(f"{context.principal.name} may not subscribe here")
+    if not mounted and levels[0] not in WILDCARDS:
+        raise UnknownTopic(f"no table is exported as {shorten(topic_filter)}")
+    ranges = [found for table, rest in allowed for found in _ranges(table, rest)]
+    return sorted(ranges, key=lambda found: (found.slot, found.start))
+
+
+def _mounted(
+    levels: list[str], registry: Registry, protocol: str
+) -> Iterator[tuple[StoredTable, list[str]]]:
+    """Tables that the filter reaches, each with the levels that are left for its ids."""
+    if levels[0].startswith(INTERNAL):
+        target = registry.topic(levels[0], protocol)
+        yield target.table, levels[1:]
+        return
+    exact = False
+    for root in registry.roots(protocol):
+        path = root.path.split("/")
+        rest = _rest_below(levels, path)
+        if rest is not None:
+            yield root.table, rest
+            exact = exact or levels[: len(path)] == path
+    if registry.open_table is not None and not exact and not levels[0].startswith("$"):
+        yield registry.open_table, levels
+
+
+def _rest_below(levels: list[str], path: list[str]) -> list[str] | None:
+    """The filter's levels behind a root path, ``None`` when it does not reach below."""
+    for index, segment in enumerate(path):
+        if index >= len(levels):
+            return None
+        if levels[index] == "#":
+            return ["#"]
+        if levels[index] not in ("+", segment):
+            return None
+    return levels[len(path) :]
+
+
+def _ranges(table: StoredTable, rest: Sequence[str]) -> Iterator[KeyRange]:
+    if not rest:
+        return
+    fixed = _fixed(rest)
+    if not fixed:
+        yield KeyRange(table.slot)
+        return
+    prefix = "/".join(fixed)
+    behind = rest[len(fixed) :]
+    if not behind or behind[0] == "#":
+        yield from _one_record(table, prefix)
+    if behind:
+        # Keys of very long ids are cut, so only that part of the prefix may decide.
+        start = encode_full_key(prefix + "/")[:KEY_PREFIX_BYTES]
+        # 0xFF cannot stand in UTF-8, so this is behind every longer string.
+        yield KeyRange(table.slot, start, start + b"\xff")
+
+
+def _fixed(rest: Sequence[str]) -> list[str]:
+    fixed: list[str] = []
+    for level in rest:
+        if level in WILDCARDS:
+            break
+        fixed.append(level)
+    return fixed
+
+
+def _one_record(table: StoredTable, text: str) -> Iterator[KeyRange]:
+    try:
+        key = table.encode_key(table.key_from_text(text))
+    except LyreError:
+        return  # no record of this table can have this id
+    yield KeyRange(table.slot, key, key + b"\x00")

@@ -1,0 +1,216 @@
+"""The database as everybody uses it: protocols, plugins and application code.
+
+Each operation resolves nothing twice and decides access once, here. Reading is
+synchronous (the store is mapped memory); a write returns when it is on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+
+from lyredb.delivery.hub import Hub, Ingress
+from lyredb.delivery.message import Message
+from lyredb.delivery.tail import Tail
+from lyredb.errors import InvalidQuery, LyreError, ServerStopping
+from lyredb.plugins.context import Context
+from lyredb.plugins.delivery import Publisher, Subscriber
+from lyredb.resources.access import Access
+from lyredb.resources.description import describe
+from lyredb.resources.registry import Registry
+from lyredb.resources.requests import Reading, SubscribeOptions, Write, Written
+from lyredb.resources.subscription import Rooms, Subscription
+from lyredb.resources.target import Target
+from lyredb.resources.writing import Done, Writing
+from lyredb.storage.engine import Engine
+from lyredb.storage.keys import TAG_NUMBER, decode_key
+from lyredb.storage.writer import Writer
+from lyredb.tables.query.execute import search
+from lyredb.tables.query.query import Query
+from lyredb.tables.stored import StoredTable
+
+_AFTER_NUMBERS = bytes((TAG_NUMBER + 1,))
+"""The first key behind all numbers."""
+
+
+class Database:
+    """Reads, writes, publishes and subscribes, for whoever has a context.
+
+    Attributes:
+        registry: Resolves paths and topics.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        writer: Writer,
+        registry: Registry,
+        access: Access,
+        hub: Hub,
+        tail: Tail,
+    ) -> None:
+        self.registry = registry
+        self._engine = engine
+        self._access = access
+        self._hub = hub
+        self._rooms = Rooms(engine, registry, access, hub, tail)
+        self._writing = Writing(writer, hub, access, self._next_integer)
+        self._integers: dict[int, Iterator[int]] = {}
+        self._subscriptions: set[Subscription] = set()
+
+    def resolve(self, path: str, context: Context) -> Target:
+        """Resolve a decoded path without its leading slash; see `Registry.resolve`."""
+        return self.registry.resolve(path, context.protocol)
+
+    def describe(self, target: Target, context: Context) -> dict[str, object]:
+        """Describe a table: its names, attributes and number of records.
+
+        Raises:
+            NotAuthorised: The principal may not.
+        """
+        self._access.require(context.principal, "describe", target.table)
+        with self._engine.snapshot() as snapshot:
+            count = snapshot.count(target.table.slot)
+        return describe(target.table, count)
+
+    def get(self, target: Target, context: Context) -> Reading | None:
+        """Read one record, ``None`` when there is none.
+
+        Raises:
+            NotAuthorised: The principal may not read the table.
+        """
+        self._access.require(context.principal, "read", target.table)
+        with self._engine.snapshot() as snapshot:
+            stored = snapshot.get(target.table.slot, target.key)
+        if stored is None or target.id is None:
+            return None
+        return Reading(target.table, target.id, stored)
+
+    def search(self, target: Target, query: Query, context: Context) -> Iterator[object]:
+        """Yield matching records, or what the query selects of them, lazily.
+
+        Raises:
+            NotAuthorised: The principal may not read the table.
+            InvalidQuery, UnknownAttribute: Raised at once, not on iteration.
+        """
+        self._access.require(context.principal, "read", target.table)
+        if target.kind not in ("collection", "table"):
+            raise InvalidQuery("a query needs the path of a table or collection")
+        return search(self._engine, target.table, query, prefix=target.prefix)
+
+    def submit(self, write: Write, context: Context, done: Done) -> None:
+        """Send a write and go on; see `Writing.submit`."""
+        self._writing.submit(write, context, done)
+
+    async def write(self, write: Write, context: Context) -> Written:
+        """Write and return once it is on disk.
+
+        A cancelled call may or may not have written.
+
+        Raises:
+            NotAuthorised, InvalidRecord, InvalidBody, InvalidKey: Nothing was written.
+            PreconditionFailed, RecordExists: Nothing was written.
+            Overloaded, DiskFull: Nothing was written; try again later.
+            StorageFailed: It may or may not be on disk.
+        """
+        future: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
+
+        def done(result: Written | LyreError) -> None:
+            if future.done():
+                return
+            if isinstance(result, LyreError):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+        self._writing.submit(write, context, done)
+        return await future
+
+    def ingress(self, context: Context, raw: str = "") -> Ingress:
+        """The way in for messages that do not last, for one connection or task."""
+        return self._hub.ingress(context.principal, context.protocol, raw)
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        context: Context,
+        *,
+        publisher: Publisher | None = None,
+        qos: int = 0,
+        content_type: str = "",
+        properties: bytes = b"",
+        expires_ms: int = 0,
+    ) -> None:
+        """Deliver a message that is no record to whoever listens now.
+
+        Raises:
+            InvalidTopic, UnknownTopic, NotAuthorised: Nobody got it.
+        """
+        encoded = topic.encode()
+        ingress = self.ingress(context)
+        path = ingress.path(encoded)
+        message = Message.direct(
+            encoded,
+            payload,
+            path.destination,
+            qos=qos,
+            content_type=content_type,
+            properties=properties,
+            session=context.session,
+            expires_ms=expires_ms,
+        )
+        ingress.push(path, message, publisher)
+
+    def subscribe(
+        self,
+        filter: str,
+        subscriber: Subscriber,
+        context: Context,
+        options: SubscribeOptions,
+        after: str = "",
+    ) -> Subscription:
+        """Prepare a subscription; nothing is sent before its ``start()``.
+
+        Args:
+            filter: A topic filter (MQTT 5 §4.7); exact topics are filters too.
+            subscriber: Where messages go.
+            context: Whose rights decide.
+            options: How it is served.
+            after: Position token to resume after; ``""`` starts with current state.
+
+        Raises:
+            InvalidTopic: The filter is not legal.
+            UnknownTopic: It names a topic or table that does not exist.
+            NotAuthorised: The principal may not subscribe to what it names.
+        """
+        subscription = Subscription(
+            self._rooms, filter, subscriber, context, options, after, self._subscriptions.discard
+        )
+        self._subscriptions.add(subscription)
+        return subscription
+
+    def drained(self, subscriber: Subscriber) -> None:
+        """Called by a subscriber that can take more again."""
+        self._hub.drained(subscriber)
+
+    def close(self) -> None:
+        """End all subscriptions that are still open."""
+        for subscription in list(self._subscriptions):
+            subscription.end(ServerStopping("the server is shutting down"))
+
+    def _next_integer(self, table: StoredTable) -> int:
+        """Increasing integers above the largest key; unique within this process."""
+        numbers = self._integers.get(table.slot)
+        if numbers is None:
+            numbers = itertools.count(self._largest_integer(table) + 1)
+            self._integers[table.slot] = numbers
+        return next(numbers)
+
+    def _largest_integer(self, table: StoredTable) -> int:
+        with self._engine.snapshot() as snapshot:
+            for key, _ in snapshot.scan(table.slot, stop=_AFTER_NUMBERS, reverse=True):
+                value = decode_key(key)
+                return value if isinstance(value, int) and value > 0 else 0
+        return 0

@@ -1,0 +1,227 @@
+r"""The registry: one path addresses a thing in every protocol.
+
+Each exported table has a path; the longest registered path that the request's path
+begins with wins. Unknown roots belong to the table of open topics when these are
+on. What is not exported has an internal topic, ``\0<slot>/<key>``, which only code
+in the same process can subscribe to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from lyredb.errors import InvalidKey, InvalidTopic, RecordNotFound, UnknownTopic
+from lyredb.resources.target import Target
+from lyredb.storage.keys import KeyValue, decode_key
+from lyredb.storage.layout import TOPIC_SLOT
+from lyredb.tables.schema import RESERVED_ROOTS, Export
+from lyredb.tables.stored import StoredTable
+
+INTERNAL = "\0"
+"""How the topics of tables that are not exported begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """Where a table is mounted: the path's segments and the protocols that see it."""
+
+    path: str
+    table: StoredTable
+    export: Export
+
+    def serves(self, protocol: str) -> bool:
+        """Tell whether the export's switch for this protocol is on."""
+        match protocol:
+            case "rest":
+                return self.export.rest
+            case "mqtt":
+                return self.export.mqtt
+            case "ws":
+                return self.export.ws
+            case "sse":
+                return self.export.sse
+            case _:
+                return True
+
+
+class Registry:
+    """Resolves paths and topics to targets, and records to their topics."""
+
+    def __init__(self, tables: Iterable[StoredTable], *, open_topics: bool) -> None:
+        self._tables = {table.slot: table for table in tables}
+        self._roots: dict[str, Root] = {}
+        self._depth = 1
+        self._paths: dict[int, str] = {}
+        self.open_table = self._tables[TOPIC_SLOT] if open_topics else None
+        for table in self._tables.values():
+            self._register(table)
+
+    def _register(self, table: StoredTable) -> None:
+        export = table.schema.export
+        if export is None:
+            return
+        path = export.path
+        if path.split("/", 1)[0] in RESERVED_ROOTS:
+            raise InvalidTopic(
+                f"table {table.name} cannot be exported as {path!r}: "
+                f"{', '.join(RESERVED_ROOTS)} belong to the server"
+            )
+        if path in self._roots:
+            other = self._roots[path].table.name
+            raise InvalidTopic(f"tables {other} and {table.name} are both exported as {path!r}")
+        self._roots[path] = Root(path, table, export)
+        self._paths[table.slot] = path
+        self._depth = max(self._depth, path.count("/") + 1)
+
+    @property
+    def tables(self) -> dict[int, StoredTable]:
+        """All tables by slot."""
+        return self._tables
+
+    def roots(self, protocol: str) -> Iterator[Root]:
+        """The exports that this protocol sees."""
+        return (root for root in self._roots.values() if root.serves(protocol))
+
+    def resolve(self, path: str, protocol: str) -> Target:
+        """Resolve a request's path (decoded, without its leading slash).
+
+        Raises:
+            UnknownTopic: No table is exported there to this protocol.
+            InvalidKey: The rest of the path cannot be a key of the table.
+            RecordNotFound: The table has integer keys and the rest is not one in
+                its canonical form.
+        """
+        root, rest = self._split(path, protocol)
+        if root is None:
+            return self._resolve_open(path)
+        if rest is None:
+            return Target("table", root.table, root.path)
+        if rest == "" or rest.endswith("/"):
+            return _collection(root.table, root.path, rest)
+        return self._resolve_record(root.table, root.path, rest)
+
+    def _split(self, path: str, protocol: str) -> tuple[Root | None, str | None]:
+        """The longest root that the path begins with, and the rest (``None``: nothing)."""
+        segments = path.split("/", self._depth)
+        for length in range(min(self._depth, len(segments)), 0, -1):
+            root = self._roots.get("/".join(segments[:length]))
+            if root is not None and root.serves(protocol):
+                rest = path[len(root.path) + 1 :] if len(path) > len(root.path) else None
+                return root, rest
+            if root is not None:
+                raise UnknownTopic(f"{shorten(path)} is not offered over {protocol}")
+        return None, None
+
+    def _resolve_record(self, table: StoredTable, base: str, rest: str) -> Target:
+        attribute = self._attribute_of(table, rest)
+        text = rest[: -len(attribute) - 1] if attribute else rest
+        record_id = table.key_from_text(text)
+        return Target(
+            "property" if attribute else "record",
+            table,
+            f"{base}/{text}",
+            id=record_id,
+            key=table.encode_key(record_id),
+            attribute=attribute,
+        )
+
+    @staticmethod
+    def _attribute_of(table: StoredTable, rest: str) -> str:
+        """The declared attribute after the last dot of the path, ``""`` for none."""
+        name = rest.rpartition(".")[2] if "." in rest else ""
+        return name if name and table.schema.has_attribute(name) else ""
+
+    def _resolve_open(self, path: str) -> Target:
+        first = path.split("/", 1)[0]
+        if self.open_table is None or not path or first in RESERVED_ROOTS or first[0] == "$":
+            raise UnknownTopic(f"no table is exported as {shorten(path)}")
+        if path.endswith("/"):
+            return _collection(self.open_table, "", path)
+        return self._open_record(path)
+
+    def _open_record(self, topic: str) -> Target:
+        table = self.open_table
+        assert table is not None
+        return Target("record", table, topic, id=topic, key=table.encode_key(topic))
+
+    def topic(self, topic: str, protocol: str) -> Target:
+        """Resolve a topic (not a filter) to the record or root that it names.
+
+        Raises:
+            UnknownTopic: As `resolve`.
+            InvalidTopic: The topic names no possible record of its table.
+        """
+        if topic.startswith(INTERNAL):
+            return self._internal(topic, protocol)
+        root, rest = self._split(topic, protocol)
+        if root is None:
+            return self._open_topic(topic)
+        if rest is None:
+            return Target("table", root.table, root.path)
+        try:
+            record_id = root.table.key_from_text(rest)
+        except (InvalidKey, RecordNotFound) as error:
+            raise InvalidTopic(f"{shorten(topic)} cannot be a record: {error}") from None
+        key = root.table.encode_key(record_id)
+        return Target("record", root.table, topic, id=record_id, key=key)
+
+    def _open_topic(self, topic: str) -> Target:
+        """Open topics take every legal topic, byte for byte, but the server's own."""
+        first = topic.split("/", 1)[0]
+        if self.open_table is None or first in RESERVED_ROOTS or first.startswith("$"):
+            raise UnknownTopic(f"no table is exported as {shorten(topic)}")
+        return self._open_record(topic)
+
+    def _internal(self, topic: str, protocol: str) -> Target:
+        slot_text, _, text = topic[1:].partition("/")
+        table = self._tables.get(int(slot_text)) if slot_text.isdigit() else None
+        if protocol != "python" or table is None:
+            raise UnknownTopic("topics that begin with NUL are not for clients")
+        if not text:
+            return Target("table", table, topic)
+        record_id = table.key_from_text(text)
+        return Target("record", table, topic, id=record_id, key=table.encode_key(record_id))
+
+    def base_of(self, table: StoredTable) -> str:
+        """The path that the table's topics begin with; an internal one if not exported."""
+        path = self._paths.get(table.slot)
+        if path is not None:
+            return path
+        return "" if table is self.open_table else f"{INTERNAL}{table.slot}"
+
+    def topic_of(self, table: StoredTable, record_id: KeyValue) -> str:
+        """The topic of a record."""
+        text = table.key_to_text(record_id)
+        base = self.base_of(table)
+        return f"{base}/{text}" if base else text
+
+    def of(self, slot: int, key: bytes) -> tuple[bytes, ...]:
+        """All topics of a record, for delivery; none when nobody can subscribe to it."""
+        table = self._tables.get(slot)
+        if table is None:
+            return ()
+        if not key:
+            return (self.base_of(table).encode(),)
+        topic = self.topic_of(table, decode_key(key))
+        if table is self.open_table and self._is_shadowed(topic):
+            return ()
+        return (topic.encode(),)
+
+    def _is_shadowed(self, topic: str) -> bool:
+        """An open topic whose root was exported as a table later is not served any more."""
+        segments = topic.split("/", self._depth)
+        return any("/".join(segments[:n]) in self._roots for n in range(1, len(segments) + 1))
+
+
+def _collection(table: StoredTable, base: str, prefix: str) -> Target:
+    whole = f"{base}/{prefix}" if base else prefix
+    # `a/+/#` and not `a/#`: the latter also matches the record `a` itself (MQTT 5
+    # §4.7.1.2), which does not lie in the collection `a/`.
+    wildcard = "+/#" if prefix else "#"
+    return Target("collection", table, f"{whole}{wildcard}", prefix=prefix)
+
+
+def shorten(text: str, length: int = 60) -> str:
+    """A text from outside as it may stand in a message: quoted and not too long."""
+    return repr(text if len(text) <= length else text[: length - 1] + "…")

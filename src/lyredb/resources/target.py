@@ -1,0 +1,39 @@
+"""What a path or topic names: a table, a collection, a record or one of its attributes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lyredb.storage.keys import KeyValue
+from lyredb.tables.stored import StoredTable
+
+TargetKind = Literal["table", "collection", "record", "property"]
+
+ROOT_KEY = b""
+"""The key of a table's root topic: messages can be published there, no record can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a path names, once resolved.
+
+    Attributes:
+        kind: ``table`` (``/Sensor``, as a topic the table's root), ``collection``
+            (``/Sensor/`` or ``/Sensor/prefix/``), ``record`` or ``property``.
+        table: The table it lies in.
+        topic: The exact topic of a record, table or property; for a collection the
+            topic filter that matches what lies in it.
+        id: The record's key as a value, ``None`` unless record or property.
+        key: The encoded key, ``b""`` unless record or property.
+        prefix: Of a collection below a prefix, with its trailing slash, else ``""``.
+        attribute: Of a property, else ``""``.
+    """
+
+    kind: TargetKind
+    table: StoredTable
+    topic: str
+    id: KeyValue | None = None
+    key: bytes = ROOT_KEY
+    prefix: str = ""
+    attribute: str = ""

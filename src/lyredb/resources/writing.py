@@ -1,0 +1,229 @@
+"""Writes: authorise, validate, encode, fence, hand to the writer.
+
+A write holds back direct messages of its record in this process until the tail has
+delivered it, so that a subscriber sees one publisher's messages of a topic in the
+order in which they were sent, logged or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from lyredb.errors import (
+    InvalidBody,
+    InvalidRecord,
+    LyreError,
+    PreconditionFailed,
+    RecordExists,
+    UnsupportedOperation,
+)
+from lyredb.formats import JSON, format_for_content_type
+from lyredb.plugins.context import Context
+from lyredb.resources.access import Access, Decision
+from lyredb.resources.requests import Write, Written
+from lyredb.storage.keys import KeyValue, encode_full_key, is_short_form
+from lyredb.storage.metadata import encode_metadata
+from lyredb.storage.mutation import Applied, Kind, Mutation, Precondition
+from lyredb.tables.stored import StoredTable
+
+if TYPE_CHECKING:
+    from lyredb.storage.writer import Writer
+
+Done = Callable[[Written | LyreError], None]
+
+_DECISIONS: dict[str, Decision] = {
+    "put": "update",
+    "patch": "update",
+    "create": "insert",
+    "delete": "delete",
+}
+
+
+class Fence(Protocol):
+    """What holds direct messages of a record back; `lyredb.delivery.hub.Hub` is one."""
+
+    def hold(self, slot: int, key: bytes) -> None:
+        """Let direct messages of this record wait."""
+
+    def release(self, slot: int, key: bytes, seq: int) -> None:
+        """Let them go once the tail has passed ``seq``; 0 lets them go at once."""
+
+
+class Writing:
+    """Turns a `Write` into a mutation and its reply into `Written`."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        fence: Fence,
+        access: Access,
+        next_integer: Callable[[StoredTable], int],
+    ) -> None:
+        self._writer = writer
+        self._fence = fence
+        self._access = access
+        self._next_integer = next_integer
+
+    def submit(self, write: Write, context: Context, done: Done) -> None:
+        """Send one write; ``done`` gets its result after the commit, in order of arrival.
+
+        Raises:
+            NotAuthorised, InvalidRecord, InvalidBody, InvalidKey, UnsupportedOperation,
+            Overloaded: Nothing was sent and ``done`` will not be called.
+        """
+        table = write.target.table
+        self._access.require(context.principal, _DECISIONS[write.operation], table)
+        record_id, mutation = self._mutation(write, context)
+        slot, key = mutation.slot, mutation.key
+
+        def reply(result: Applied | LyreError) -> None:
+            if isinstance(result, LyreError):
+                self._fence.release(slot, key, 0)
+                done(_meaning(result, write))
+                return
+            outcome = result.outcomes[0]
+            self._fence.release(slot, key, outcome.seq)
+            done(Written(record_id, outcome.version, outcome.seq, outcome.existed, table))
+
+        self._fence.hold(slot, key)
+        try:
+            self._writer.submit((mutation,), reply)
+        except LyreError:
+            self._fence.release(slot, key, 0)
+            raise
+
+    def _mutation(self, write: Write, context: Context) -> tuple[KeyValue, Mutation]:
+        if write.operation == "create":
+            return self._creation(write, context)
+        target = write.target
+        if target.id is None or target.kind != "record":
+            raise UnsupportedOperation(f"{write.operation} needs the path of one record")
+        match write.operation:
+            case "delete":
+                mutation = _assemble(write, context, target.id, Kind.DELETE)
+            case "patch":
+                mutation = self._patch(write, context, target.id)
+            case _:
+                mutation = _put(write, context, target.id)
+        return target.id, mutation
+
+    def _creation(self, write: Write, context: Context) -> tuple[KeyValue, Mutation]:
+        table = write.target.table
+        value = _mapping(write.value)
+        given = value.get(table.schema.primary_key)
+        if given is None:
+            record_id = table.generate_key(lambda: self._next_integer(table))
+        else:
+            record_id = table.check_key(given)
+        body = table.encode(value, record_id)
+        mutation = _assemble(
+            write,
+            context,
+            record_id,
+            Kind.PUT,
+            body=body,
+            precondition=Precondition(must_be_absent=True),
+        )
+        return record_id, mutation
+
+    @staticmethod
+    def _patch(write: Write, context: Context, record_id: KeyValue) -> Mutation:
+        body, operations = write.target.table.encode_changes(_mapping(write.value), record_id)
+        return _assemble(write, context, record_id, Kind.PATCH, body=body, operations=operations)
+
+
+def _put(write: Write, context: Context, record_id: KeyValue) -> Mutation:
+    table = write.target.table
+    value = write.value if write.value is not None else _structured(write)
+    if value is not None:
+        body = table.encode(_mapping(value), record_id)
+        return _assemble(write, context, record_id, Kind.PUT, body=body)
+    _require_opaque(table)
+    metadata = encode_metadata(content_type=write.content_type, properties=write.properties)
+    return _assemble(
+        write, context, record_id, Kind.PUT, body=write.payload, metadata=metadata, opaque=True
+    )
+
+
+def _structured(write: Write) -> Mapping[str, object] | None:
+    """The record that a payload is, or ``None`` when it is to be kept as bytes.
+
+    Open topics keep every payload byte for byte. With a content type that we can
+    decode the payload has to be what it says; without one only ``{…}`` is read.
+    """
+    if write.target.table.is_open_topics:
+        return None
+    if not write.content_type:
+        return _object_in(write.payload)
+    structured = format_for_content_type(write.content_type)
+    if structured is None:
+        return None
+    value = structured.decode(write.payload)
+    return value if isinstance(value, dict) else None
+
+
+def _object_in(payload: bytes) -> Mapping[str, object] | None:
+    if payload.lstrip()[:1] != b"{":
+        return None
+    try:
+        value = JSON.decode(payload)
+    except InvalidBody:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _require_opaque(table: StoredTable) -> None:
+    """Refuse bytes that are no record where each record has to have a certain form."""
+    if table.layout.sealed is not None:
+        raise InvalidRecord(f"records of {table.schema.name} must be objects: it is sealed")
+    if table.layout.required:
+        names = ", ".join(sorted(table.layout.required))
+        raise InvalidRecord(f"records of {table.schema.name} must be objects with {names}")
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise InvalidRecord("a record must be an object")
+    return value
+
+
+def _assemble(
+    write: Write,
+    context: Context,
+    record_id: KeyValue,
+    kind: Kind,
+    *,
+    body: bytes = b"",
+    operations: bytes = b"",
+    metadata: bytes = b"",
+    opaque: bool = False,
+    precondition: Precondition | None = None,
+) -> Mutation:
+    table = write.target.table
+    key = write.target.key or table.encode_key(record_id)
+    return Mutation(
+        slot=table.slot,
+        key=key,
+        kind=kind,
+        body=body,
+        operations=operations,
+        metadata=metadata,
+        opaque=opaque,
+        precondition=precondition or write.precondition,
+        full_id=encode_full_key(record_id) if is_short_form(key) else b"",
+        expires_ms=write.expires_ms,
+        retain=write.retain,
+        qos=write.qos,
+        user=context.user,
+        session=context.session,
+    )
+
+
+def _meaning(error: LyreError, write: Write) -> LyreError:
+    """A record that exists is a conflict for ``create`` and a failed condition for others."""
+    if isinstance(error, RecordExists):
+        if write.operation == "create":
+            return RecordExists("Record already exists")
+        return PreconditionFailed("the record exists already, and the request asked for none")
+    return error

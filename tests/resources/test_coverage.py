@@ -1,0 +1,67 @@
+"""The key ranges of a filter hold every record that the filter matches."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.resources.test_registry import registry_of
+
+from lyredb.delivery.filters import matches, parse_filter
+from lyredb.errors import NotAuthorised, UnknownTopic
+from lyredb.plugins.context import Context
+from lyredb.resources.access import Access
+from lyredb.resources.coverage import coverage
+from lyredb.security.principals import ANONYMOUS, SUPER_USER
+
+REGISTRY = registry_of(open_topics=True)
+CLOSED = registry_of()
+ADMIN = Context(SUPER_USER, "mqtt")
+
+levels = st.sampled_from(["a", "b", "7", "Sensor", "Counter", "Loose"])
+topics = st.lists(levels, min_size=1, max_size=4).map("/".join)
+filters = st.builds(
+    lambda parts, rest: "/".join([*parts, *rest]),
+    st.lists(st.sampled_from(["a", "b", "7", "+", "Sensor", "Counter", "Loose"]), max_size=4),
+    st.sampled_from([["#"], ["+"], ["a"]]),
+)
+
+
+@given(filters, topics)
+def test_every_matching_record_lies_in_a_range(topic_filter: str, topic: str) -> None:
+    """A range that is too narrow would lose current state, whatever else is right."""
+    try:
+        target = REGISTRY.topic(topic, "mqtt")
+    except ValueError:
+        return  # no record can have this topic
+    if not target.key or not matches(parse_filter(topic_filter), topic.encode()):
+        return
+    ranges = coverage(topic_filter, REGISTRY, Access(REGISTRY), ADMIN)
+    assert sum(found.contains(target.table.slot, target.key) for found in ranges) == 1
+
+
+@given(filters)
+def test_ranges_do_not_overlap(topic_filter: str) -> None:
+    """A scan over overlapping ranges would tell a record twice."""
+    ranges = coverage(topic_filter, REGISTRY, Access(REGISTRY), ADMIN)
+    for one, other in itertools.pairwise(ranges):
+        assert one.slot < other.slot or (one.stop is not None and one.stop <= other.start)
+
+
+def test_prefix_is_read_by_range_and_not_by_the_whole_table() -> None:
+    ranges = coverage("Sensor/hall/#", CLOSED, Access(CLOSED), ADMIN)
+    assert ranges
+    assert all(found.start and found.stop for found in ranges)
+
+
+def test_unknown_root_is_an_unknown_topic() -> None:
+    with pytest.raises(UnknownTopic):
+        coverage("Nowhere/#", CLOSED, Access(CLOSED), ADMIN)
+
+
+@pytest.mark.parametrize("topic_filter", ["#", "Sensor/1", "+/1"])
+def test_who_may_read_nothing_is_told_so(topic_filter: str) -> None:
+    with pytest.raises(NotAuthorised):
+        coverage(topic_filter, CLOSED, Access(CLOSED), Context(ANONYMOUS, "mqtt"))
