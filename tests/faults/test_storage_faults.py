@@ -97,7 +97,7 @@ def test_any_failing_call_is_a_typed_error_without_acknowledgement(
     lines = done.stdout.splitlines()
     assert [line for line in lines if line.startswith("WRONG")] == []
     assert lines[-1].startswith("DONE")
-    assert int(lines[-1].split()[1]) > 30, "the run must have had calls to fail"
+    assert int(lines[-1].split()[1]) > 60, "the run must have had calls to fail"
 
 
 @pytest.mark.timeout(55)
@@ -106,7 +106,7 @@ def test_twenty_kills_lose_no_acknowledged_write(tmp_path: Path) -> None:
     chance = random.Random(7)
     acknowledged = 0
     for _ in range(20):
-        last = kill_after(tmp_path / "data", acknowledged, chance.randint(1, 400))
+        last = kill_after(tmp_path / "data", acknowledged, chance.randint(1, 200))
         assert last > acknowledged
         acknowledged = verify_after_kill(tmp_path / "data", last)
 

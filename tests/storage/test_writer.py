@@ -36,7 +36,7 @@ from lyredb.storage.check import check
 from lyredb.storage.engine import Engine
 from lyredb.storage.keys import encode_full_key, encode_index_value, encode_key, record_key
 from lyredb.storage.layout import TableLayout
-from lyredb.storage.mutation import Applied, Kind, Mutation, Precondition
+from lyredb.storage.mutation import Applied, DeleteReason, Kind, Mutation, Precondition
 from lyredb.storage.record import decode_header, pack_body
 from lyredb.storage.session_row import SessionProgress, encode_session
 from lyredb.storage.writer import Writer
@@ -213,6 +213,22 @@ def test_an_expired_record_counts_as_absent(store: Store) -> None:
     assert store.commit(when(put("a", value=2), must_be_absent=True)).outcomes[0].existed is False
     assert store.record("a") == {"value": 2}
     assert check(store.engine) == []
+
+
+def test_an_expiry_spares_a_record_that_was_written_again(store: Store) -> None:
+    """Whoever looks for expired records sees them earlier than the writer does."""
+    assert isinstance(store.clock, ManualClock)
+    expiry = changed(delete("a"), reason=DeleteReason.EXPIRED)
+    store.commit(changed(put("a", value=1), expires_ms=store.clock.ms + 10))
+    assert store.commit(expiry).outcomes[0].existed
+    assert store.record("a") == {"value": 1}
+    store.clock.ms += 10
+    assert store.commit(expiry).outcomes[0].seq == 2
+    with store.engine.snapshot() as snapshot:
+        entry = snapshot.entry(2)
+        assert snapshot.stored(SLOT, encode_key("a")) is None
+    assert entry is not None
+    assert entry.delete_reason is DeleteReason.EXPIRED
 
 
 def test_an_opaque_record_keeps_its_bytes_and_cannot_be_patched(store: Store) -> None:
@@ -409,6 +425,14 @@ def test_close_commits_what_waits(store: Store) -> None:
     reply = store.submit(put("a", value=1))
     store.writer.close()
     assert isinstance(reply[0], Applied)
+
+
+def test_whoever_waits_when_the_engine_closes_is_told(store: Store) -> None:
+    """No write is left without an answer."""
+    reply = store.submit(put("a", value=1))
+    store.engine.close()
+    store.run()
+    assert isinstance(reply[0], EngineClosed)
 
 
 def test_an_index_finds_exactly_the_records_with_a_value(store: Store) -> None:

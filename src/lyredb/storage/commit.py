@@ -68,10 +68,9 @@ class Committer:
             return self._commit(requests)
         except StorageError as error:
             return [type(error)(*error.args) for _ in requests]
-        except Exception:
+        except Exception as error:
             if len(requests) == 1:
-                _logger.exception("a transaction could not be written")
-                return [InvalidRecord("the transaction could not be written as it is")]
+                return [_verdict(error)]
             _logger.warning("a group could not be written; trying its transactions one by one")
         return [self.commit([request])[0] for request in requests]
 
@@ -145,3 +144,11 @@ class Committer:
     def _measure(self) -> int:
         with self._engine.snapshot() as snapshot:
             return snapshot.log_bytes(directories.ring_slot(snapshot.directory[-1]))
+
+
+def _verdict(error: Exception) -> LyreError:
+    """Return the error of a transaction that cannot be written even alone."""
+    if isinstance(error, LyreError):
+        return error
+    _logger.error("a transaction could not be written", exc_info=error)
+    return InvalidRecord("the transaction could not be written as it is")

@@ -33,6 +33,8 @@ MapFull: TypeAlias = lmdb.MapFullError
 
 MAX_DATABASES: Final = 1024
 MAX_READERS: Final = 1024
+SPARE_TRANSACTIONS: Final = 8
+"""Ended read transactions that are kept to be renewed, which is cheaper than a new one."""
 _LMDB_MAJOR: Final = 0
 """The 0.9 format; the 1.0 engine in the same package is not used."""
 _FIXED_NAMES: Final = ("meta", "sess", "unref")
@@ -113,6 +115,7 @@ class Environment:
                 mode=0o600,
                 max_dbs=MAX_DATABASES,
                 max_readers=MAX_READERS,
+                max_spare_txns=SPARE_TRANSACTIONS,
                 lib_version=_LMDB_MAJOR,
             )
             try:

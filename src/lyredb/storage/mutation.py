@@ -75,7 +75,8 @@ class Mutation(msgspec.Struct, frozen=True):
         qos: Flag of the entry, 0 to 2.
         user: Name for audit, in the entry.
         session: Origin session for no-local, in the entry.
-        reason: Why, for DELETE and INVALIDATE.
+        reason: Why, for DELETE and INVALIDATE. With EXPIRED a record whose deadline has
+            not passed at the commit stays.
     """
 
     slot: int

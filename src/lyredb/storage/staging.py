@@ -106,12 +106,12 @@ class Staging:
         Raises:
             LyreError: It is rejected; nothing of it is in the group.
         """
-        work = _Work(self, Draft(self.overlay))
+        work = _Work(self, Draft(self.overlay), len(transaction))
         for mutation in transaction:
             if mutation.precondition is not None:
                 self._check(mutation, mutation.precondition)
         outcomes = tuple([work.apply(mutation) for mutation in transaction])
-        if work.made:
+        if work.made and not work.made[-1].is_last:
             work.made[-1] = replace(work.made[-1], flags=work.made[-1].flags | entries.LAST)
         self._accept(work)
         return Applied(self.position, outcomes)
@@ -189,9 +189,10 @@ class Staging:
 class _Work:
     """One transaction while it is staged."""
 
-    __slots__ = ("_staging", "draft", "made", "meta_rows")
+    __slots__ = ("_expected", "_staging", "draft", "made", "meta_rows")
 
-    def __init__(self, staging: Staging, draft: Draft) -> None:
+    def __init__(self, staging: Staging, draft: Draft, expected: int) -> None:
+        self._expected = expected
         self._staging = staging
         self.draft = draft
         self.made: list[Entry] = []
@@ -241,6 +242,8 @@ class _Work:
     def _delete(self, mutation: Mutation, state: State, header: RecordHeader | None) -> Outcome:
         if state.image is None:
             return Outcome(0, 0, existed=False)
+        if header is not None and mutation.reason is DeleteReason.EXPIRED:
+            return Outcome(0, header.version, existed=True)  # written again meanwhile
         version, seq = self._staging.tick(), self._next_seq()
         self._log(mutation, state, version, reason=mutation.reason)
         grave = encode_record(
@@ -293,6 +296,8 @@ class _Work:
         reason: DeleteReason = DeleteReason.NONE,
     ) -> None:
         flags = mutation.qos << entries.QOS_SHIFT
+        if len(self.made) + 1 == self._expected:
+            flags |= entries.LAST
         if mutation.retain:
             flags |= entries.RETAIN
         if state.image is not None:

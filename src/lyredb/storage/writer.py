@@ -204,7 +204,7 @@ class Writer:
         Between two groups there is at most one step, so that neither starves.
         """
         self._scheduled = False
-        if self._busy or self._engine.is_closed:
+        if self._busy:
             return
         if self._waiting:
             self._commit_group()
