@@ -27,6 +27,8 @@ class Destination:
         kind: ``direct``: a message goes straight to delivery. ``logged``: messages of
             QoS 1 and 2 go through the log and come from the tail. ``hooked``: user code
             decides first.
+        is_opaque: Whether the table keeps payloads as bytes (open topics) and not as
+            records.
     """
 
     slot: int
@@ -34,6 +36,7 @@ class Destination:
     id: object
     table: str
     kind: DestinationKind = "direct"
+    is_opaque: bool = False
 
 
 class View(Protocol):

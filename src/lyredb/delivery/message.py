@@ -161,7 +161,7 @@ class Message:
             destination.id,
             payload,
             record_table=None,
-            is_opaque=True,
+            is_opaque=destination.is_opaque,
             version=0.0,
             local_ms=local_ms or int(time.time() * 1000),
             seq=0,
@@ -266,7 +266,7 @@ class Message:
     def is_opaque(self) -> bool:
         """True when the payload is kept as received and not as a record.
 
-        For a delete: true when what was deleted lay in a table of such payloads.
+        For what is no put: whether the table is one of such payloads (open topics).
         """
         return self._is_opaque
 
@@ -346,7 +346,7 @@ def _id_of(entry: Entry) -> object:
 def _content(entry: Entry, table: RecordTable) -> tuple[bytes, bytes, RecordTable | None, bool]:
     """Data, metadata, the table if the data is a record of it, and whether it is opaque."""
     if entry.kind is Kind.MESSAGE:
-        return entry.payload, entry.metadata, None, True
+        return entry.payload, entry.metadata, None, table.slot == TOPIC_SLOT
     if entry.kind is Kind.DELETE:
         return b"", b"", None, table.slot == TOPIC_SLOT
     header = decode_header(entry.image)

@@ -1,0 +1,254 @@
+"""Catching up: what a subscription is told before it is live, in bounded steps.
+
+`CatchUp.current` gives the records that a filter matches, and what happens to those
+while it reads (the moving frontier of `lyredb.storage.frontier`). `CatchUp.resume`
+gives what the log got after a position, found through its index, never by reading all
+entries. Both end at a position from which the tail goes on, without gap or double; a
+subscriber that stops in between resumes at the token of the last message it got.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, Protocol
+
+from lyredb.delivery.filters import INTERNAL, matches, parse_filter
+from lyredb.delivery.message import Message, RecordTable
+from lyredb.delivery.position import Position, format_position
+from lyredb.errors import PositionLost
+from lyredb.storage.entry import Entry
+from lyredb.storage.frontier import Frontier, FrontierScan, KeyRange, Row
+from lyredb.storage.mutation import Kind
+from lyredb.storage.record import decode_header
+
+if TYPE_CHECKING:
+    from lyredb.storage.engine import Engine
+    from lyredb.storage.snapshot import Snapshot
+
+STEP_BYTES: Final = 64 * 1024
+"""One step's records: about what a socket takes at once."""
+STEP_ENTRIES: Final = 1_000
+"""One step's log entries, about 5 ms of work."""
+
+_seq = attrgetter("seq")
+
+
+class Catalogue(Protocol):
+    """Tables and topics of records; `lyredb.resources.registry.Registry` is one."""
+
+    @property
+    def tables(self) -> Mapping[int, RecordTable]:
+        """All tables by slot."""
+
+    def of(self, slot: int, key: bytes) -> tuple[bytes, ...]:
+        """See `lyredb.delivery.admission.Topics`."""
+
+
+class Source(Protocol):
+    """Where items come from, in the order in which they are told."""
+
+    @property
+    def done(self) -> bool:
+        """True when everything up to `position` was given."""
+
+    @property
+    def position(self) -> int:
+        """The log position that has been reached."""
+
+    def step(self, max_bytes: int) -> list[tuple[Entry | Row, str]]:
+        """Return the next items, each with the token to resume after it."""
+
+
+class CatchUp:
+    """The messages of one filter from a place on; see the module.
+
+    Attributes:
+        done: True when everything up to `position` was told.
+        position: The log position that has been reached. The tail has to stand there
+            when the subscriber joins the hub.
+    """
+
+    def __init__(
+        self, engine: Engine, catalogue: Catalogue, topic_filter: str, source: Source
+    ) -> None:
+        self._engine = engine
+        self._catalogue = catalogue
+        self._levels = parse_filter(topic_filter, allow_internal=topic_filter[:1] == INTERNAL)
+        self._source = source
+
+    @classmethod
+    def current(
+        cls,
+        engine: Engine,
+        catalogue: Catalogue,
+        topic_filter: str,
+        ranges: Sequence[KeyRange],
+    ) -> CatchUp:
+        """Start with current state.
+
+        Args:
+            engine: What to read.
+            catalogue: Names what is read.
+            topic_filter: Only what it matches is told.
+            ranges: Where that lies; may hold more.
+        """
+        return cls(engine, catalogue, topic_filter, _Scan(engine, ranges, None))
+
+    @classmethod
+    def resume(
+        cls,
+        engine: Engine,
+        catalogue: Catalogue,
+        topic_filter: str,
+        ranges: Sequence[KeyRange],
+        after: Position,
+    ) -> CatchUp:
+        """Go on after the token of an event, of a ready mark, or inside a scan.
+
+        Raises:
+            PositionLost: The token is of another log, of a part of the log that is
+                gone, or of a position that the log has not reached.
+        """
+        if after.log_id != engine.log_id.hex():
+            raise PositionLost("the position is of another log")
+        if not engine.floor - 1 <= after.seq <= engine.position:
+            raise PositionLost("the log does not hold what followed this position")
+        if after.slot is None or after.key is None:
+            return cls(engine, catalogue, topic_filter, _Log(engine, ranges, after.seq))
+        place = Frontier(after.slot, after.key, after.seq)
+        return cls(engine, catalogue, topic_filter, _Scan(engine, ranges, place))
+
+    @property
+    def done(self) -> bool:
+        """See the class."""
+        return self._source.done
+
+    @property
+    def position(self) -> int:
+        """See the class."""
+        return self._source.position
+
+    def step(self, max_bytes: int = STEP_BYTES) -> list[Message]:
+        """Return the next messages in order; may be none before `done`.
+
+        Args:
+            max_bytes: Of records or entries, about; at least one is read.
+
+        Raises:
+            PositionLost: The log was trimmed below the place where this stands.
+            StorageError: It could not be read.
+        """
+        now_ms = self._engine.now_ms()
+        return [
+            message
+            for item, token in self._source.step(max_bytes)
+            for message in self._messages(item, token, now_ms)
+        ]
+
+    def _messages(self, item: Entry | Row, token: str, now_ms: int) -> Iterator[Message]:
+        """The item as a message for each of its topics that the filter matches."""
+        table = self._catalogue.tables.get(item.slot)
+        if table is None:
+            return
+        if isinstance(item, Row):
+            full_key = decode_header(item.stored).full_id or item.key
+            for topic in self._topics(item.slot, full_key):
+                yield Message.of_record(table, item.key, item.stored, topic, token)
+        elif not _is_void(item, now_ms):
+            for topic in self._topics(item.slot, item.full_id or item.key):
+                yield Message.of_entry(item, table, topic, "", position=token)
+
+    def _topics(self, slot: int, full_key: bytes) -> Iterator[bytes]:
+        return (
+            topic for topic in self._catalogue.of(slot, full_key) if matches(self._levels, topic)
+        )
+
+
+def _is_void(entry: Entry, now_ms: int) -> bool:
+    """A message past its expiry is not sent any more [MQTT-3.3.2-5]."""
+    return entry.kind is Kind.MESSAGE and 0 < entry.expires_ms <= now_ms
+
+
+class _Scan:
+    """Current state by the moving frontier; implements `Source`."""
+
+    def __init__(self, engine: Engine, ranges: Sequence[KeyRange], resume: Frontier | None) -> None:
+        self._log_id = engine.log_id.hex()
+        self._scan = FrontierScan(engine, ranges, resume)
+        # Nothing is given up to this key, so a token with it begins the scan anew.
+        self._place = resume or Frontier(0, b"", 0)
+
+    @property
+    def done(self) -> bool:
+        return self._scan.done
+
+    @property
+    def position(self) -> int:
+        return self._scan.position
+
+    def step(self, max_bytes: int) -> list[tuple[Entry | Row, str]]:
+        before = self._place
+        found = self._scan.step(max_bytes)
+        if found.frontier.slot >= 0:
+            self._place = found.frontier
+        position = found.frontier.position
+        items: list[tuple[Entry | Row, str]] = []
+        for item in found.items:
+            if isinstance(item, Row):
+                token = format_position(self._log_id, position, item.slot, item.key)
+            else:
+                token = format_position(self._log_id, item.seq, before.slot, before.key)
+            items.append((item, token))
+        return items
+
+
+class _Log:
+    """What the log got after a position; implements `Source`."""
+
+    def __init__(self, engine: Engine, ranges: Sequence[KeyRange], after: int) -> None:
+        self._engine = engine
+        self._log_id = engine.log_id.hex()
+        self._ranges = ranges
+        self.position = after
+        self.done = False
+
+    def step(self, max_bytes: int) -> list[tuple[Entry | Row, str]]:
+        items: list[tuple[Entry | Row, str]] = []
+        with self._engine.snapshot() as snapshot:
+            if self.position < snapshot.floor - 1:
+                raise PositionLost("the log no longer holds what followed this position")
+            entries = heapq.merge(*self._sources(snapshot), key=_seq)
+            for looked_at, entry in enumerate(entries, 1):
+                if self._concerns(entry):
+                    items.append((entry, format_position(self._log_id, entry.seq)))
+                    max_bytes -= len(entry.image) + len(entry.payload)
+                self.position = entry.seq
+                if max_bytes <= 0 or looked_at == STEP_ENTRIES:
+                    return items
+            self.position = snapshot.position
+        self.done = True
+        return items
+
+    def _sources(self, snapshot: Snapshot) -> Iterator[Iterator[Entry]]:
+        """One source per table; per record where only single records are wanted."""
+        after, upto = self.position, snapshot.position
+        by_slot: dict[int, list[KeyRange]] = {}
+        for wanted in self._ranges:
+            by_slot.setdefault(wanted.slot, []).append(wanted)
+        for slot, ranges in by_slot.items():
+            if all(_is_one_key(wanted) for wanted in ranges):
+                for wanted in ranges:
+                    yield snapshot.entries_of(slot, wanted.start, after, upto)
+            else:
+                yield snapshot.entries_of(slot, None, after, upto)
+
+    def _concerns(self, entry: Entry) -> bool:
+        return entry.kind <= Kind.MESSAGE and any(
+            wanted.contains(entry.slot, entry.key) for wanted in self._ranges
+        )
+
+
+def _is_one_key(wanted: KeyRange) -> bool:
+    return wanted.stop == wanted.start + b"\x00"

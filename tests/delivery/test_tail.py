@@ -1,0 +1,167 @@
+"""The tail: every entry, in order, once, whatever pokes it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.delivery.world import LineEncoding, Reader, SensorTable, World, terms
+from tests.storage.store import SLOT, Store, put
+
+from lyredb.delivery.hub import Hub
+from lyredb.delivery.tail import Tail
+from lyredb.errors import PositionLost
+from lyredb.storage.entry import Entry
+from lyredb.storage.mutation import Kind, Mutation
+from lyredb.storage.settings import StorageSettings
+
+
+class Followed:
+    """A store with a hub behind its tail."""
+
+    def __init__(self, path: Path, settings: StorageSettings | None = None) -> None:
+        self.store = Store(path, settings=settings) if settings else Store(path)
+        self.ticks: list[Callable[[], None]] = []
+        self.world = World()
+        self.hub = Hub(
+            self.world, self.world, {SLOT: SensorTable()}, schedule_flush=self.ticks.append
+        )
+        self.tail = Tail(self.store.engine, self.hub, schedule=self.ticks.append)
+        self.reader = Reader()
+        messages = LineEncoding(takes_messages=True)
+        self.hub.join("Sensor/#", self.reader, terms(encoding=messages))
+
+    def follow(self) -> None:
+        self.store.writer.on_commit(self.tail.poke)
+
+    def run(self) -> None:
+        self.store.run()
+        while self.ticks:
+            self.ticks.pop(0)()
+
+    @property
+    def told(self) -> list[int]:
+        return [message.seq for message in self.reader.messages]
+
+
+@pytest.fixture
+def followed(tmp_path: Path) -> Iterator[Followed]:
+    one = Followed(tmp_path / "data")
+    yield one
+    one.store.close()
+
+
+def test_each_commit_is_told_once_and_in_order(followed: Followed) -> None:
+    followed.follow()
+    first = followed.store.engine.position
+    for number in range(5):
+        followed.store.submit(put(f"k{number}", value=number), put("k", value=number))
+        if number % 2:
+            followed.run()
+    followed.run()
+    assert followed.told == list(range(first + 1, first + 11))
+    assert followed.tail.position == followed.store.engine.position
+
+
+def test_advancing_delivers_all_before_it_returns(followed: Followed) -> None:
+    """A subscription joins where the tail stands."""
+    for number in range(3):
+        followed.store.commit(put(f"k{number}"))
+    end = followed.store.engine.position
+    followed.tail.advance_to(end - 1)
+    followed.hub.flush()
+    assert followed.told[-1] == followed.tail.position == end - 1
+    followed.tail.advance_to(end)
+    followed.tail.advance_to(end)
+    followed.hub.flush()
+    assert followed.told == list(range(end - 2, end + 1))
+
+
+def test_a_late_or_double_poke_tells_nothing_twice(followed: Followed) -> None:
+    followed.store.commit(put("a"))
+    position = followed.store.engine.position
+    for _ in range(3):
+        followed.tail.poke(position)
+    followed.run()
+    followed.tail.poke(position)
+    followed.tail.poke(1)
+    followed.run()
+    assert followed.told == [position]
+
+
+def test_one_tick_has_bounded_work(followed: Followed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long log does not keep connections waiting."""
+    monkeypatch.setattr("lyredb.delivery.tail.STEP_ENTRIES", 2)
+    for number in range(5):
+        followed.store.commit(put(f"k{number}"))
+    followed.tail.poke(followed.store.engine.position)
+    followed.ticks.pop(0)()
+    followed.hub.flush()
+    assert len(followed.told) == 2
+    followed.run()
+    assert len(followed.told) == 5
+
+
+def test_handlers_run_before_any_later_entry_is_told(followed: Followed) -> None:
+    """What an access change takes away is not told after it, even within a group."""
+    seen: list[int] = []
+
+    def revoke(entry: Entry) -> None:
+        seen.append(entry.seq)
+        followed.hub.leave("Sensor/#", followed.reader)
+
+    followed.tail.on(Kind.ACCESS, revoke)
+    followed.store.submit(put("before"))
+    followed.store.submit(Mutation(0, b"role", Kind.ACCESS, b"change"))
+    followed.store.submit(put("after"))
+    followed.store.run()
+    followed.tail.advance_to(followed.store.engine.position)
+    assert [message.id for message in followed.reader.messages] == ["before"]
+    assert len(seen) == 1
+
+
+def test_an_entry_that_cannot_be_delivered_is_logged_and_the_next_is_told(
+    followed: Followed, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver = followed.hub.deliver
+
+    def fail_once(entry: Entry) -> None:
+        monkeypatch.setattr(followed.hub, "deliver", deliver)
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(followed.hub, "deliver", fail_once)
+    followed.store.commit(put("a"))
+    followed.store.commit(put("b"))
+    with caplog.at_level(logging.ERROR):
+        followed.tail.advance_to(followed.store.engine.position)
+    followed.hub.flush()
+    assert [message.id for message in followed.reader.messages] == ["b"]
+    assert "could not be delivered" in caplog.text
+
+
+def test_subscribers_are_ended_when_the_log_was_trimmed_before_it_was_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They come back for current state: nobody misses events in silence."""
+    settings = StorageSettings(
+        map_size=1 << 28, min_free_bytes=0, segment_bytes=1, retention_bytes=1
+    )
+    followed = Followed(tmp_path / "data", settings)
+    for number in range(12):
+        followed.store.commit(put("a", value=number))
+    assert followed.store.engine.floor > followed.tail.position + 1
+    with caplog.at_level(logging.ERROR):
+        followed.tail.advance_to(followed.store.engine.position)
+    assert isinstance(followed.reader.closed[0], PositionLost)
+    assert followed.tail.position == followed.store.engine.position
+    followed.store.close()
+
+
+def test_a_poke_after_the_engine_was_closed_does_nothing(followed: Followed) -> None:
+    followed.store.commit(put("a"))
+    followed.tail.poke(followed.store.engine.position)
+    followed.store.engine.close()
+    followed.run()
+    assert followed.told == []
