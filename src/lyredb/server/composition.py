@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, TypeAlias
 
-from lyredb.protocols.http.settings import HTTP_SETTINGS
-
 from lyredb.errors import SettingError
 from lyredb.plugins.scope import ProtocolPlugin
+from lyredb.protocols.http.settings import HTTP_SETTINGS
 from lyredb.resources.database import Database
 from lyredb.security.authenticator import Authenticator
 from lyredb.server.core_settings import CORE_SETTINGS

@@ -1,11 +1,36 @@
-"""What a listener that cannot listen says to its operator."""
+"""Taking ports, and what is said to the operator when one cannot be had."""
 
 from __future__ import annotations
 
 import errno
+import socket
 
 from lyredb.errors import SettingError
+from lyredb.plugins.scope import Settings
 from lyredb.plugins.settings import Setting
+from lyredb.protocols.http.listen import bind_socket
+from lyredb.protocols.http.settings import HTTP_SETTINGS
+from lyredb.server.composition import Plugin
+from lyredb.server.core_settings import CORE_SETTINGS
+
+
+def bind_port(settings: Settings, name: str) -> socket.socket:
+    """Return a listening socket for a port setting of the core or of HTTP.
+
+    Raises:
+        SettingError: It cannot be had; says why and which setting to change.
+    """
+    host, port = settings.text("network.host"), settings.integer(name)
+    try:
+        return bind_socket(host, port)
+    except OSError as error:
+        row = next(row for row in (*CORE_SETTINGS, *HTTP_SETTINGS) if row.name == name)
+        raise listen_error(error, row, host=host, port=port) from error
+
+
+def port_row(plugin: Plugin) -> Setting | None:
+    """Return the row of the port that a plugin listens on, if it has one."""
+    return next((row for row in plugin.settings if row.kind == "port"), None)
 
 
 def listen_error(error: OSError, row: Setting, *, host: str, port: int) -> SettingError:

@@ -1,0 +1,231 @@
+"""One worker: a node, every protocol and the listeners, in one event loop.
+
+Ports are bound before the first administrator is made, so that a start that fails for a
+port that is in use leaves no password that nobody was told of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Sequence
+from typing import Final
+
+from lyredb.errors import LyreError
+from lyredb.plugins.scope import Address, Scope
+from lyredb.protocols.http.authentication import Authentication
+from lyredb.protocols.http.limits import HttpLimits
+from lyredb.protocols.http.server import HttpServer
+from lyredb.security.authenticator import Authenticator
+from lyredb.security.first_admin import FirstAdmin, ensure_admin
+from lyredb.security.passwords import Passwords
+from lyredb.security.users import Users, on_user_change
+from lyredb.server.composition import Plugin
+from lyredb.server.core_settings import open_topics, storage_settings
+from lyredb.server.launch import Launch
+from lyredb.server.lifecycle import Step, run_steps
+from lyredb.server.listening import bind_port, listen_error, port_row
+from lyredb.server.node import Node
+from lyredb.server.ready import Ready
+from lyredb.server.version import version
+
+PROTOCOLS_S: Final = 3.0
+"""For answers in flight and goodbyes, all protocols at the same time."""
+NODE_S: Final = 1.0
+OPERATIONS_S: Final = 0.5
+MAINTENANCE_S: Final = 10.0
+"""How often an idle server looks for old entries of the log to drop."""
+
+_logger: Final = logging.getLogger(__name__)
+
+
+class Worker:
+    """Serves one application. `start` once, then `stop` once.
+
+    Args:
+        launch: What to serve.
+    """
+
+    def __init__(self, launch: Launch) -> None:
+        self._launch = launch
+        self._node: Node | None = None
+        self._authenticator: Authenticator | None = None
+        self._http: HttpServer | None = None
+        self._operations: HttpServer | None = None
+        self._prepared: list[Plugin] = []
+        self._maintenance: asyncio.Task[None] | None = None
+
+    async def start(self) -> Ready:
+        """Open the data directory and listen; on return the server accepts connections.
+
+        Raises:
+            LyreError: The data directory cannot be opened, or an address not be
+                listened on. Everything that was opened is closed again.
+        """
+        try:
+            return await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Accept nothing more, finish what is in flight, close; see `lifecycle.STOP_S`."""
+        for port in self._ports():
+            port.stopping = True
+        await run_steps(
+            [
+                Step("protocols", self._stop_protocols, PROTOCOLS_S),
+                Step("the node", self._close_node, NODE_S),
+                # Last, so that whoever asks for the health learns why it is gone.
+                Step("the operations port", self._stop_operations, OPERATIONS_S),
+            ]
+        )
+
+    async def _start(self) -> Ready:
+        launch, settings = self._launch, self._launch.settings
+        node = self._node = Node.open(
+            launch.data_dir,
+            launch.application.schema,
+            storage=storage_settings(settings),
+            open_topics=open_topics(settings),
+        )
+        passwords = Passwords()
+        users = Users(node.engine, node.writer)
+        authenticator = self._authenticator = Authenticator(
+            users, passwords, cache_ttl_s=settings.seconds("authentication.cacheTTL")
+        )
+        on_user_change(node.tail, authenticator.forget)
+        http, operations = self._bind(node, authenticator)
+        listeners = await self._start_plugins(node, authenticator, http)
+        admin = await self._ensure_admin(users, passwords)
+        await http.start()
+        await operations.start()
+        self._maintenance = asyncio.create_task(_maintain(node))
+        return self._ready(http.address, operations.address, listeners, admin)
+
+    def _bind(self, node: Node, authenticator: Authenticator) -> tuple[HttpServer, HttpServer]:
+        """Take both HTTP ports; nothing is accepted yet."""
+        launch, settings = self._launch, self._launch.settings
+        limits = HttpLimits.of(settings)
+
+        def health() -> str:
+            return node.engine.failure
+
+        self._http = HttpServer(
+            bind_port(settings, "http.port"),
+            limits,
+            authentication=Authentication(authenticator, authorize_local=launch.authorize_local),
+            health=health,
+            web=launch.application.web,
+        )
+        self._operations = HttpServer(
+            bind_port(settings, "operationsApi.network.port"), limits, health=health
+        )
+        return self._http, self._operations
+
+    async def _start_plugins(
+        self, node: Node, authenticator: Authenticator, http: HttpServer
+    ) -> dict[str, Sequence[Address]]:
+        """Start every protocol; return the addresses of each that has its own."""
+        launch = self._launch
+        host = launch.settings.text("network.host")
+        scope = Scope(
+            settings=launch.settings,
+            resources=node.database,
+            authenticator=authenticator,
+            http=http,
+            host=host,
+            authorize_local=launch.authorize_local,
+        )
+        for plugin in launch.plugins:
+            plugin.prepare(scope)
+            self._prepared.append(plugin)
+        listeners = {}
+        for plugin in launch.plugins:
+            try:
+                listeners[plugin.name] = await plugin.start()
+            except OSError as error:
+                row = port_row(plugin)
+                if row is None:
+                    raise
+                port = launch.settings.integer(row.name)
+                raise listen_error(error, row, host=host, port=port) from error
+        return listeners
+
+    async def _ensure_admin(self, users: Users, passwords: Passwords) -> FirstAdmin | None:
+        launch = self._launch
+        password = launch.settings.text("admin.password")
+        if launch.authorize_local and not password:
+            return None  # dev needs none, and should start at once
+        admin = await ensure_admin(
+            users,
+            passwords,
+            launch.data_dir,
+            name=launch.settings.text("admin.username"),
+            password=password,
+        )
+        if admin is not None:
+            where = f", its password is in {admin.password_file}" if admin.password_file else ""
+            _logger.info("made the administrator %s%s", admin.name, where)
+        return admin
+
+    def _ready(
+        self,
+        http: Address,
+        operations: Address,
+        listeners: dict[str, Sequence[Address]],
+        admin: FirstAdmin | None,
+    ) -> Ready:
+        launch = self._launch
+        exports = (table.export for table in launch.application.schema.tables)
+        return Ready(
+            version=version(),
+            pid=os.getpid(),
+            http=http,
+            operations=operations,
+            listeners=listeners,
+            application=launch.application.name,
+            tables=tuple(export.path for export in exports if export is not None),
+            data_dir=launch.data_dir,
+            local=launch.authorize_local,
+            admin="" if admin is None else admin.name,
+            password_file=None if admin is None else admin.password_file,
+            has_page=launch.application.web is not None,
+        )
+
+    def _ports(self) -> list[HttpServer]:
+        return [port for port in (self._http, self._operations) if port is not None]
+
+    async def _stop_protocols(self, within_s: float) -> None:
+        """End listeners, plugins and HTTP together: each waits for peers of its own."""
+        stops = [plugin.stop(within_s) for plugin in reversed(self._prepared)]
+        if self._http is not None:
+            stops.append(self._http.stop(within_s))
+        for failure in await asyncio.gather(*stops, return_exceptions=True):
+            if isinstance(failure, Exception):
+                _logger.error("stopping: a protocol failed", exc_info=failure)
+
+    async def _close_node(self, _: float) -> None:
+        if self._maintenance is not None:
+            self._maintenance.cancel()
+            await asyncio.gather(self._maintenance, return_exceptions=True)
+        if self._authenticator is not None:
+            await self._authenticator.close()
+        if self._node is not None:
+            await self._node.close()
+
+    async def _stop_operations(self, within_s: float) -> None:
+        if self._operations is not None:
+            await self._operations.stop(within_s)
+
+
+async def _maintain(node: Node) -> None:
+    """Have old entries of the log dropped also while nobody writes."""
+    while True:
+        try:
+            more = node.writer.maintain()
+        except LyreError:
+            _logger.exception("maintenance of the log failed")
+            more = False
+        await asyncio.sleep(0.05 if more else MAINTENANCE_S)
