@@ -53,6 +53,12 @@ class HttpMounts(Protocol):
         ``lyredb.protocols.http.router`` for the arguments of both.
         """
 
+    def upgrade(self, subprotocol: str, factory: Callable[..., object]) -> None:
+        """Hand WebSocket connections that offer this sub-protocol to ``factory``.
+
+        See ``lyredb.protocols.http.upgrade`` for its arguments and what it makes.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Address:

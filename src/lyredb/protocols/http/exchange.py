@@ -1,0 +1,100 @@
+"""One request and its response on the wire.
+
+uvicorn's cycle with short cuts past ASGI: a response known as a whole is one write
+without an await, and a stream's bytes may come from outside of the request's task (from
+a subscription's groups). Handlers of other frameworks still use ``receive`` and ``send``.
+
+ASGI's ``send`` checks every header by two regular expressions and is awaited twice; on
+the way of a GET that costs more than the look-up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+if TYPE_CHECKING:
+    from lyredb.protocols.http.guard import Guard
+
+_WITHOUT_LENGTH: Final = (204, 304)
+
+
+class Exchange(RequestResponseCycle):
+    """See the module; made by the guard for each request.
+
+    Attributes:
+        guard: The connection.
+        chunked: Whether a stream is sent in chunks (HTTP/1.1) or until the end of the
+            connection (HTTP/1.0).
+    """
+
+    def __init__(self, guard: Guard, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.guard = guard
+        self.chunked = self.scope["http_version"] == "1.1"
+
+    def respond(self, status: int, head: bytes, body: bytes = b"") -> None:
+        """Send a whole response; does nothing when the peer is gone.
+
+        Args:
+            status: 200 or above.
+            head: Header lines, each with its line end; they must be clean.
+            body: Left out for HEAD, but counted.
+        """
+        if self.disconnected:
+            return
+        parts = self._begin(status, head)
+        if status not in _WITHOUT_LENGTH:
+            parts.append(b"content-length: %d\r\n" % len(body))
+        parts.append(b"\r\n")
+        if self.scope["method"] != "HEAD":
+            parts.append(body)
+        self.transport.write(b"".join(parts))
+        self._complete()
+
+    def start_stream(self, status: int, head: bytes) -> None:
+        """Send the head of a response whose end is not known yet."""
+        if self.disconnected:
+            return
+        if not self.chunked:
+            self.keep_alive = False
+        parts = self._begin(status, head)
+        if self.chunked:
+            parts.append(b"transfer-encoding: chunked\r\n")
+        parts.append(b"\r\n")
+        self.transport.write(b"".join(parts))
+
+    def write_part(self, data: bytes) -> None:
+        """Send a part of a stream."""
+        if self.disconnected or self.response_complete or not data:
+            return
+        if self.scope["method"] != "HEAD":
+            self.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self.chunked else data)
+
+    def end_stream(self) -> None:
+        """End a stream; the second call does nothing."""
+        if self.disconnected or self.response_complete:
+            return
+        if self.chunked and self.scope["method"] != "HEAD":
+            self.transport.write(b"0\r\n\r\n")
+        self._complete()
+
+    async def drain(self) -> None:
+        """Wait until the peer has read most of what was written, or is gone."""
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+
+    def _begin(self, status: int, head: bytes) -> list[bytes]:
+        assert not self.response_started, "one response per request"
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        parts = [STATUS_LINE[status], self.guard.port.head, head]
+        if not self.keep_alive:
+            parts.append(b"connection: close\r\n")
+        return parts
+
+    def _complete(self) -> None:
+        self.response_complete = True
+        self.message_event.set()
+        self.on_response()

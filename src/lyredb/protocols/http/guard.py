@@ -1,0 +1,367 @@
+"""A connection of the HTTP port: uvicorn's protocol with limits on size and time.
+
+uvicorn bounds neither headers nor the time that a client may take. The guard does, and
+answers what breaks a bound itself, in plain HTTP, before any application code runs:
+431, 408, 413, 503, 400. It never answers out of order: a refusal waits for the response
+that is under way.
+
+Phases of reading: idle (between requests) → headers → body → done, and lingering after
+a refusal: what still comes is thrown away for a moment, so that the peer reads the
+answer instead of a reset. Deadlines are looked at by `Port.sweep`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import IntEnum
+from typing import Any, Final, cast
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from lyredb.errors import (
+    BodyTooLarge,
+    InvalidHeader,
+    InvalidTopic,
+    Overloaded,
+    Timeout,
+    TooLarge,
+)
+from lyredb.protocols.http.errors import plain_response
+from lyredb.protocols.http.exchange import Exchange
+from lyredb.protocols.http.handshake import offered_upgrade
+from lyredb.protocols.http.port import Port
+from lyredb.protocols.http.request import CONNECTION, decode_path
+
+FOREVER: Final = float("inf")
+_MAX_LINGERING_BYTES: Final = 8_000_000
+
+
+class Phase(IntEnum):
+    """What is being read."""
+
+    IDLE = 0
+    HEADERS = 1
+    BODY = 2
+    DONE = 3
+    LINGERING = 4
+
+
+class Guard(HttpToolsProtocol):
+    """See the module.
+
+    Attributes:
+        port: What all connections share.
+        drained: Called when a slow peer has read most of what waited for it.
+        gone: Called once when the connection is lost.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: Port,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.port = server_state
+        self.limits = server_state.limits
+        self.drained: Any = None
+        self.gone: Any = None
+        self._phase = Phase.HEADERS
+        self._deadline = FOREVER
+        self._exact_bytes = 0  # of the headers that were parsed
+        self._chunk_bytes = 0  # of chunks that hold nothing but headers
+        self._body_bytes = 0
+        self._hosts = 0
+        self._was_heard = False
+        self._refusal: bytes | None = None
+        self._current: RequestResponseCycle = self.cycle
+
+    # The transport's side.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to read, or refuse when the port is full."""
+        super().connection_made(transport)
+        self._deadline = self.loop.time() + self.limits.headers_timeout_s
+        if self.port.is_full:
+            self._refuse(Overloaded("the server has too many connections"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell who writes to this connection from outside."""
+        super().connection_lost(exc)
+        gone, self.gone, self.drained = self.gone, None, None
+        if gone is not None:
+            gone()
+
+    def resume_writing(self) -> None:
+        """Let waiting writers go on."""
+        super().resume_writing()
+        if self.drained is not None:
+            self.drained()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, within bounds."""
+        if self._phase is Phase.LINGERING or self._refusal is not None:
+            self._discard(data)
+            return
+        was_in_headers = self._phase is Phase.HEADERS
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgraded(data, upgrade.args[0])
+        except httptools.HttpParserError:
+            self._refuse(InvalidHeader("this is no valid HTTP request"))
+        if self._phase is Phase.HEADERS and self._refusal is None:
+            self._was_heard = True
+            if was_in_headers:
+                self._chunk_bytes += len(data)
+                self._check_headers()
+
+    def eof_received(self) -> None:
+        """The peer sends no more; it may still read."""
+        if self._phase is Phase.LINGERING:
+            self.transport.close()
+
+    def tick(self, now: float) -> None:
+        """Act on a deadline that has passed; called by `Port.sweep`."""
+        if now < self._deadline or self.transport is None:
+            return
+        match self._phase:
+            case Phase.LINGERING:
+                self.transport.abort()
+            case Phase.HEADERS if self._was_heard:
+                self._refuse(Timeout("the headers took too long"))
+            case Phase.BODY if self.flow.read_paused:
+                # The handler does not read: not the client's fault.
+                self._deadline = now + self.limits.body_timeout_s
+            case Phase.BODY:
+                self._refuse(Timeout("the body took too long"))
+            case _:
+                self.transport.close()
+                self._linger(self.limits.close_s)
+
+    # The parser's side.
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._phase = Phase.HEADERS
+        self._deadline = self.loop.time() + self.limits.headers_timeout_s
+        self._exact_bytes = self._chunk_bytes = self._body_bytes = self._hosts = 0
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the request target."""
+        self._exact_bytes += len(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header."""
+        self._exact_bytes += len(name) + len(value) + 4
+        if name.lower() == b"host":
+            self._hosts += 1
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Check what the headers say, then start the handler (or queue it, pipelined)."""
+        self._check_headers()
+        if self._refusal is not None:
+            return
+        parser, scope = self.parser, self.scope
+        version = parser.get_http_version()
+        scope["method"] = parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        if version == "1.1" and self._hosts != 1:
+            self._refuse(InvalidHeader("a request has exactly one Host header"))
+            return
+        if parser.should_upgrade():
+            self._phase, self._deadline = Phase.DONE, FOREVER
+            return  # the parser stops here, see `_upgraded`
+        if not self._take_target():
+            return
+        self._begin_body()
+        if self._refusal is None:
+            self._begin_exchange(keep_alive=version == "1.1" and parser.should_keep_alive())
+
+    def _take_target(self) -> bool:
+        url = self.url
+        if url[:1] == b"/" and b"#" not in url:
+            raw_path, _, query = url.partition(b"?")
+        else:
+            parsed = httptools.parse_url(url)
+            raw_path, query = parsed.path or b"/", parsed.query or b""
+        try:
+            path = decode_path(raw_path)
+        except InvalidTopic as error:
+            self._refuse(error)
+            return False
+        scope = self.scope
+        scope["path"] = "/" + path
+        scope["raw_path"] = raw_path
+        scope["query_string"] = query
+        return True
+
+    def _begin_body(self) -> None:
+        """Refuse a body that says it is too large before any of it is read."""
+        length = next((value for name, value in self.headers if name == b"content-length"), b"0")
+        if int(length) > self.limits.max_body_bytes:
+            self._too_large()
+            return
+        self._phase = Phase.BODY
+        self._deadline = self.loop.time() + self.limits.body_timeout_s
+
+    def _begin_exchange(self, *, keep_alive: bool) -> None:
+        existing: RequestResponseCycle | None = self.cycle
+        self.cycle = exchange = Exchange(
+            guard=self,
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=keep_alive,
+            on_response=self.on_response_complete,
+        )
+        cast("dict[str, Any]", self.scope)["extensions"] = {CONNECTION: exchange}
+        if existing is None or existing.response_complete:
+            self._start_asgi_task(exchange, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((exchange, self.app))
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        if self._refusal is not None:
+            return
+        self._body_bytes += len(body)
+        if self._body_bytes > self.limits.max_body_bytes:
+            self._too_large()
+            return
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is read; from here on the handler has all the time it wants."""
+        if self._refusal is not None or self.parser.should_upgrade():
+            return
+        self._phase, self._deadline = Phase.DONE, FOREVER
+        super().on_message_complete()
+
+    # Responses.
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._current = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, a refusal that waited, or wait for either."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if self._refusal is not None and not self.pipeline:
+            self._send_refusal()
+            return
+        if self._phase is Phase.BODY and not self.pipeline:
+            # Answered before the body was read: whatever of it still comes is no request.
+            self._finish()
+            return
+        if not self._current.keep_alive:
+            self.transport.close()
+            self._linger(self.limits.close_s)
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._phase is Phase.DONE:
+            self._phase = Phase.IDLE
+            self._was_heard = False
+            self._deadline = self.loop.time() + self.limits.keep_alive_s
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP."""
+        self._refuse(InvalidHeader(msg))
+
+    def _check_headers(self) -> None:
+        limit = self.limits.max_header_bytes
+        if max(self._exact_bytes, self._chunk_bytes) > limit:
+            self._refuse(TooLarge(f"the headers have more than {limit} bytes"), 431)
+
+    def _too_large(self) -> None:
+        limit = self.limits.max_body_bytes
+        self._refuse(BodyTooLarge(f"the body has more than {limit} bytes"))
+
+    def _refuse(self, error: Exception, status: int = 0) -> None:
+        """Answer in plain HTTP and close, after the response that is under way, if any.
+
+        A handler that waits for the rest of a body that is refused sees the peer
+        disconnected, and its response is not sent any more.
+        """
+        if self._refusal is not None or self._phase is Phase.LINGERING:
+            return
+        self._refusal = plain_response(error, self.port.head, status)
+        exchange: RequestResponseCycle | None = self.cycle
+        if exchange is not None and not exchange.response_complete:
+            if self._phase is not Phase.BODY or exchange.response_started or self.pipeline:
+                return  # `on_response_complete` sends it
+            exchange.disconnected = True
+            exchange.message_event.set()
+        self._send_refusal()
+
+    def refuse_upgrade(self, error: Exception) -> None:
+        """Answer an upgrade with an error and close."""
+        self._refuse(error)
+
+    def _send_refusal(self) -> None:
+        assert self._refusal is not None
+        self.transport.write(self._refusal)
+        self._finish()
+
+    def _finish(self) -> None:
+        """Send what is buffered, and read on for a moment without looking."""
+        self._linger(self.limits.linger_s)
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+    def _linger(self, seconds: float) -> None:
+        self._phase = Phase.LINGERING
+        self._deadline = self.loop.time() + seconds
+        self._body_bytes = 0
+
+    def _discard(self, data: bytes) -> None:
+        self._body_bytes += len(data)
+        if self._body_bytes > _MAX_LINGERING_BYTES:
+            self.transport.abort()
+
+    # Upgrades.
+
+    def _upgraded(self, data: bytes, offset: int) -> None:
+        if not self._should_upgrade():
+            self._stay(data[offset:])
+            return
+        upgrade = offered_upgrade(self.headers, self.port)
+        if upgrade is None:
+            self.handle_websocket_upgrade()
+            return
+        if self._take_target():
+            self.transport.pause_reading()
+            upgrade.begin(self)
+
+    def _stay(self, rest: bytes) -> None:
+        """Go on in HTTP/1.1 when we do not speak what is offered, such as h2c.
+
+        RFC 9110 §7.8 allows it, and Java's client counts on it. The parser would take
+        the body for the other protocol, so the request is read again without the offer.
+        """
+        head = [self.parser.get_method(), b" ", self.url, b" HTTP/1.1\r\n"]
+        for name, value in self.headers:
+            if name != b"upgrade":
+                head += [name, b": ", value, b"\r\n"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"".join((*head, b"\r\n", rest)))

@@ -1,0 +1,50 @@
+"""What all connections of one HTTP port share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from uvicorn.server import ServerState
+
+from lyredb.protocols.http.limits import HttpLimits
+
+if TYPE_CHECKING:
+    from lyredb.protocols.http.authentication import Authentication
+    from lyredb.protocols.http.upgrade import UpgradeFactory
+
+
+class Port(ServerState):
+    """uvicorn's shared state and ours.
+
+    Attributes:
+        limits: Every bound.
+        authentication: Who logs upgrades in; ``None`` on a port without users.
+        upgrades: Factories by sub-protocol.
+        head: Header lines that every response begins with, remade each second.
+    """
+
+    def __init__(self, limits: HttpLimits, authentication: Authentication | None) -> None:
+        super().__init__()
+        self.limits = limits
+        self.authentication = authentication
+        self.upgrades: dict[str, UpgradeFactory] = {}
+        self.head = b""
+
+    def remake_head(self) -> None:
+        """Take the default headers over (the date changes each second)."""
+        self.head = b"".join(b"%b: %b\r\n" % header for header in self.default_headers)
+
+    @property
+    def is_full(self) -> bool:
+        """True when a further connection is one too many."""
+        return len(self.connections) > self.limits.max_connections
+
+    def sweep(self, now: float) -> None:
+        """Look at the deadlines of all connections; once a second for all of them.
+
+        A timer per request would cost each one more than its parsing.
+        """
+        for connection in list(self.connections):
+            tick = getattr(connection, "tick", None)
+            if tick is not None:
+                tick(now)

@@ -1,0 +1,170 @@
+"""A request as handlers see it, for HTTP and for WebSocket upgrades."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+from lyredb.errors import BodyTooLarge, InvalidBody, InvalidTopic
+from lyredb.plugins.context import Context
+from lyredb.protocols.http.exchange import Exchange
+from lyredb.resources.target import Target
+from lyredb.security.authenticator import Account
+
+CONNECTION: Final = "lyredb.connection"
+"""The key in ``scope["extensions"]`` of the `Exchange` or WebSocket connection."""
+
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+
+def decode_path(raw: bytes) -> str:
+    """Return the decoded path without its leading slash.
+
+    Raises:
+        InvalidTopic: It is not UTF-8 once decoded, or does not begin with a slash.
+    """
+    if raw[:1] != b"/":
+        raise InvalidTopic("the path must begin with /")
+    try:
+        return (unquote_to_bytes(raw) if b"%" in raw else raw)[1:].decode()
+    except UnicodeDecodeError:
+        raise InvalidTopic("the path is not UTF-8") from None
+
+
+class Request:
+    """One request; what costs something is done when asked for.
+
+    Attributes:
+        scope: The ASGI scope.
+        receive: Of ASGI.
+        send: Of ASGI.
+        is_websocket: An upgrade to WebSocket.
+        method: ``GET`` for upgrades.
+        connection: The `Exchange`, or the WebSocket connection.
+        query: What stands after ``?``, not decoded.
+        target: What the path names, once a mount has resolved it.
+        account: Who asks, once authenticated.
+        anonymous_because: Why a loopback request is not taken as local, ``""`` otherwise.
+    """
+
+    __slots__ = (
+        "_headers",
+        "_path",
+        "account",
+        "anonymous_because",
+        "connection",
+        "is_websocket",
+        "method",
+        "query",
+        "receive",
+        "scope",
+        "send",
+        "target",
+    )
+
+    def __init__(self, scope: Any, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self.is_websocket: bool = scope["type"] == "websocket"
+        self.method: str = "GET" if self.is_websocket else scope["method"]
+        self.connection: Any = scope["extensions"].get(CONNECTION)
+        self.query: bytes = scope["query_string"]
+        self.target: Target | None = None
+        self.account: Account | None = None
+        self.anonymous_because = ""
+        self._headers: dict[bytes, bytes] | None = None
+        self._path: str | None = None
+
+    @property
+    def exchange(self) -> Exchange:
+        """The request's way to answer; only for HTTP."""
+        found = self.connection
+        assert isinstance(found, Exchange), "an HTTP request"
+        return found
+
+    @property
+    def path(self) -> str:
+        """The decoded path without its leading slash.
+
+        Raises:
+            InvalidTopic: It is not UTF-8.
+        """
+        if self._path is None:
+            self._path = decode_path(self.scope["raw_path"])
+        return self._path
+
+    @property
+    def headers(self) -> dict[bytes, bytes]:
+        """The headers by lower-case name; repeated ones joined by commas (RFC 9110 §5.3)."""
+        if self._headers is None:
+            pairs = self.scope["headers"]
+            headers = dict(pairs)
+            if len(headers) != len(pairs):
+                headers = _joined(pairs)
+            self._headers = headers
+        return self._headers
+
+    def header(self, name: bytes) -> str:
+        """The value of a header, ``""`` when it was not sent. Bytes above 127 are Latin-1."""
+        value = self.headers.get(name)
+        return "" if value is None else value.decode("latin-1")
+
+    @property
+    def peer(self) -> str:
+        """The peer's address."""
+        client = self.scope["client"]
+        return client[0] if client else ""
+
+    def context(self, protocol: str, session: int = 0) -> Context:
+        """The context of what is done for this request, once authenticated."""
+        account = self.account
+        assert account is not None, "authenticated first"
+        return Context(account.principal, protocol, account.name, session, self.peer)
+
+    async def body(self, limit: int) -> bytes:
+        """Read the whole body.
+
+        Raises:
+            BodyTooLarge: More than ``limit`` bytes.
+            InvalidBody: The peer went away in the middle.
+        """
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise InvalidBody("the body ended too early")
+            part: bytes = message["body"]
+            size += len(part)
+            if size > limit:
+                raise BodyTooLarge(f"the body has more than {limit} bytes")
+            if not message["more_body"]:
+                return b"".join((*parts, part)) if parts else part
+            parts.append(part)
+
+    def respond(self, status: int, head: bytes = b"", body: bytes = b"") -> None:
+        """Send a whole response; see `Exchange.respond`."""
+        self.exchange.respond(status, head, body)
+
+    async def deny(self, status: int, head: bytes, body: bytes) -> None:
+        """Answer with an error, whether HTTP or before an upgrade."""
+        if not self.is_websocket:
+            self.exchange.respond(status, head, body)
+            return
+        lines = (line.partition(b": ") for line in head.split(b"\r\n") if line)
+        headers = [(name, value) for name, _, value in lines]
+        await self.send(
+            {"type": "websocket.http.response.start", "status": status, "headers": headers}
+        )
+        await self.send({"type": "websocket.http.response.body", "body": body})
+
+
+def _joined(pairs: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    headers: dict[bytes, bytes] = {}
+    for name, value in pairs:
+        before = headers.get(name)
+        headers[name] = value if before is None else before + b", " + value
+    return headers

@@ -1,0 +1,189 @@
+"""The HTTP port: one listening socket served by uvicorn inside of our own loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, cast
+
+import uvicorn
+
+from lyredb.plugins.scope import Address
+from lyredb.protocols.http.authentication import Authentication
+from lyredb.protocols.http.guard import Guard
+from lyredb.protocols.http.health import Health
+from lyredb.protocols.http.limits import HttpLimits
+from lyredb.protocols.http.listen import BACKLOG
+from lyredb.protocols.http.port import Port
+from lyredb.protocols.http.router import Router
+from lyredb.protocols.http.static import StaticFiles
+from lyredb.protocols.http.upgrade import UpgradeFactory
+from lyredb.protocols.http.websocket import WebSocketConnection
+
+HEALTH_PRIORITY: Final = 100
+STATIC_PRIORITY: Final = -10
+"""Tables win over files, files win over open topics and over 404."""
+
+_HEADERS: Final = [("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer")]
+
+logger: Final = logging.getLogger("lyredb.http")
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn without signals, with our shared state and its sweep."""
+
+    def __init__(self, config: uvicorn.Config, port: Port) -> None:
+        super().__init__(config)
+        self.server_state: Port = port
+        self.is_up = asyncio.Event()
+        self._swept_s = 0.0
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone: the lifecycle of the server owns them."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and tell."""
+        await self.on_tick(0)  # the default headers, before the first request
+        await super().startup(sockets)
+        self.is_up.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second."""
+        should_exit = await super().on_tick(counter)
+        port = self.server_state
+        if counter % 10 == 0:
+            port.remake_head()
+        now = asyncio.get_running_loop().time()
+        if now - self._swept_s >= port.limits.sweep_s:
+            self._swept_s = now
+            port.sweep(now)
+        return should_exit
+
+
+class HttpServer:
+    """One HTTP port, from bound to stopped (implements ``plugins.scope.HttpMounts``).
+
+    Attributes:
+        stopping: Makes ``/health`` say so; set it as soon as the end is near.
+
+    Args:
+        listener: From `bind_socket`.
+        limits: Every bound.
+        authentication: Who logs upgrades in; ``None`` for a port without users.
+        problem: Returns what is wrong with the node, ``""`` for nothing.
+        web: A folder of files to serve.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        limits: HttpLimits,
+        *,
+        authentication: Authentication | None = None,
+        health: Callable[[], str] = lambda: "",
+        web: Path | None = None,
+    ) -> None:
+        host, port = listener.getsockname()[:2]
+        self.address: Final = Address("http", host, port)
+        self.stopping = False
+        self._listener = listener
+        self._health = health
+        self._router = Router(problem_details=limits.problem_details)
+        self._port = Port(limits, authentication)
+        self._uvicorn: _Uvicorn | None = None
+        self._serving: asyncio.Task[None] | None = None
+        state = Health(self._problem)
+        self.mount("health", state.wants, state.answer, priority=HEALTH_PRIORITY)
+        if web is not None and web.is_dir():
+            files = StaticFiles(web)
+            self.mount("static", files.wants, files.answer, priority=STATIC_PRIORITY)
+
+    def mount(
+        self,
+        name: str,
+        predicate: Callable[..., bool],
+        handler: Callable[..., Awaitable[None]],
+        *,
+        priority: int = 0,
+    ) -> None:
+        """See `Router.mount`."""
+        self._router.mount(name, predicate, handler, priority=priority)
+
+    def upgrade(self, subprotocol: str, factory: Callable[..., object]) -> None:
+        """See ``lyredb.protocols.http.upgrade``."""
+        self._port.upgrades[subprotocol] = cast(UpgradeFactory, factory)
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._port.connections)
+
+    async def start(self) -> None:
+        """Accept connections; returns once it does."""
+        self._uvicorn = _Uvicorn(self._config(), self._port)
+        self._serving = asyncio.create_task(self._uvicorn.serve([self._listener]))
+        up = asyncio.create_task(self._uvicorn.is_up.wait())
+        await asyncio.wait((up, self._serving), return_when=asyncio.FIRST_COMPLETED)
+        if not up.done():
+            up.cancel()
+            await self._serving  # raises what went wrong
+
+    async def stop(self, deadline_s: float) -> None:
+        """Accept nothing more, finish answers in flight, close; within the deadline.
+
+        What still runs then is cancelled and cut off.
+        """
+        self.stopping = True
+        if self._uvicorn is None or self._serving is None:
+            self._listener.close()
+            return
+        self._uvicorn.config.timeout_graceful_shutdown = max(0.1, deadline_s - 0.5)  # type: ignore[assignment]  # goes to `wait_for`
+        self._uvicorn.should_exit = True
+        try:
+            async with asyncio.timeout(deadline_s):
+                await asyncio.shield(self._serving)
+        except TimeoutError:
+            self._serving.cancel()
+        await self._cut_off()
+
+    async def _cut_off(self) -> None:
+        """End what outlived the deadline: our tasks are awaited, whatever they do."""
+        for connection in list(self._port.connections):
+            connection.transport.abort()
+        tasks = [*self._port.tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._serving is not None:
+            await asyncio.gather(self._serving, return_exceptions=True)
+
+    def _problem(self) -> str:
+        return "the server is shutting down" if self.stopping else self._health()
+
+    def _config(self) -> uvicorn.Config:
+        limits = self._port.limits
+        return uvicorn.Config(
+            cast(Any, self._router),
+            http=cast(Any, Guard),
+            ws=cast(Any, WebSocketConnection),
+            loop="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            headers=_HEADERS,
+            backlog=BACKLOG,
+            ws_max_size=limits.max_message_bytes,
+            ws_ping_interval=limits.ping_interval_s,
+            ws_ping_timeout=limits.ping_timeout_s,
+            ws_per_message_deflate=limits.deflate,
+        )

@@ -1,0 +1,99 @@
+"""The rows of the HTTP port in the settings table; they hold for all that lives on it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lyredb.plugins.settings import Setting
+
+HTTP_SETTINGS: Final[tuple[Setting, ...]] = (
+    Setting(
+        "http.port",
+        9926,
+        "port",
+        "The port for REST, Server-Sent Events, WebSocket, MQTT over WebSocket and web pages.",
+        option="--http-port",
+    ),
+    Setting(
+        "http.maxHeaderSize",
+        16_394,
+        "size",
+        "Largest request line and headers together; more is answered with 431.",
+        minimum=1_024,
+        maximum=1_048_576,
+    ),
+    Setting(
+        "http.headersTimeout",
+        60.0,
+        "duration",
+        "Time for a request's headers to arrive, from the connection or the first byte on; "
+        "then 408. Keeps slow clients from holding connections open for nothing.",
+        minimum=0.1,
+    ),
+    Setting(
+        "http.timeout",
+        120.0,
+        "duration",
+        "Time for a request's body to arrive; then 408.",
+        minimum=0.1,
+    ),
+    Setting(
+        "http.keepAliveTimeout",
+        30.0,
+        "duration",
+        "How long an idle connection is kept for the next request.",
+        minimum=0.1,
+    ),
+    Setting(
+        "http.maxBodySize",
+        4_000_000,
+        "size",
+        "Largest request body; more is answered with 413. The default leaves room for a "
+        "record of 1 MB in the most verbose JSON.",
+        minimum=1_024,
+        maximum=1_073_741_824,
+    ),
+    Setting(
+        "http.maxConnections",
+        10_000,
+        "integer",
+        "Connections at a time, streams and WebSockets included; further ones get 503.",
+        minimum=1,
+    ),
+    Setting(
+        "rest.problemDetails",
+        False,
+        "flag",
+        "Answer every error as RFC 9457 problem details. When false only clients get them "
+        "that accept `application/problem+json`; others get a JSON string.",
+    ),
+    Setting(
+        "ws.maxMessageSize",
+        4_000_000,
+        "size",
+        "Largest message taken over a WebSocket; a larger one closes it with 1009.",
+        minimum=1_024,
+        maximum=1_073_741_824,
+    ),
+    Setting(
+        "ws.pingInterval",
+        20.0,
+        "duration",
+        "How often a WebSocket is pinged, so that proxies keep it and dead peers are found.",
+        minimum=0.1,
+    ),
+    Setting(
+        "ws.pingTimeout",
+        20.0,
+        "duration",
+        "How long a WebSocket may take to answer a ping before it is closed.",
+        minimum=0.1,
+    ),
+    Setting(
+        "ws.perMessageDeflate",
+        False,
+        "flag",
+        "Let WebSocket clients compress what they send. Off: it costs 30 kB and more per "
+        "connection, and events are not compressed, as they are made once for all readers.",
+    ),
+)
