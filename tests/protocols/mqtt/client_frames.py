@@ -195,20 +195,31 @@ class Received:
 
 def split(data: bytes, version: int = 4) -> list[Received]:
     """Take a stream of whole packets apart; fails on a rest."""
+    found, rest = split_whole(data, version)
+    assert not rest, "an incomplete packet at the end"
+    return found
+
+
+def split_whole(data: bytes, version: int = 4) -> tuple[list[Received], bytes]:
+    """Take the whole packets off a stream; returns them and what is left."""
     found: list[Received] = []
     position = 0
-    while position < len(data):
-        first = data[position]
-        position += 1
+    while True:
+        start = position
         length = shift = 0
-        while True:
+        position += 1
+        while position < len(data):
             digit = data[position]
             position += 1
             length |= (digit & 127) << shift
             shift += 7
             if digit < 128:
                 break
-        assert position + length <= len(data), "an incomplete packet at the end"
-        found.append(Received(first >> 4, first & 15, data[position : position + length], version))
-        position += length
-    return found
+        else:
+            return found, data[start:]
+        end = position + length
+        if end > len(data):
+            return found, data[start:]
+        first = data[start]
+        found.append(Received(first >> 4, first & 15, data[position:end], version))
+        position = end

@@ -22,37 +22,29 @@ from lyredb.errors import LyreError, ServerStopping, SessionTakenOver, SlowSubsc
 from lyredb.formats import JSON
 from lyredb.plugins.context import Context
 from lyredb.plugins.delivery import Batch, Format, Message
-from lyredb.protocols.mqtt import encode, handshake
+from lyredb.protocols.mqtt import encode, handshake, login
 from lyredb.protocols.mqtt.decode import decode, decode_connect
-from lyredb.protocols.mqtt.encoding import MqttEncoding
 from lyredb.protocols.mqtt.errors import answer_for, sentence_of
-from lyredb.protocols.mqtt.handshake import Terms
-from lyredb.protocols.mqtt.outbox import Outbox
+from lyredb.protocols.mqtt.flow import Reading
 from lyredb.protocols.mqtt.packets import (
-    V5,
     Acknowledgement,
     Connect,
     Disconnect,
     Ping,
     Subscribe,
     Unsubscribe,
-    Will,
 )
+from lyredb.protocols.mqtt.pieces import Pieces
 from lyredb.protocols.mqtt.properties import Property
-from lyredb.protocols.mqtt.publishing import Publishing
 from lyredb.protocols.mqtt.reasons import Reason, Violation, protocol_error
 from lyredb.protocols.mqtt.service import LINGER_S, Service
-from lyredb.protocols.mqtt.subscribing import Subscriptions
+from lyredb.protocols.mqtt.session import Session, open_session
 from lyredb.protocols.mqtt.transport import Transport
 from lyredb.protocols.mqtt.wheel import Wheel
 from lyredb.protocols.mqtt.wire import read_header
 from lyredb.security.authenticator import Account
 
 logger = logging.getLogger("lyredb.mqtt")
-
-_MAX_PIECES = 512
-"""Pieces of an incomplete packet before they are joined: each costs 33 bytes and more,
-and a peer may send its packet byte by byte."""
 
 
 class State(Enum):
@@ -85,23 +77,16 @@ class Connection:
         "_address",
         "_answers_scheduled",
         "_content_type",
-        "_context",
         "_format",
         "_heard",
         "_keep_alive_ticks",
-        "_needed",
-        "_outbox",
-        "_pauses",
         "_pieces",
-        "_pieces_size",
-        "_publishing",
+        "_reading",
         "_service",
+        "_session",
         "_state",
-        "_subscriptions",
-        "_terms",
         "_told_congested",
         "_transport",
-        "_will",
         "_writing_paused",
         "due",
     )
@@ -124,16 +109,9 @@ class Connection:
         self._format = format
         self._content_type = content_type
         self._state = State.CONNECTING
-        self._context: Context | None = None
-        self._terms: Terms | None = None
-        self._outbox: Outbox | None = None
-        self._publishing: Publishing | None = None
-        self._subscriptions: Subscriptions | None = None
-        self._will: Will | None = None
-        self._pieces: list[bytes] = []
-        self._pieces_size = 0
-        self._needed = 0
-        self._pauses: set[object] = set()
+        self._session: Session | None = None
+        self._pieces = Pieces()
+        self._reading = Reading(transport)
         self._heard = 0
         self._keep_alive_ticks = 0
         self._answers_scheduled = False
@@ -149,31 +127,18 @@ class Connection:
         self._heard = self._service.wheel.tick
         if self._state is State.ENDED:
             return
-        if self._pieces or self._pauses:
-            self._keep(data)
-            if self._pauses or self._pieces_size < self._needed:
+        if self._pieces or self._reading.is_paused:
+            self._pieces.add(data)
+            if self._reading.is_paused or not self._pieces.is_enough:
                 return
-            data = self._join()
+            data = self._pieces.join()
         self._process(data)
-
-    def _keep(self, data: bytes) -> None:
-        self._pieces.append(data)
-        self._pieces_size += len(data)
-        if len(self._pieces) > _MAX_PIECES:
-            self._pieces = [b"".join(self._pieces)]
-
-    def _join(self) -> bytes:
-        data = b"".join(self._pieces)
-        self._pieces = []
-        self._pieces_size = self._needed = 0
-        return data
 
     def _process(self, data: bytes) -> None:
         try:
-            position, self._needed = self._process_packets(data)
+            position, needed = self._process_packets(data)
             if position < len(data) and self._state is not State.ENDED:
-                self._pieces.insert(0, data[position:])
-                self._pieces_size += len(data) - position
+                self._pieces.put_back(data[position:], needed)
         except Violation as violation:
             self._end_by_violation(violation)
         except LyreError as error:
@@ -192,10 +157,13 @@ class Connection:
         """
         position, size = 0, len(data)
         largest = self._service.limits.max_packet_bytes
-        while position < size and not self._pauses and self._state is not State.ENDED:
-            publishing = self._publishing
-            if publishing is not None:
-                position = self._take_pubacks(data, publishing.take(data, position))
+        while position < size and not self._reading.is_paused and self._state is not State.ENDED:
+            session = self._session
+            if session is not None:
+                position = session.publishing.take(data, position)
+                if position < size and data[position] == 0x40:
+                    position = session.outbox.take_pubacks(data, position)
+                    self._pump()
                 if position >= size:
                     break
             elif data[position] != 0x10:
@@ -212,51 +180,32 @@ class Connection:
             position = end
         return position, 0
 
-    def _take_pubacks(self, data: bytes, position: int) -> int:
-        """Take plain PUBACKs, which come in long runs from a reader of QoS 1."""
-        outbox = self._outbox
-        if outbox is None or position >= len(data) or data[position] != 0x40:
-            return position
-        last = len(data) - 4
-        while position <= last and data[position] == 0x40 and data[position + 1] == 2:
-            packet_id = data[position + 2] << 8 | data[position + 3]
-            if not packet_id:
-                break
-            outbox.acknowledge(packet_id)
-            position += 4
-        self._pump()
-        return position
-
     def _handle(self, data: bytes, position: int, body: int, end: int) -> None:
         first = data[position]
-        if self._state is not State.CONNECTED:
+        session = self._session
+        if session is None:
             self._handle_connect(decode_connect(data[body:end]))
-            return
-        assert self._publishing is not None
-        assert self._terms is not None
-        if first >> 4 == 3:
-            self._publishing.handle_publish(data, position, body, end)
-            return
-        if first >> 4 == 1:
+        elif first >> 4 == 3:
+            session.publishing.handle_publish(data, position, body, end)
+        elif first >> 4 == 1:
             raise protocol_error("A second CONNECT")  # [MQTT-3.1.0-2]
-        self._handle_other(first, data[body:end], self._terms.version)
+        else:
+            self._handle_other(session, first, data[body:end])
 
-    def _handle_other(self, first: int, body: bytes, version: int) -> None:
-        assert self._subscriptions is not None
-        assert self._outbox is not None
-        packet = decode(first, body, version)
+    def _handle_other(self, session: Session, first: int, body: bytes) -> None:
+        packet = decode(first, body, session.terms.version)
         match packet:
             case Acknowledgement():
-                self._outbox.acknowledge(packet.packet_id)
+                session.outbox.acknowledge(packet.packet_id)
                 self._pump()
             case Subscribe():
-                self._subscriptions.handle_subscribe(packet)
+                session.subscriptions.handle_subscribe(packet)
             case Unsubscribe():
-                self._subscriptions.handle_unsubscribe(packet)
+                session.subscriptions.handle_unsubscribe(packet)
             case Ping():
                 self.answer(encode.PINGRESP)
             case Disconnect():
-                self._handle_disconnect(packet)
+                self._handle_disconnect(session, packet)
             case _:
                 # No Authentication Method was agreed on, so no AUTH [MQTT-4.12.0-6].
                 raise protocol_error("AUTH without an Authentication Method")
@@ -269,7 +218,7 @@ class Connection:
             raise Violation(
                 Reason.SERVER_BUSY, "Too many clients are connected", version=connect.version
             )
-        account = self._known_account(connect)
+        account = login.known_account(connect, self._service, self._account)
         if account is not None:
             self._accept(connect, account)
             return
@@ -278,31 +227,9 @@ class Connection:
         self.pause_reading(State.VERIFYING)
         self._service.spawn(self._verify(connect))
 
-    def _known_account(self, connect: Connect) -> Account | None:
-        """The account, when that can be said without waiting for a password check.
-
-        Raises:
-            Violation: There are no credentials and there have to be some.
-        """
-        if connect.username or connect.password:
-            return self._service.authenticator.cached(
-                connect.username or "", connect.password or b""
-            )
-        if self._account is not None:
-            return self._account
-        if self._service.limits.require_authentication:
-            raise Violation(
-                Reason.NOT_AUTHORIZED,
-                "User name and password are needed",
-                version=connect.version,
-            )
-        return self._service.authenticator.anonymous
-
     async def _verify(self, connect: Connect) -> None:
         try:
-            account = await self._service.authenticator.verify(
-                connect.username or "", connect.password or b""
-            )
+            account = await login.verify(connect, self._service)
             if self._state is State.VERIFYING:
                 self._accept(connect, account)
         except LyreError as error:
@@ -315,41 +242,31 @@ class Connection:
         self.resume_reading(State.VERIFYING)
 
     def _accept(self, connect: Connect, account: Account) -> None:
-        """Become CONNECTED: claim the client id, answer, make all that a client needs."""
-        service, limits = self._service, self._service.limits
-        terms = handshake.agree(connect, limits, connect.client_id or service.new_client_id())
-        context = Context(
-            account.principal, "mqtt", account.name, service.new_session(), self._address
-        )
-        self._context = context
+        """Become CONNECTED: claim the client id, make what a client needs, answer."""
+        service = self._service
+        client_id = connect.client_id or service.new_client_id()
         try:
-            service.claim(terms.client_id, self)
+            service.claim(client_id, account.name, self)
         except Violation as violation:
             violation.version = connect.version
             raise
-        self._terms = terms
-        self._will = connect.will
-        self._outbox = Outbox(
-            self._transport,
-            window=terms.window,
-            largest=terms.largest,
-            buffer_bytes=limits.buffer_bytes,
-            max_queued=limits.max_queued,
-            max_queued_bytes=limits.max_queued_bytes,
-            on_full=self._on_queue_full,
+        terms = handshake.agree(connect, service.limits, client_id)
+        context = Context(
+            account.principal, "mqtt", account.name, service.new_session(), self._address
         )
-        self._publishing = Publishing(
+        self._session = open_session(
             self,
+            self._transport,
             service,
+            terms,
             context,
-            terms.version,
+            will=connect.will,
+            format=self._format,
             content_type=self._content_type,
         )
-        encoding = MqttEncoding(terms.version, self._format, limits.null_delete)
-        self._subscriptions = Subscriptions(self, service.database, context, encoding, limits)
         self._state = State.CONNECTED
         service.counters.accepted += 1
-        self.answer(handshake.acceptance(connect, terms, limits))
+        self.answer(handshake.acceptance(connect, terms, service.limits))
         self._start_keep_alive(terms.keep_alive_s)
 
     def _refuse(self, version: int, reason: Reason, sentence: str) -> None:
@@ -384,7 +301,7 @@ class Connection:
 
     def _check_keep_alive(self) -> None:
         wheel = self._service.wheel
-        if self._pauses:
+        if self._reading.is_paused:
             # We do not read, so the peer cannot be heard of: the time stands still.
             self._heard = wheel.tick
         silent = wheel.tick - self._heard
@@ -401,18 +318,16 @@ class Connection:
         Acknowledgements that are ready go first, so that answers keep the order of
         what they answer.
         """
-        terms = self._terms
-        if terms is not None and 0 < terms.largest < len(frame):
+        if self._session is not None and 0 < self._session.terms.largest < len(frame):
             # [MQTT-3.1.2-24]: it may not be sent, and the client waits for it.
             self._end(Reason.PACKET_TOO_LARGE, "")
-            return
-        if self._state is not State.ENDED:
+        elif self._state is not State.ENDED:
             self._send_answers()
             self._transport.write(frame)
 
     def sentence(self, text: str) -> str:
         """The text, or ``""`` when this client must not get reason strings."""
-        return text if self._terms is not None and self._terms.sentences else ""
+        return text if self._session is not None and self._session.terms.sentences else ""
 
     def answers_ready(self) -> None:
         """Send acknowledgements at the end of this tick, in one piece."""
@@ -425,21 +340,24 @@ class Connection:
         self._send_answers()
 
     def _send_answers(self) -> None:
-        publishing = self._publishing
-        if publishing is not None and publishing.acks.ready and self._state is not State.ENDED:
-            self._transport.write(publishing.acks.ready)
-            publishing.acks.ready = bytearray()
+        if self._session is None or self._state is State.ENDED:
+            return
+        acks = self._session.publishing.acks
+        if acks.ready:
+            self._transport.write(acks.ready)
+            acks.ready = bytearray()
 
     def write(self, batch: Batch) -> None:
         """Send the frames of a tick (`Subscriber`)."""
-        if self._outbox is not None and self._state is State.CONNECTED:
-            self._outbox.write(batch)
+        if self._session is not None and self._state is State.CONNECTED:
+            self._session.outbox.write(batch)
 
     def write_messages(self, messages: Sequence[Message]) -> None:
         """Never called: the encoding takes frames."""
         raise TypeError("an MQTT connection takes frames")
 
-    def _on_queue_full(self) -> None:
+    def on_queue_full(self) -> None:
+        """QoS 1 messages were dropped, as too many wait for this client."""
         if self._service.limits.disconnect_when_full:
             # Not at once: delivery is in the middle of a flush.
             self.close(SlowSubscriber("Too many messages wait for this client"))
@@ -449,7 +367,8 @@ class Connection:
     @property
     def is_congested(self) -> bool:
         """True while more waits for the client than the high-water mark."""
-        congested = self._writing_paused or (self._outbox is not None and self._outbox.is_filling)
+        session = self._session
+        congested = self._writing_paused or (session is not None and session.outbox.is_filling)
         if congested:
             self._told_congested = True
         return congested
@@ -462,49 +381,34 @@ class Connection:
         """The transport is below its low-water mark again."""
         self._writing_paused = False
         self._pump()
-        if self._subscriptions is not None and self._state is State.CONNECTED:
-            self._subscriptions.resume()
 
     def _pump(self) -> None:
         """Send what waited for the window, and tell who waited for us."""
-        if self._outbox is None or self._state is not State.CONNECTED:
+        session = self._session
+        if session is None or self._state is not State.CONNECTED:
             return
-        if self._outbox.queued:
-            self._outbox.pump()
-        if self._told_congested and not (self._writing_paused or self._outbox.is_filling):
+        if session.outbox.queued:
+            session.outbox.pump()
+        if self._told_congested and not (self._writing_paused or session.outbox.is_filling):
             self._told_congested = False
             self._service.database.drained(self)
-            if self._subscriptions is not None:
-                self._subscriptions.resume()
+            session.subscriptions.resume()
 
     def pause_reading(self, why: object) -> None:
         """Stop reading until ``why`` is resumed (`Publisher`)."""
-        if not self._pauses and self._state is not State.ENDED:
-            try:
-                self._transport.pause_reading()
-            except RuntimeError:
-                logger.debug("mqtt connection %s is closing already", self._address)
-        self._pauses.add(why)
+        if self._state is not State.ENDED:
+            self._reading.pause(why)
 
     def resume_reading(self, why: object) -> None:
         """Undo ``pause_reading``; what was read meanwhile is processed in the next tick."""
-        if why not in self._pauses:
-            return
-        self._pauses.discard(why)
-        if self._pauses or self._state is State.ENDED:
-            return
-        try:
-            self._transport.resume_reading()
-        except RuntimeError:
-            logger.debug("mqtt connection %s is closing already", self._address)
-        if self._pieces:
+        if self._state is not State.ENDED and self._reading.resume(why) and self._pieces:
             self._service.call_soon(self._continue)
 
     def _continue(self) -> None:
-        if not self._pieces or self._pauses or self._state is State.ENDED:
+        if self._state is State.ENDED or self._reading.is_paused:
             return
-        if self._pieces_size >= self._needed:
-            self._process(self._join())
+        if self._pieces.is_enough:
+            self._process(self._pieces.join())
 
     # --- the end
 
@@ -513,18 +417,13 @@ class Connection:
         """True while answers can be sent."""
         return self._state is State.CONNECTED
 
-    @property
-    def user(self) -> str:
-        """The user's name, ``""`` for nobody."""
-        return "" if self._context is None else self._context.user
-
-    def _handle_disconnect(self, packet: Disconnect) -> None:
+    def _handle_disconnect(self, session: Session, packet: Disconnect) -> None:
         """DISCONNECT (§3.14): only a normal one discards the will [MQTT-3.14.4-3]."""
         if packet.properties.number(Property.SESSION_EXPIRY):
             # The CONNACK said 0, which no DISCONNECT may raise (§3.14.2.2.2).
             raise protocol_error("The session expires with the connection")
         if packet.reason == Reason.SUCCESS:
-            self._will = None
+            session.will = None
         self._close_with(b"")
 
     def _end_by_violation(self, violation: Violation) -> None:
@@ -539,14 +438,8 @@ class Connection:
 
     def _end(self, reason: Reason, sentence: str) -> None:
         """End a connection from our side, with a DISCONNECT where there is one."""
-        frame = b""
-        if self._terms is not None and self._terms.version == V5:
-            # A DISCONNECT may always have a reason string, if it fits (§3.14.2.2.3).
-            fits = not self._terms.largest or self._terms.largest >= 1_024
-            frame = encode.disconnect(reason, sentence if fits else "")
-            if 0 < self._terms.largest < len(frame):
-                frame = b""
-        self._close_with(frame)
+        terms = None if self._session is None else self._session.terms
+        self._close_with(b"" if terms is None else handshake.goodbye(terms, reason, sentence))
 
     def _close_with(self, frame: bytes) -> None:
         if self._state is State.ENDED:
@@ -561,25 +454,16 @@ class Connection:
         self._service.wheel.put(self, Wheel.ticks(LINGER_S))
 
     def _release(self) -> None:
-        """Give back everything; the will goes out unless it was discarded."""
         self._pieces.clear()
-        self._pieces_size = 0
-        self._pauses.clear()
-        if self._subscriptions is not None:
-            self._subscriptions.close()
-        self.publish_will()
-        if self._outbox is not None:
-            self._outbox.close()
-            self._service.counters.sent += self._outbox.sent
-            self._service.counters.dropped += self._outbox.dropped
-        if self._terms is not None:
-            self._service.release(self._terms.client_id, self)
+        self._reading.forget()
+        if self._session is not None:
+            self._session.close(self._service)
+            self._service.release(self._session.terms.client_id, self)
 
     def publish_will(self) -> None:
         """Publish the will now, and never again."""
-        will, self._will = self._will, None
-        if will is not None and self._publishing is not None:
-            self._publishing.publish_will(will)
+        if self._session is not None:
+            self._session.publish_will()
 
     def close(self, reason: Exception) -> None:
         """End in the next tick, with the protocol's word for ``reason`` (`Subscriber`).

@@ -11,7 +11,7 @@ from lyredb.protocols.mqtt.packets import V5, V311, Connect
 from lyredb.protocols.mqtt.properties import Property, Value
 from lyredb.protocols.mqtt.reasons import Reason, ReturnCode, Violation, return_code
 
-_LEAST_FOR_SENTENCES = 1_024
+LEAST_FOR_SENTENCES = 1_024
 """A client with a smaller Maximum Packet Size gets codes without reason strings."""
 
 
@@ -78,7 +78,7 @@ def agree(connect: Connect, limits: Limits, client_id: str) -> Terms:
         window=window,
         largest=largest,
         sentences=bool(properties.number(Property.REQUEST_PROBLEM_INFORMATION, 1))
-        and not 0 < largest < _LEAST_FOR_SENTENCES,
+        and not 0 < largest < LEAST_FOR_SENTENCES,
     )
 
 
@@ -120,3 +120,16 @@ def refusal(version: int, reason: Reason, sentence: str) -> bytes:
         return encode.connack5(reason, sentence=sentence)
     code = return_code(reason) if version == V311 else None
     return b"" if code is None else encode.connack(code)
+
+
+def goodbye(terms: Terms, reason: Reason, sentence: str) -> bytes:
+    """The DISCONNECT for a client that is ended; ``b""`` for 3.1.1, which has none.
+
+    It may have a reason string whatever the client asked for, if that fits (§3.14.2.2.3).
+    """
+    if terms.version != V5:
+        return b""
+    if 0 < terms.largest < LEAST_FOR_SENTENCES:
+        sentence = ""
+    frame = encode.disconnect(reason, sentence)
+    return b"" if 0 < terms.largest < len(frame) else frame

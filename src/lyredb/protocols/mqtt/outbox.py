@@ -148,6 +148,20 @@ class Outbox:
         self._wire.write(batch.data)
         self.sent += batch.count
 
+    def take_pubacks(self, data: bytes, position: int) -> int:
+        """Take the plain PUBACKs that begin at ``position``; they come in long runs.
+
+        Returns where the first byte stands that is none of theirs. The caller pumps.
+        """
+        last = len(data) - 4
+        while position <= last and data[position] == 0x40 and data[position + 1] == 2:
+            packet_id = data[position + 2] << 8 | data[position + 3]
+            if not packet_id:
+                break
+            self.acknowledge(packet_id)
+            position += 4
+        return position
+
     def acknowledge(self, packet_id: int) -> bool:
         """Take a PUBACK; False when nothing with this identifier is in flight."""
         if packet_id not in self._in_flight:

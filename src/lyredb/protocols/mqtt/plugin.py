@@ -8,11 +8,13 @@ from typing import TypeAlias
 
 from lyredb.plugins.scope import Address, Scope
 from lyredb.plugins.settings import Setting
+from lyredb.protocols.http.listen import bind_socket
 from lyredb.protocols.mqtt.limits import Limits
 from lyredb.protocols.mqtt.listener import TcpConnection
 from lyredb.protocols.mqtt.service import Service
 from lyredb.protocols.mqtt.settings import MQTT_SETTINGS
 from lyredb.protocols.mqtt.statistics import MqttStatistics
+from lyredb.protocols.mqtt.upgrade import SUBPROTOCOL, Upgrades
 from lyredb.resources.database import Database
 from lyredb.security.authenticator import Authenticator
 
@@ -31,7 +33,7 @@ class MqttPlugin:
         self._server: asyncio.Server | None = None
 
     def prepare(self, scope: MqttScope) -> None:
-        """Take the scope. Runs on the event loop that will serve."""
+        """Take the scope and upgrades. Runs on the event loop that will serve."""
         self._scope = scope
         self._service = Service(
             scope.resources,
@@ -39,6 +41,9 @@ class MqttPlugin:
             Limits.of(scope.settings),
             loop=asyncio.get_running_loop(),
         )
+        if scope.settings.flag("mqtt.webSocket"):
+            upgrades = Upgrades(self._service, authorize_local=scope.authorize_local)
+            scope.http.upgrade(SUBPROTOCOL, upgrades)
 
     async def start(self) -> Sequence[Address]:
         """Listen on ``mqtt.network.port``.
@@ -49,16 +54,12 @@ class MqttPlugin:
         scope, service = self._scope, self._service
         if scope is None or service is None:
             raise RuntimeError("prepare comes before start")
+        sock = bind_socket(scope.host, scope.settings.integer("mqtt.network.port"))
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: TcpConnection(service, authorize_local=scope.authorize_local),
-            scope.host,
-            scope.settings.integer("mqtt.network.port"),
-            # Without SO_REUSEPORT: a second server on the port has to fail, not to
-            # take half of the connections.
-            reuse_port=False,
+            lambda: TcpConnection(service, authorize_local=scope.authorize_local), sock=sock
         )
-        names = [listening.getsockname() for listening in self._server.sockets]
-        return [Address("mqtt", str(name[0]), int(name[1])) for name in names]
+        name = sock.getsockname()
+        return [Address("mqtt", str(name[0]), int(name[1]))]
 
     async def stop(self, deadline_s: float) -> None:
         """Accept nothing more; then as `Service.stop`."""

@@ -26,10 +26,6 @@ LINGER_S: Final = 5.0
 class Client(Protocol):
     """A connection as the service sees it."""
 
-    @property
-    def user(self) -> str:
-        """The user's name, ``""`` for nobody."""
-
     def take_over(self) -> None:
         """End: another connection has this one's client id now."""
 
@@ -84,7 +80,7 @@ class Service:
         self.connections: set[Client] = set()
         self.writing = 0
         self._loop = loop
-        self._clients: dict[str, Client] = {}
+        self._clients: dict[str, tuple[str, Client]] = {}
         self._sessions = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
         self._settled: asyncio.Event | None = None
@@ -111,25 +107,28 @@ class Service:
         """
         return len(self.connections) >= self.limits.max_connections + 1_000
 
-    def claim(self, client_id: str, connection: Client) -> None:
-        """Give a client id to a connection; one that has it is ended [MQTT-3.1.4-3].
+    def claim(self, client_id: str, user: str, connection: Client) -> None:
+        """Give a client id to a user's connection; one that has it is ended.
+
+        [MQTT-3.1.4-3]. The old one ends first: its will is published before the new one
+        is answered.
 
         Raises:
             Violation: 0x85, another user's connection has it.
         """
-        old = self._clients.get(client_id)
+        owner, old = self._clients.get(client_id, (user, None))
+        if owner != user:
+            raise Violation(
+                Reason.CLIENT_IDENTIFIER_NOT_VALID, "Another user has this client identifier"
+            )
         if old is not None:
-            if old.user != connection.user:
-                raise Violation(
-                    Reason.CLIENT_IDENTIFIER_NOT_VALID, "Another user has this client identifier"
-                )
             self.counters.takeovers += 1
             old.take_over()
-        self._clients[client_id] = connection
+        self._clients[client_id] = (user, connection)
 
     def release(self, client_id: str, connection: Client) -> None:
         """Take a client id back, unless another connection has it by now."""
-        if self._clients.get(client_id) is connection:
+        if self._clients.get(client_id, ("", None))[1] is connection:
             del self._clients[client_id]
 
     def discard(self, connection: Client) -> None:

@@ -1,0 +1,41 @@
+"""Who a client is, by its CONNECT and by what its listener knows."""
+
+from __future__ import annotations
+
+from lyredb.protocols.mqtt.packets import Connect
+from lyredb.protocols.mqtt.reasons import Reason, Violation
+from lyredb.protocols.mqtt.service import Service
+from lyredb.security.authenticator import Account
+
+
+def known_account(connect: Connect, service: Service, listener: Account | None) -> Account | None:
+    """The account, when that can be said without waiting; None asks for `verify`.
+
+    Args:
+        connect: Its credentials win over everything else; empty ones are none.
+        service: Its authenticator remembers passwords that were right.
+        listener: Whom the listener knows the peer to be: the user of an upgrade, the
+            super user over loopback where that is allowed. None when it does not know.
+
+    Raises:
+        Violation: 0x87, there are no credentials and there have to be some.
+    """
+    if connect.username or connect.password:
+        return service.authenticator.cached(connect.username or "", connect.password or b"")
+    if listener is not None:
+        return listener
+    if service.limits.require_authentication:
+        raise Violation(
+            Reason.NOT_AUTHORIZED, "User name and password are needed", version=connect.version
+        )
+    return service.authenticator.anonymous
+
+
+async def verify(connect: Connect, service: Service) -> Account:
+    """Check the password, which takes about 0.1 s of another thread.
+
+    Raises:
+        LoginFailed: Wrong, or the user is inactive.
+        Overloaded: Too many passwords are being checked.
+    """
+    return await service.authenticator.verify(connect.username or "", connect.password or b"")

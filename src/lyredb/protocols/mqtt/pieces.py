@@ -1,0 +1,54 @@
+"""What was read and cannot be processed yet: an incomplete packet, or all, while paused."""
+
+from __future__ import annotations
+
+_MAX_PIECES = 512
+"""Pieces before they are joined: each costs 33 bytes and more, and a peer may send its
+packet byte by byte."""
+
+
+class Pieces:
+    """Keeps pieces and joins them once, when there is enough.
+
+    Attributes:
+        needed: Bytes that have to be here before it is worth looking again.
+    """
+
+    __slots__ = ("_pieces", "_size", "needed")
+
+    def __init__(self) -> None:
+        self.needed = 0
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._pieces)
+
+    @property
+    def is_enough(self) -> bool:
+        """True when there is something, and as much as is needed."""
+        return bool(self._pieces) and self._size >= self.needed
+
+    def add(self, data: bytes) -> None:
+        """Keep what was read."""
+        self._pieces.append(data)
+        self._size += len(data)
+        if len(self._pieces) > _MAX_PIECES:
+            self._pieces = [b"".join(self._pieces)]
+
+    def put_back(self, data: bytes, needed: int) -> None:
+        """Keep what is left of `join`, before all that has come since."""
+        self._pieces.insert(0, data)
+        self._size += len(data)
+        self.needed = needed
+
+    def join(self) -> bytes:
+        """Everything, which is forgotten here."""
+        data = b"".join(self._pieces)
+        self.clear()
+        return data
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._pieces = []
+        self._size = self.needed = 0

@@ -1,0 +1,102 @@
+"""What a client has from its CONNACK on; all of it ends with the connection."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from lyredb.plugins.context import Context
+from lyredb.plugins.delivery import Format
+from lyredb.protocols.mqtt import publishing, subscribing
+from lyredb.protocols.mqtt.encoding import MqttEncoding
+from lyredb.protocols.mqtt.handshake import Terms
+from lyredb.protocols.mqtt.outbox import Outbox, Wire
+from lyredb.protocols.mqtt.packets import Will
+from lyredb.protocols.mqtt.publishing import Publishing
+from lyredb.protocols.mqtt.service import Service
+from lyredb.protocols.mqtt.subscribing import Subscriptions
+
+
+class Session:
+    """The parts of a connected client.
+
+    Attributes:
+        terms: What was agreed on.
+        context: Whose rights decide.
+        outbox: Messages to the client.
+        publishing: Messages from the client.
+        subscriptions: What it listens to.
+        will: Published at the end, None when there is none (any more).
+    """
+
+    __slots__ = ("context", "outbox", "publishing", "subscriptions", "terms", "will")
+
+    def __init__(
+        self,
+        terms: Terms,
+        context: Context,
+        *,
+        outbox: Outbox,
+        publishing: Publishing,
+        subscriptions: Subscriptions,
+        will: Will | None,
+    ) -> None:
+        self.terms = terms
+        self.context = context
+        self.outbox = outbox
+        self.publishing = publishing
+        self.subscriptions = subscriptions
+        self.will = will
+
+    def publish_will(self) -> None:
+        """Publish the will now, and never again."""
+        will, self.will = self.will, None
+        if will is not None:
+            self.publishing.publish_will(will)
+
+    def close(self, service: Service) -> None:
+        """Give back everything; the will goes out unless it was discarded."""
+        self.subscriptions.close()
+        self.publish_will()
+        self.outbox.close()
+        service.counters.sent += self.outbox.sent
+        service.counters.dropped += self.outbox.dropped
+
+
+class Owner(publishing.Owner, subscribing.Owner, Protocol):
+    """The connection, as the parts of its session need it."""
+
+    def on_queue_full(self) -> None:
+        """QoS 1 messages were dropped, as too many wait for this client."""
+
+
+def open_session(
+    owner: Owner,
+    wire: Wire,
+    service: Service,
+    terms: Terms,
+    context: Context,
+    *,
+    will: Will | None,
+    format: Format,
+    content_type: str,
+) -> Session:
+    """Make the parts of a client that is let in; nothing is sent yet."""
+    limits = service.limits
+    outbox = Outbox(
+        wire,
+        window=terms.window,
+        largest=terms.largest,
+        buffer_bytes=limits.buffer_bytes,
+        max_queued=limits.max_queued,
+        max_queued_bytes=limits.max_queued_bytes,
+        on_full=owner.on_queue_full,
+    )
+    encoding = MqttEncoding(terms.version, format, limits.null_delete)
+    return Session(
+        terms,
+        context,
+        outbox=outbox,
+        publishing=Publishing(owner, service, context, terms.version, content_type=content_type),
+        subscriptions=Subscriptions(owner, service.database, context, encoding, limits),
+        will=will,
+    )
