@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.storage.store import SLOT, SMALL, Store, delete, fill, message, patch, put
+from tests.storage.store import SLOT, SMALL, Store, body_of, delete, fill, message, patch, put
 
 from lyredb.errors import PositionLost
 from lyredb.storage.asof import AsOfScan
+from lyredb.storage.keys import encode_key
 from lyredb.storage.record import with_last_seq
 
 writes = st.lists(
@@ -57,6 +58,21 @@ def test_pages_show_the_table_as_it_was(
             found += list(scan)
         assert [(key, image(stored)) for key, stored in found] == expected
         store.close()
+
+
+def test_a_changed_and_a_deleted_record_are_found_by_their_chains(store: Store) -> None:
+    """Through messages and several later writes; what was made later is not there."""
+    fill(store, "ab", value="old")
+    store.commit(message("a"))
+    position = store.engine.position
+    for transaction in ([put("a", value=1)], [message("a"), delete("b")], [put("c")]):
+        store.commit(*transaction)
+    store.commit(delete("a"), put("b", value=2), message("d"))
+    found = dict(AsOfScan(store.engine, SLOT, position))
+    assert {key: body_of(stored) for key, stored in found.items()} == {
+        encode_key("a"): {"value": "old"},
+        encode_key("b"): {"value": "old"},
+    }
 
 
 def test_an_image_whose_entry_was_trimmed_comes_from_the_next_entry(tmp_path: Path) -> None:

@@ -29,12 +29,14 @@ class Follower:
         self.records: dict[bytes, bytes] = {}
         self.seqs: list[int] = []
         self.rows: list[bytes] = []
+        self.changed: set[bytes] = set()
         self.messages = 0
 
     def take(self, step: Step) -> None:
         for item in step.items:
             if isinstance(item, Row):
                 assert item.key not in self.rows, "a record came twice"
+                assert item.key not in self.changed, "a change came before its record"
                 self.rows.append(item.key)
                 self.records[item.key] = item.stored
             else:
@@ -43,6 +45,8 @@ class Follower:
     def take_entry(self, entry: Entry) -> None:
         assert not self.seqs or entry.seq > self.seqs[-1], "an entry came twice or late"
         self.seqs.append(entry.seq)
+        if entry.changes_record:
+            self.changed.add(entry.key)
         if entry.kind is Kind.PUT:
             known = self.records.get(entry.key, bytes(16))
             assert known[:8] < entry.image[:8], "an old image came after a newer one"

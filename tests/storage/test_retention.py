@@ -141,6 +141,23 @@ def test_entries_of_a_key_and_of_a_table_are_found(tmp_path: Path, *, restarts: 
     store.close()
 
 
+def test_memory_of_the_open_segment_is_whole_after_a_restart(tmp_path: Path) -> None:
+    """What was logged before is read once, what is logged after is not put in its place."""
+    store = Store(tmp_path)
+    fill(store, "aba", value=1)
+    store.close()
+    store = Store(tmp_path)
+    fill(store, "bb", value=2)
+    with store.engine.snapshot() as snapshot:
+        for name, seqs in (("a", [1, 3]), ("b", [2, 4, 5])):
+            found = snapshot.entries_of(SLOT, encode_key(name), 0, 9)
+            assert [entry.seq for entry in found] == seqs
+    fill(store, "a", value=3)
+    with store.engine.snapshot() as snapshot:
+        assert len(list(snapshot.entries_of(SLOT, None, 0, 9))) == 6
+    store.close()
+
+
 def test_an_index_of_many_entries_is_written_in_chunks_and_steps(tmp_path: Path) -> None:
     """A hot key has more offsets than a row may hold."""
     store = Store(tmp_path, settings=SMALL)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from lyredb.storage import directory as directories
 from lyredb.storage.clock import Clock
 from lyredb.storage.entry import Entry, decode_entry
 from lyredb.storage.indexing import IndexExtractor
@@ -42,6 +43,10 @@ def check(engine: Engine) -> list[str]:
 
 
 def _check_directory(snapshot: Snapshot) -> Iterator[str]:
+    for segment in snapshot.directory:
+        last = segment.last_seq or snapshot.position
+        if snapshot.log_count(directories.ring_slot(segment)) != last + 1 - segment.first_seq:
+            yield f"log segment {segment.number} has other entries than its own"
     for left, right in pairwise(snapshot.directory):
         if right.number != left.number + 1 or right.first_seq != left.last_seq + 1:
             yield f"log segment {right.number} does not follow segment {left.number}"

@@ -38,8 +38,14 @@ class DirectoryLock:
             raise DataDirectoryInUse(
                 f"process {holder or 'unknown'} has the data directory open"
             ) from error
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            self.release()
+            raise StorageFailed(
+                f"the data directory cannot be written: {error.strerror}"
+            ) from error
 
     def release(self) -> None:
         """Let others have the directory. A second call does nothing."""

@@ -375,7 +375,7 @@ class Engine:
             raise StorageFailed(self._failure)
         if self._environment.readonly:
             raise StorageError("the engine was opened for reading only")
-        if self._free_bytes_of(self._path) < self.settings.min_free_bytes:
+        if self._is_below_minimum():
             raise DiskFull("the disk is nearly full; nothing was written")
 
     def _failed_commit(self, error: EngineError) -> StorageError:
@@ -391,6 +391,7 @@ class Engine:
         return StorageFailed(self._failure)
 
     def _is_below_minimum(self) -> bool:
+        """Tell whether the disk is nearly full; where that cannot be told, the commit will."""
         try:
             return self._free_bytes_of(self._path) < self.settings.min_free_bytes
         except OSError:

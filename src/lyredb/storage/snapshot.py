@@ -290,6 +290,11 @@ class Snapshot:
         """
         return self._engine.log_index.entries_of(self, slot, key, after, upto)
 
+    def log_count(self, ring_slot: int) -> int:
+        """Return how many entries a segment has. O(1)."""
+        with self._reading():
+            return self._transaction.stat(self._handles.log[ring_slot])["entries"]
+
     def log_bytes(self, ring_slot: int) -> int:
         """Return the bytes of the pages that a segment takes."""
         with self._reading():
