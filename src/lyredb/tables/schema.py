@@ -2,8 +2,8 @@
 
 Equal declarations make equal values; what the two notations can say differently but
 mean the same is made equal here, by `TableSchema.of`: a key and a time that the server
-sets are never marked as required, a key is not indexed besides, and an attribute ``id``
-is the key when none is declared.
+sets are never marked as required, a key is not indexed besides, an attribute ``id`` is
+the key when none is declared, and server-set times come last, as they do in records.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ TIME_TYPES: Final = ("Date", "Float", "Long")
 """What a time that the server sets can be: a date, or epoch milliseconds."""
 RESERVED_ROOTS: Final = ("health", "metrics", "openapi")
 """First segments of paths that belong to the server."""
+_PLACES: Final[dict[Role, int]] = {"primary key": 0, "plain": 0, "created": 1, "updated": 2}
 DEFAULT_KEY: Final = "id"
 DEFAULT_DATABASE: Final = "data"
 
@@ -149,7 +150,8 @@ class TableSchema:
     Attributes:
         name: Unique in its database.
         database: ``data`` unless declared otherwise.
-        attributes: In declared order. A key that nobody declared is not among them.
+        attributes: In declared order, server-set times last. A key that nobody declared
+            is not among them.
         primary_key: The name of the key attribute.
         sealed: Refuses undeclared attributes. Tables are open by default.
         nested: The nested types that it uses, by name; what they use included.
@@ -197,7 +199,8 @@ class TableSchema:
             SchemaError: The declaration makes no sense. Without file and line: whoever
                 knows them checks first (`checks`), or adds them.
         """
-        declared = tuple(_normal(attribute) for attribute in _with_key(attributes))
+        normal = [_normal(attribute) for attribute in _with_key(attributes)]
+        declared = tuple(sorted(normal, key=lambda one: _PLACES[one.role]))
         keys = [attribute.name for attribute in declared if attribute.role == "primary key"]
         return cls(
             name=name,

@@ -1,0 +1,53 @@
+"""What an instance shows of a record's value: defaults, and nested objects as instances."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lyredb.tables.declare.columns import UNSET, Column, Marker, Read
+from lyredb.tables.declare.types import NestedClass, PythonType, read_type
+
+
+def make_read(column: Column[Any]) -> Read:
+    """Return what reads a column. All classes that its type names must exist.
+
+    Absent are read: the column's default, else ``None`` where the type allows it.
+    Otherwise the column raises `AttributeError`.
+    """
+    read = read_type(column)
+    absent = column.default
+    if isinstance(absent, Marker):
+        is_optional = not read.required and column.role == "plain"
+        absent = None if is_optional else UNSET
+    wrap = _wrap_of(read)
+
+    def plain(value: object) -> object:
+        if value is not UNSET:
+            return value
+        if absent is UNSET:
+            raise AttributeError(f"the record has no {column.attribute} ({column!r})")
+        return absent
+
+    return plain if wrap is None else lambda value: wrap(plain(value))
+
+
+def _wrap_of(read: PythonType) -> Read | None:
+    if read.element is not None:
+        inner = _wrap_of(read.element)
+        return _each(inner) if inner else None
+    return _instance(read.nested) if read.nested else None
+
+
+def _each(inner: Read) -> Read:
+    def wrap(value: object) -> object:
+        return [inner(item) for item in value] if isinstance(value, list) else value
+
+    return wrap
+
+
+def _instance(nested: type[NestedClass]) -> Read:
+    def wrap(value: object) -> object:
+        # A record that was written before the type was declared may hold something else.
+        return nested.from_dict(value) if isinstance(value, dict) else value
+
+    return wrap

@@ -1,0 +1,114 @@
+"""From typed classes to schema values."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from inspect import cleandoc
+
+from lyredb.errors import SchemaError
+from lyredb.tables import checks
+from lyredb.tables.declare.nested import Nested
+from lyredb.tables.declare.places import schema_error
+from lyredb.tables.declare.table import Table
+from lyredb.tables.declare.types import read_type
+from lyredb.tables.schema import SCALARS, Attribute, NestedType, Schema, TableSchema
+
+
+def schema_of(classes: Sequence[type[Table]]) -> Schema:
+    """Return the schema that classes declare; the same as the SDL of the same tables.
+
+    Raises:
+        SchemaError: With file and line of what is wrong.
+    """
+    nested: dict[str, type[Nested]] = {}
+    for cls in classes:
+        _require_table(cls)
+        _collect(cls, nested)
+    types = [_nested_type(one, nested) for one in nested.values()]
+    tables: dict[str, TableSchema] = {}
+    for cls in classes:
+        table = _table(cls, types, nested)
+        if table.full_name in tables:
+            raise schema_error(f"table {table.full_name} is declared twice", cls)
+        tables[table.full_name] = table
+    return Schema.of(tables.values())
+
+
+def _require_table(cls: object) -> None:
+    if not isinstance(cls, type) or not issubclass(cls, Table) or cls is Table:
+        raise SchemaError(f"{cls!r} is no class derived from Table")
+
+
+def _collect(cls: type[Table] | type[Nested], found: dict[str, type[Nested]]) -> None:
+    """Find the nested types that a class uses, directly or not."""
+    for column in cls._columns():
+        nested = read_type(column).innermost
+        if nested is None:
+            continue
+        assert issubclass(nested, Nested), "nothing else has its mark"
+        name = nested._lyre_nested
+        if name not in found:
+            found[name] = nested
+            _collect(nested, found)
+        elif found[name] is not nested:
+            raise schema_error(f"there are two nested types {name}", cls, column.python_name)
+
+
+def _table(cls: type[Table], types: Sequence[NestedType], nested: Collection[str]) -> TableSchema:
+    options = cls._lyre_options
+    problem = checks.table_problem(
+        options.name,
+        database=options.database,
+        expiration_s=options.expires_s,
+        export=options.export,
+    )
+    if problem:
+        raise schema_error(problem, cls)
+    return TableSchema.of(
+        options.name,
+        _attributes(cls, nested, of_table=True),
+        types=types,
+        database=options.database,
+        sealed=options.sealed,
+        export=options.export,
+        expiration_s=options.expires_s,
+        description=_description(cls),
+    )
+
+
+def _nested_type(cls: type[Nested], nested: Collection[str]) -> NestedType:
+    if cls._lyre_nested in SCALARS:
+        raise schema_error(f"{cls._lyre_nested} is a type of its own; choose another name", cls)
+    return NestedType(
+        cls._lyre_nested,
+        _attributes(cls, nested, of_table=False),
+        sealed=cls._lyre_sealed,
+        description=_description(cls),
+    )
+
+
+def _attributes(
+    cls: type[Table] | type[Nested], nested: Collection[str], *, of_table: bool
+) -> tuple[Attribute, ...]:
+    attributes: list[Attribute] = []
+    for column in cls._columns():
+        attribute = Attribute(
+            column.attribute,
+            read_type(column).ref,
+            role=column.role,
+            indexed=column.indexed,
+            description=cleandoc(column.description).strip(),
+        )
+        attributes.append(attribute)
+        problem = (
+            checks.type_problem(attribute.type, nested)
+            or checks.attribute_problem(attribute, of_table=of_table)
+            or checks.attributes_problem(attributes)
+        )
+        if problem:
+            raise schema_error(problem, cls, column.python_name)
+    return tuple(attributes)
+
+
+def _description(cls: type) -> str:
+    return cleandoc(cls.__dict__.get("__doc__") or "").strip()

@@ -1,0 +1,210 @@
+"""Tables as typed classes, and what can be done with the one open database's table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, dataclass_transform, overload
+
+from lyredb.storage.keys import KeyValue
+from lyredb.tables.binding import gateway_for
+from lyredb.tables.declare.columns import GENERATED, Column, Key, field
+from lyredb.tables.declare.fields import Fields
+from lyredb.tables.handle import Found, Shape, Subscription, TableHandle
+from lyredb.tables.query.conditions import ConditionLike
+from lyredb.tables.query.query import Select
+from lyredb.tables.schema import DEFAULT_DATABASE, DEFAULT_KEY, Export
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The class arguments of a table."""
+
+    name: str
+    database: str
+    export: Export | None
+    expires_s: int
+    sealed: bool
+
+    @property
+    def full_name(self) -> str:
+        """``<database>.<table>``."""
+        return f"{self.database}.{self.name}"
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(field,))
+class Table(Fields):
+    """Base of tables: ``class Sensor(Table, export=True): id: Key[str]``.
+
+    The methods work where exactly one open database has the table; ``db[Sensor]`` has
+    the same ones for a database of choice.
+
+    Class arguments:
+        export: ``True`` exports under the class's name, text under that path, an
+            `Export` says it all. Without it only code in the process has the table.
+        sealed: Refuses undeclared attributes.
+        expires_s: Seconds after its last write until a record is gone, 0 for never.
+        database: That it belongs to.
+        name: Of the table, when it is not the class's own.
+    """
+
+    __slots__ = ()
+    _lyre_options: ClassVar[Options]
+
+    def __init_subclass__(
+        cls,
+        *,
+        export: bool | str | Export = False,
+        sealed: bool = False,
+        expires_s: int = 0,
+        database: str = DEFAULT_DATABASE,
+        name: str = "",
+    ) -> None:
+        super().__init_subclass__()
+        if export is True:
+            export = cls.__name__
+        cls._lyre_options = Options(
+            name=name or cls.__name__,
+            database=database,
+            export=Export(export) if isinstance(export, str) else export or None,
+            expires_s=expires_s,
+            sealed=sealed,
+        )
+        cls._lyre_declare(sys._getframe(1).f_locals, _RESERVED)
+
+    @classmethod
+    async def get(cls, id: KeyValue, /) -> Self | None:
+        """Return the record with this key; see `TableHandle.get`."""
+        return await _handle(cls).get(id)
+
+    @overload
+    @classmethod
+    async def put(cls, record: Self, /) -> KeyValue: ...
+    @overload
+    @classmethod
+    async def put(cls, id: KeyValue, record: Self | Mapping[str, object], /) -> KeyValue: ...
+    @classmethod
+    async def put(cls, first: Any, record: Any = None, /) -> KeyValue:
+        """Write a whole record and return its key; see `TableHandle.put`."""
+        handle = _handle(cls)
+        return await (handle.put(first) if record is None else handle.put(first, record))
+
+    @classmethod
+    async def patch(
+        cls, id: KeyValue, /, changes: Mapping[str, object] | None = None, **more: object
+    ) -> None:
+        """Set some attributes of a record; see `TableHandle.patch`."""
+        await _handle(cls).patch(id, changes, **more)
+
+    @classmethod
+    async def add(cls, id: KeyValue, /, **amounts: float) -> None:
+        """Add to numbers of a record; see `TableHandle.add`."""
+        await _handle(cls).add(id, **amounts)
+
+    @classmethod
+    async def delete(cls, id: KeyValue, /) -> bool:
+        """Delete a record; tell whether there was one."""
+        return await _handle(cls).delete(id)
+
+    @classmethod
+    async def publish(cls, id: KeyValue | None, message: object, /) -> None:
+        """Send a message that changes no record; see `TableHandle.publish`."""
+        await _handle(cls).publish(id, message)
+
+    @classmethod
+    def subscribe(
+        cls, id: KeyValue | None = None, /, *, omit_current: bool = False, after: str = ""
+    ) -> Subscription[Self]:
+        """Follow a record or the table; see `TableHandle.subscribe`."""
+        return _handle(cls).subscribe(id, omit_current=omit_current, after=after)
+
+    @overload
+    @classmethod
+    def search(
+        cls,
+        conditions: ConditionLike | Iterable[ConditionLike] | None = None,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        select: None = None,
+    ) -> Found[Self]: ...
+    @overload
+    @classmethod
+    def search(
+        cls,
+        conditions: ConditionLike | Iterable[ConditionLike] | None = None,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        select: str | Sequence[str] | Select,
+    ) -> Found[Any]: ...
+    @classmethod
+    def search(
+        cls,
+        conditions: ConditionLike | Iterable[ConditionLike] | None = None,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        select: str | Sequence[str] | Select | None = None,
+    ) -> Found[Any]:
+        """Find records; see `TableHandle.search`."""
+        handle = _handle(cls)
+        if select is None:
+            return handle.search(conditions, limit=limit, offset=offset)
+        return handle.search(conditions, limit=limit, offset=offset, select=select)
+
+
+_RESERVED = frozenset(dir(Table))
+
+
+class ClassShape(Shape[Any]):
+    """Records of a table as instances of its class."""
+
+    __slots__ = ("_class", "_key")
+
+    def __init__(self, table: type[Table]) -> None:
+        self._class = table
+        self._key = key_attribute(table)
+
+    def wrap(self, record: dict[str, object]) -> Table:
+        """Return the instance of a record."""
+        return self._class.from_dict(record)
+
+    def unwrap(self, record: object) -> Mapping[str, object]:
+        """Return the record of an instance."""
+        if isinstance(record, self._class):
+            values = record._lyre_record()
+            if values.get(self._key) is GENERATED:
+                return {name: one for name, one in values.items() if name != self._key}
+            return values
+        if isinstance(record, Mapping):
+            return record
+        kind = type(record).__name__
+        raise TypeError(f"expected a {self._class.__name__} or a mapping, got {kind}")
+
+    def attribute(self, name: str) -> str:
+        """Return the record's name of a column."""
+        column = self._class._lyre_columns.get(name)
+        return column.attribute if column else name
+
+    @property
+    def key(self) -> str:
+        """The name of the key in records."""
+        return self._key
+
+
+def key_attribute(table: type[Table]) -> str:
+    """Return the name of the key attribute of a class."""
+    columns: list[Column[Any]] = table._columns()
+    return next((one.attribute for one in columns if isinstance(one, Key)), DEFAULT_KEY)
+
+
+def table_name(table: type[Table]) -> str:
+    """Return ``<database>.<table>`` of a class."""
+    return table._lyre_options.full_name
+
+
+def _handle(table: type[Any]) -> TableHandle[Any]:
+    name = table_name(table)
+    return TableHandle(gateway_for(name), name, ClassShape(table))

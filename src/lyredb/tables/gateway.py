@@ -1,0 +1,124 @@
+"""What code asks of an open database. Implemented by ``resources``, which stands above."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Generic, Literal, Protocol, TypeVar
+
+from lyredb.storage.keys import KeyValue
+from lyredb.tables.query.query import Query
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+WriteKind = Literal["put", "create", "patch", "delete"]
+"""``create`` refuses an existing key, and makes one when the record has none."""
+EventType = Literal["put", "delete", "message"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event(Generic[T]):
+    """One thing that happened to a record or its topic.
+
+    Attributes:
+        type: ``put`` (a patch too: the whole new record), ``delete`` or ``message``.
+        value: The record, the message, or ``None`` after a delete.
+        id: The record's key, ``None`` for a message to the table's own topic.
+        position: A token to resume after; ``""`` for a message that is not in the log.
+        current: It is state that was there before, not a change.
+        left: The record still exists, but is not seen by the subscription any more.
+    """
+
+    type: EventType
+    value: T | None
+    id: KeyValue | None
+    position: str = ""
+    current: bool = False
+    left: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecordWritten:
+    """A write that is on disk: its key, and whether there was a record before."""
+
+    id: KeyValue
+    existed: bool
+
+
+class EventSource(Protocol):
+    """The events of one subscription, in order."""
+
+    async def next_event(self) -> Event[object]:
+        """Wait for the next event; records and messages as plain values.
+
+        Raises:
+            StopAsyncIteration: It was closed.
+            LyreError: It cannot go on.
+        """
+
+    async def close(self) -> None:
+        """End the subscription. A second call does nothing."""
+
+
+class Gateway(Protocol):
+    """The records of one open database, by the full names of its tables.
+
+    Everything is done as the super user: code in the process is trusted.
+    """
+
+    async def read_record(self, table: str, id: KeyValue) -> dict[str, object] | None:
+        """Return a record, as a dictionary that the caller may change.
+
+        Raises:
+            UnknownTopic: The database has no such table.
+            InvalidKey: The table cannot have this key.
+        """
+
+    async def write_record(
+        self,
+        table: str,
+        kind: WriteKind,
+        id: KeyValue | None,
+        value: Mapping[str, object] | None = None,
+    ) -> RecordWritten:
+        """Write, and return once it is on disk.
+
+        Args:
+            table: Full name.
+            kind: What to do.
+            id: ``None`` for ``create`` only: the key is in the value, or is made.
+            value: The record or the changes; ``None`` for ``delete``.
+
+        Raises:
+            InvalidKey, InvalidRecord, RecordExists: Nothing was written.
+            Overloaded, StorageError: See `lyredb.errors`.
+        """
+
+    async def publish_message(self, table: str, id: KeyValue | None, message: object) -> None:
+        """Deliver a message to whoever listens to a record, or to the table's own topic.
+
+        Args:
+            table: Full name.
+            id: The record need not exist.
+            message: A plain value; ``bytes`` are sent as they are.
+        """
+
+    def find_records(self, table: str, query: Query) -> Iterator[object]:
+        """Return what a query finds, lazily; wrong queries are refused at once.
+
+        Raises:
+            InvalidQuery, UnknownAttribute: The query makes no sense.
+        """
+
+    def follow_records(
+        self, table: str, id: KeyValue | None, *, omit_current: bool, after: str
+    ) -> EventSource:
+        """Begin a subscription.
+
+        Args:
+            table: Full name.
+            id: A record; text that ends with a slash: all below it; ``None``: all.
+            omit_current: Changes only.
+            after: The position to resume after, ``""`` for current state.
+        """

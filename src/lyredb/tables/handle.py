@@ -1,0 +1,311 @@
+"""One table of one open database, for code: ``db[Sensor]`` and ``db.tables.Sensor``.
+
+The two differ in the shape of a record only: an instance of a class, or a dictionary.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final, Generic, Protocol, Self, TypeVar, cast, overload
+
+from lyredb.storage.keys import KeyValue
+from lyredb.tables.gateway import Event, EventSource, Gateway
+from lyredb.tables.query.conditions import ConditionLike
+from lyredb.tables.query.query import Query, Select
+from lyredb.tables.validation import OPERATION
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+TURN_RECORDS: Final = 200
+"""After so many results others get a turn on the loop: about a millisecond."""
+
+
+class Shape(Protocol[T_co]):
+    """How records look to code."""
+
+    def wrap(self, record: dict[str, object]) -> T_co:
+        """Return the record as code sees it."""
+
+    def unwrap(self, record: object) -> Mapping[str, object]:
+        """Return what code passes as a record. Raises `TypeError`."""
+
+    def attribute(self, name: str) -> str:
+        """Return the name in records of a keyword argument."""
+
+    @property
+    def key(self) -> str:
+        """The name of the key in records."""
+
+
+class DictShape(Shape[dict[str, object]]):
+    """Records as plain dictionaries.
+
+    Args:
+        key: The name of the key attribute.
+    """
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def wrap(self, record: dict[str, object]) -> dict[str, object]:
+        """Return the record itself."""
+        return record
+
+    def unwrap(self, record: object) -> Mapping[str, object]:
+        """Return the record itself."""
+        if isinstance(record, Mapping):
+            return record
+        raise TypeError(f"a record is a mapping, got {type(record).__name__}")
+
+    def attribute(self, name: str) -> str:
+        """Return the name itself."""
+        return name
+
+    @property
+    def key(self) -> str:
+        """The name of the key in records."""
+        return self._key
+
+
+class TableHandle(Generic[T]):
+    """What code does with a table. Reads and writes as the super user."""
+
+    __slots__ = ("_gateway", "_shape", "name")
+
+    def __init__(self, gateway: Gateway, name: str, shape: Shape[T]) -> None:
+        self._gateway = gateway
+        self._shape = shape
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<table {self.name}>"
+
+    async def get(self, id: KeyValue, /) -> T | None:
+        """Return the record with this key, ``None`` when there is none.
+
+        Raises:
+            InvalidKey: The table cannot have this key.
+        """
+        record = await self._gateway.read_record(self.name, id)
+        return None if record is None else self._shape.wrap(record)
+
+    @overload
+    async def put(self, record: T, /) -> KeyValue: ...
+    @overload
+    async def put(self, id: KeyValue, record: T | Mapping[str, object], /) -> KeyValue: ...
+    async def put(self, first: Any, record: Any = None, /) -> KeyValue:
+        """Write a whole record, replacing what was there; return its key.
+
+        ``put(record)`` takes the key from the record, and makes one when it has none.
+        Returns once the record is on disk.
+
+        Raises:
+            InvalidKey, InvalidRecord: Nothing was written.
+        """
+        value = self._shape.unwrap(first if record is None else record)
+        id = value.get(self._shape.key) if record is None else first
+        if id is None:
+            written = await self._gateway.write_record(self.name, "create", None, value)
+        else:
+            written = await self._gateway.write_record(
+                self.name, "put", cast("KeyValue", id), value
+            )
+        return written.id
+
+    async def patch(
+        self, id: KeyValue, /, changes: Mapping[str, object] | None = None, **more: object
+    ) -> None:
+        """Set some attributes, and make the record when there is none.
+
+        Args:
+            id: The key.
+            changes: By their names in records.
+            more: By their Python names. ``None`` is an explicit null.
+
+        Raises:
+            InvalidKey, InvalidRecord: Nothing was written.
+        """
+        values = dict(changes or {})
+        values |= {self._shape.attribute(name): plain(value) for name, value in more.items()}
+        await self._gateway.write_record(self.name, "patch", id, values)
+
+    async def add(self, id: KeyValue, /, **amounts: float) -> None:
+        """Add to numbers of a record; what is absent counts as 0.
+
+        Concurrent additions all count, whoever makes them.
+
+        Raises:
+            InvalidKey, InvalidRecord: Nothing was written.
+        """
+        values = {
+            self._shape.attribute(name): {OPERATION: "add", "value": amount}
+            for name, amount in amounts.items()
+        }
+        await self._gateway.write_record(self.name, "patch", id, values)
+
+    async def delete(self, id: KeyValue, /) -> bool:
+        """Delete a record; tell whether there was one."""
+        return (await self._gateway.write_record(self.name, "delete", id)).existed
+
+    async def publish(self, id: KeyValue | None, message: object, /) -> None:
+        """Send a message that changes no record.
+
+        Args:
+            id: Whose topic; ``None`` for the table's own.
+            message: A plain value or an instance; ``bytes`` are sent as they are.
+        """
+        await self._gateway.publish_message(self.name, id, plain(message))
+
+    def subscribe(
+        self, id: KeyValue | None = None, /, *, omit_current: bool = False, after: str = ""
+    ) -> Subscription[T]:
+        """Follow a record, those below a prefix (``"plant/"``), or the whole table.
+
+        ::
+
+            async with Sensor.subscribe("a") as events:
+                async for event in events:
+                    ...
+
+        Current state comes first, then every change, without gap or double.
+
+        Args:
+            id: ``None`` for the table.
+            omit_current: Changes only.
+            after: The position of an event, to resume after it.
+        """
+        source = self._gateway.follow_records(self.name, id, omit_current=omit_current, after=after)
+        return Subscription(source, self._shape)
+
+    @overload
+    def search(
+        self,
+        conditions: ConditionLike | Iterable[ConditionLike] | None = None,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        select: None = None,
+    ) -> Found[T]: ...
+    @overload
+    def search(
+        self,
+        conditions: ConditionLike | Iterable[ConditionLike] | None = None,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        select: str | Sequence[str] | Select,
+    ) -> Found[Any]: ...
+    def search(
+        self,
+        conditions: ConditionLike | Iterable[ConditionLike] | None = None,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        select: str | Sequence[str] | Select | None = None,
+    ) -> Found[Any]:
+        """Find records: ``async for sensor in Sensor.search(Sensor.site == "north")``.
+
+        Args:
+            conditions: One or several that must all hold: ``Sensor.value == 3``, joined
+                by ``&``, or ``("value", 3)``, or ``{"attribute": "value", "value": 3}``.
+            limit: How many at most.
+            offset: How many are skipped.
+            select: A list of names gives dictionaries, one name the bare values.
+
+        Raises:
+            InvalidQuery, UnknownAttribute: At once.
+        """
+        query = Query.of(conditions, limit=limit, offset=offset, select=select)
+        found = self._gateway.find_records(self.name, query)
+        return Found(found, self._shape.wrap if select is None else None)
+
+
+class Found(AsyncIterator[T]):
+    """The results of a search: an async iterator, read as far as one wants."""
+
+    __slots__ = ("_count", "_found", "_wrap")
+
+    def __init__(self, found: Iterator[object], wrap: Any) -> None:
+        self._found = found
+        self._wrap = wrap
+        self._count = 0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        self._count += 1
+        if self._count % TURN_RECORDS == 0:
+            await asyncio.sleep(0)
+        for record in self._found:
+            return cast("T", self._wrap(record) if self._wrap else record)
+        raise StopAsyncIteration
+
+    async def list(self) -> list[T]:
+        """Return all that is left."""
+        return [record async for record in self]
+
+    async def first(self) -> T | None:
+        """Return the next one, ``None`` when there is none."""
+        async for record in self:
+            return record
+        return None
+
+
+class Subscription(AsyncIterator[Event[T]]):
+    """Events as they happen: an async iterator and a context manager.
+
+    A ``break`` out of ``async for`` leaves it open; the end of its ``async with`` block,
+    or ``aclose()``, ends it.
+    """
+
+    __slots__ = ("_shape", "_source")
+
+    def __init__(self, source: EventSource, shape: Shape[T]) -> None:
+        self._source = source
+        self._shape = shape
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event[T]:
+        event = await self._source.next_event()
+        value = event.value
+        if event.type == "put" and isinstance(value, dict):
+            value = self._shape.wrap(value)
+        return Event(
+            event.type,
+            cast("T | None", value),
+            event.id,
+            event.position,
+            event.current,
+            event.left,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End the subscription. A second call does nothing."""
+        await self._source.close()
+
+
+def plain(value: object) -> object:
+    """Return an instance of a Table or Nested class as its record, others as they are."""
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    record = getattr(type(value), "_lyre_record", None)
+    return record(value) if record else value
