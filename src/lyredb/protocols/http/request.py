@@ -149,6 +149,11 @@ class Request:
         """Send a whole response; see `Exchange.respond`."""
         self.exchange.respond(status, head, body)
 
+    def respond_head(self, status: int, head: bytes) -> None:
+        """Answer HEAD without the length of a body that was not made."""
+        self.exchange.start_stream(status, head)
+        self.exchange.end_stream()
+
     async def deny(self, status: int, head: bytes, body: bytes) -> None:
         """Answer with an error, whether HTTP or before an upgrade."""
         if not self.is_websocket:

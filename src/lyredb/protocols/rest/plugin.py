@@ -1,0 +1,46 @@
+"""The plugin: mounts REST on the HTTP port, below files for open topics, above for tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from lyredb.plugins.scope import Address, Scope
+from lyredb.plugins.settings import Setting
+from lyredb.protocols.http.authentication import Authentication
+from lyredb.protocols.rest.dispatch import Rest
+from lyredb.resources.database import Database
+from lyredb.security.authenticator import Authenticator
+
+RestScope: TypeAlias = Scope[Database, Authenticator]
+
+_OPEN_TOPICS_PRIORITY = -20
+"""Below files: a web page must not vanish because every path may be a topic."""
+
+
+class RestPlugin:
+    """REST (a `lyredb.plugins.scope.ProtocolPlugin`)."""
+
+    name = "rest"
+    settings: Sequence[Setting] = ()
+
+    def prepare(self, scope: RestScope) -> None:
+        """Mount."""
+        login = Authentication(scope.authenticator, authorize_local=scope.authorize_local)
+        rest = Rest(
+            scope.resources, login, max_body_bytes=scope.settings.integer("http.maxBodySize")
+        )
+        scope.http.mount("rest", rest.wants_table, rest.answer)
+        scope.http.mount(
+            "rest open topics",
+            rest.wants_open_topic,
+            rest.answer,
+            priority=_OPEN_TOPICS_PRIORITY,
+        )
+
+    async def start(self) -> Sequence[Address]:
+        """Nothing: the HTTP port listens."""
+        return ()
+
+    async def stop(self, deadline_s: float) -> None:
+        """Nothing: the HTTP port finishes answers in flight."""
