@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from lyredb.delivery.filters import parse_filter
 from lyredb.errors import LyreError, NotAuthorised, UnknownTopic
 from lyredb.plugins.context import Context
 from lyredb.resources.access import Access
@@ -26,9 +27,11 @@ def coverage(
     """Return the ranges that the filter covers and the principal may read.
 
     Raises:
+        InvalidTopic: The filter is not legal (MQTT 5 §4.7.1).
         UnknownTopic: The filter's first levels name no table.
         NotAuthorised: They name tables, and the principal may subscribe to none.
     """
+    parse_filter(topic_filter, allow_internal=context.protocol == "python")
     levels = topic_filter.split("/")
     mounted = list(_mounted(levels, registry, context.protocol))
     allowed = [

@@ -98,7 +98,7 @@ class Registry:
         if rest is None:
             return Target("table", root.table, root.path)
         if rest == "" or rest.endswith("/"):
-            return _collection(root.table, root.path, rest)
+            return self.collection(root.table, rest)
         return self._resolve_record(root.table, root.path, rest)
 
     def _split(self, path: str, protocol: str) -> tuple[Root | None, str | None]:
@@ -137,7 +137,7 @@ class Registry:
         if self.open_table is None or not path or first in RESERVED_ROOTS or first[0] == "$":
             raise UnknownTopic(f"no table is exported as {shorten(path)}")
         if path.endswith("/"):
-            return _collection(self.open_table, "", path)
+            return self.collection(self.open_table, path)
         return self._open_record(path)
 
     def _open_record(self, topic: str) -> Target:
@@ -183,6 +183,15 @@ class Registry:
         record_id = table.key_from_text(text)
         return Target("record", table, topic, id=record_id, key=table.encode_key(record_id))
 
+    def collection(self, table: StoredTable, prefix: str = "") -> Target:
+        """The target of a table's records, or of those below a prefix (``"hall/"``)."""
+        base = self.base_of(table)
+        whole = f"{base}/{prefix}" if base else prefix
+        # `a/+/#` and not `a/#`: the latter also matches the record `a` itself (MQTT 5
+        # §4.7.1.2), which does not lie in the collection `a/`.
+        wildcard = "+/#" if prefix else "#"
+        return Target("collection", table, f"{whole}{wildcard}", prefix=prefix)
+
     def base_of(self, table: StoredTable) -> str:
         """The path that the table's topics begin with; an internal one if not exported."""
         path = self._paths.get(table.slot)
@@ -212,14 +221,6 @@ class Registry:
         """An open topic whose root was exported as a table later is not served any more."""
         segments = topic.split("/", self._depth)
         return any("/".join(segments[:n]) in self._roots for n in range(1, len(segments) + 1))
-
-
-def _collection(table: StoredTable, base: str, prefix: str) -> Target:
-    whole = f"{base}/{prefix}" if base else prefix
-    # `a/+/#` and not `a/#`: the latter also matches the record `a` itself (MQTT 5
-    # §4.7.1.2), which does not lie in the collection `a/`.
-    wildcard = "+/#" if prefix else "#"
-    return Target("collection", table, f"{whole}{wildcard}", prefix=prefix)
 
 
 def shorten(text: str, length: int = 60) -> str:

@@ -1,0 +1,164 @@
+"""What ``lyredb.open()`` gives: the tables of a database for code in the same process.
+
+Code in the process is trusted: access is decided for what comes in through protocols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+from lyredb.errors import InvalidKey, UnknownTopic
+from lyredb.formats import JSON
+from lyredb.plugins.context import Context
+from lyredb.resources.database import Database
+from lyredb.resources.events import EventStream, Inbox
+from lyredb.resources.requests import SubscribeOptions, Write
+from lyredb.resources.subscription import Subscription
+from lyredb.resources.target import Target
+from lyredb.security.principals import SUPER_USER
+from lyredb.storage.keys import KeyValue
+from lyredb.tables.declare import Table
+from lyredb.tables.declare.table import ClassShape, table_name
+from lyredb.tables.gateway import RecordWritten, WriteKind
+from lyredb.tables.handle import DictShape, TableHandle
+from lyredb.tables.hints import did_you_mean
+from lyredb.tables.query.query import Query
+from lyredb.tables.schema import DEFAULT_DATABASE
+from lyredb.tables.stored import StoredTable
+
+TRUSTED = Context(SUPER_USER, "python")
+
+TableT = TypeVar("TableT", bound=Table)
+
+
+class EmbeddedDatabase:
+    """Tables by name and by class; implements `lyredb.tables.gateway.Gateway`.
+
+    Attributes:
+        database: The same database as protocols use it.
+        tables: ``db.tables.Sensor``: records are dictionaries.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._by_name = {table.name: table for table in database.registry.tables.values()}
+        self.tables = Tables(self)
+
+    def __getitem__(self, table: type[TableT]) -> TableHandle[TableT]:
+        """Return the table of a class: records are its instances.
+
+        Raises:
+            UnknownTopic: The database was opened without this table.
+        """
+        name = table_name(table)
+        self.stored(name)
+        return TableHandle(self, name, ClassShape(table))
+
+    def stored(self, full_name: str) -> StoredTable:
+        """Return a table as it is stored.
+
+        Raises:
+            UnknownTopic: There is no such table.
+        """
+        table = self._by_name.get(full_name)
+        if table is None:
+            hint = did_you_mean(full_name, self._by_name)
+            raise UnknownTopic(f"there is no table {full_name}{hint}")
+        return table
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the full names of the tables."""
+        return iter(sorted(self._by_name))
+
+    def _record(self, table: StoredTable, record_id: object) -> Target:
+        key = table.check_key(record_id)
+        topic = self.database.registry.topic_of(table, key)
+        return Target("record", table, topic, id=key, key=table.encode_key(key))
+
+    def _collection(self, table: StoredTable, prefix: str = "") -> Target:
+        return self.database.registry.collection(table, prefix)
+
+    async def read_record(self, table: str, id: KeyValue) -> dict[str, object] | None:
+        """See `Gateway`."""
+        target = self._record(self.stored(table), id)
+        reading = self.database.get(target, TRUSTED)
+        return None if reading is None else reading.value()
+
+    async def write_record(
+        self,
+        table: str,
+        kind: WriteKind,
+        id: KeyValue | None,
+        value: Mapping[str, object] | None = None,
+    ) -> RecordWritten:
+        """See `Gateway`."""
+        stored = self.stored(table)
+        if kind == "create":
+            target = self._collection(stored)
+        elif id is None:
+            raise InvalidKey(f"{kind} needs the key of a record")
+        else:
+            target = self._record(stored, id)
+        written = await self.database.write(Write(target, kind, value), TRUSTED)
+        return RecordWritten(written.id, written.existed)
+
+    async def publish_message(self, table: str, id: KeyValue | None, message: object) -> None:
+        """See `Gateway`."""
+        stored = self.stored(table)
+        topic = (
+            self.database.registry.base_of(stored) if id is None else self._record(stored, id).topic
+        )
+        is_bytes = isinstance(message, bytes)
+        self.database.publish(
+            topic,
+            message if isinstance(message, bytes) else JSON.encode(message),
+            TRUSTED,
+            qos=1,
+            content_type="" if is_bytes else JSON.media_type,
+        )
+
+    def find_records(self, table: str, query: Query) -> Iterator[object]:
+        """See `Gateway`."""
+        return self.database.search(self._collection(self.stored(table)), query, TRUSTED)
+
+    def follow_records(
+        self, table: str, id: KeyValue | None, *, omit_current: bool, after: str
+    ) -> EventStream:
+        """See `Gateway`."""
+        stored = self.stored(table)
+        if id is None or (isinstance(id, str) and id.endswith("/")):
+            topic_filter = self._collection(stored, id or "").topic
+        else:
+            topic_filter = self._record(stored, id).topic
+
+        def subscribe(inbox: Inbox, options: SubscribeOptions) -> Subscription:
+            return self.database.subscribe(topic_filter, inbox, TRUSTED, options, after)
+
+        return EventStream(subscribe, self.database.drained, omit_current=omit_current)
+
+
+class Tables:
+    """Tables as attributes, and by name for those of other databases."""
+
+    def __init__(self, database: EmbeddedDatabase) -> None:
+        self._database = database
+
+    def __getattr__(self, name: str) -> TableHandle[dict[str, Any]]:
+        """Return a table of the default database."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            return self[name]
+        except UnknownTopic as error:
+            raise AttributeError(str(error)) from None
+
+    def __getitem__(self, name: str) -> TableHandle[dict[str, Any]]:
+        """Return a table by its name, or by ``<database>.<table>``.
+
+        Raises:
+            UnknownTopic: There is no such table.
+        """
+        full_name = name if "." in name else f"{DEFAULT_DATABASE}.{name}"
+        stored = self._database.stored(full_name)
+        return TableHandle(self._database, full_name, DictShape(stored.schema.primary_key))

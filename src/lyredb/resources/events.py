@@ -1,0 +1,127 @@
+"""Subscriptions of code in the same process: events to iterate over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from lyredb.errors import SlowSubscriber
+from lyredb.plugins.delivery import Batch, Message
+from lyredb.resources.requests import SubscribeOptions
+from lyredb.resources.subscription import Subscription
+from lyredb.storage.keys import KeyValue
+from lyredb.tables.gateway import Event
+
+MAX_WAITING = 10_000
+"""Events that wait for a slow loop body; publishers are slowed down from half of it."""
+
+
+class InProcessEncoding:
+    """The encoding of readers that take messages as they are."""
+
+    raw = ""
+    takes_messages = True
+
+    def frame(
+        self, message: Message, *, qos: int, retain: bool, ids: tuple[int, ...]
+    ) -> tuple[bytes, int]:
+        """Never called: there is no wire."""
+        raise AssertionError("readers in process take messages, not frames")
+
+
+ENCODING = InProcessEncoding()
+
+
+class Inbox:
+    """Messages that wait for whoever iterates; the subscriber of `EventStream`."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[Message] = deque()
+        self.arrived = asyncio.Event()
+        self.end: Exception | None = None
+
+    @property
+    def is_congested(self) -> bool:
+        """True while half of the waiting room is taken."""
+        return len(self.waiting) >= MAX_WAITING // 2
+
+    def write(self, batch: Batch) -> None:
+        """Never called: `InProcessEncoding` takes messages."""
+        raise AssertionError("readers in process take messages, not frames")
+
+    def write_messages(self, messages: Sequence[Message]) -> None:
+        """Take the messages of a tick."""
+        if self.end is not None:
+            return
+        self.waiting.extend(messages)
+        self.arrived.set()
+        if len(self.waiting) > MAX_WAITING:
+            self.close(
+                SlowSubscriber(
+                    f"more than {MAX_WAITING} events waited for this loop; "
+                    "subscribe again after the position of the last event"
+                )
+            )
+
+    def close(self, reason: Exception) -> None:
+        """End with an error, which iterating raises after what has arrived."""
+        if self.end is None:
+            self.end = reason
+        self.arrived.set()
+
+
+class EventStream:
+    """The events of one subscription; an `lyredb.tables.gateway.EventSource`.
+
+    Args:
+        subscribe: Makes the subscription, which is started at once.
+        drained: Told when there is room again.
+        omit_current: Changes only.
+    """
+
+    def __init__(
+        self,
+        subscribe: Callable[[Inbox, SubscribeOptions], Subscription],
+        drained: Callable[[Inbox], None],
+        *,
+        omit_current: bool,
+    ) -> None:
+        self._drained = drained
+        self._inbox = Inbox()
+        options = SubscribeOptions(ENCODING, qos=1, omit_current=omit_current)
+        self._subscription = subscribe(self._inbox, options)
+        self._subscription.start()
+
+    async def next_event(self) -> Event[object]:
+        """Wait for the next event.
+
+        Raises:
+            StopAsyncIteration: It was closed.
+            SlowSubscriber: More than `MAX_WAITING` events waited.
+            ServerStopping: The database was closed.
+        """
+        inbox = self._inbox
+        while not inbox.waiting:
+            if inbox.end is not None:
+                self._subscription.close()
+                raise inbox.end
+            inbox.arrived.clear()
+            await inbox.arrived.wait()
+        message = inbox.waiting.popleft()
+        if len(inbox.waiting) == MAX_WAITING // 4:
+            self._drained(inbox)
+            self._subscription.resume()
+        return Event(
+            message.kind,
+            message.value(),
+            cast("KeyValue | None", message.id),
+            message.position,
+            message.current,
+        )
+
+    async def close(self) -> None:
+        """End the subscription; iterating ends after what has arrived already."""
+        self._subscription.close()
+        self._inbox.close(StopAsyncIteration())

@@ -1,0 +1,224 @@
+"""`lyredb.open()`: tables by class and by name, in one process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+import lyredb
+from lyredb import Col, CreatedTime, Indexed, Key, Table, UpdatedTime, field
+from lyredb.errors import (
+    DataDirectoryInUse,
+    InvalidRecord,
+    ServerStopping,
+    SlowSubscriber,
+    UnknownTopic,
+)
+from lyredb.resources.embedded import EmbeddedDatabase
+from lyredb.resources.events import MAX_WAITING
+
+
+class Sensor(Table, export=True):
+    id: Key[str]
+    value: Col[float]
+    site: Indexed[str | None] = field(default=None)
+    made = CreatedTime()
+    at = UpdatedTime()
+
+
+class Tally(Table):
+    id: Key[int]
+    n: Col[int]
+
+
+DEADLINE_S = 10
+
+
+def in_database(path: Path, body: Callable[[EmbeddedDatabase], Awaitable[None]]) -> None:
+    async def run() -> None:
+        async with asyncio.timeout(DEADLINE_S), lyredb.open(path, schema=[Sensor, Tally]) as db:
+            await body(db)
+
+    asyncio.run(run())
+
+
+def test_put_then_get_returns_the_instance(tmp_path: Path) -> None:
+    async def body(db: EmbeddedDatabase) -> None:
+        assert await db[Sensor].put(Sensor(id="a", value=1.5)) == "a"
+        sensor = await db[Sensor].get("a")
+        assert sensor is not None
+        assert (sensor.id, sensor.value, sensor.site) == ("a", 1.5, None)
+        assert sensor.made <= sensor.at
+        assert await db.tables.Sensor.get("missing") is None
+
+    in_database(tmp_path, body)
+
+
+def test_patch_add_and_delete_say_what_they_did(tmp_path: Path) -> None:
+    async def body(db: EmbeddedDatabase) -> None:
+        await db[Tally].put(7, {"n": 1})
+        await db[Tally].patch(7, note="x")
+        await asyncio.gather(*(db[Tally].add(7, n=2) for _ in range(10)))
+        record = await db.tables.Tally.get(7)
+        assert record == {"id": 7, "n": 21, "note": "x"}
+        assert await db[Tally].delete(7)
+        assert not await db[Tally].delete(7)
+
+    in_database(tmp_path, body)
+
+
+def test_key_is_made_when_the_record_has_none(tmp_path: Path) -> None:
+    async def body(db: EmbeddedDatabase) -> None:
+        first = await db.tables.Tally.put({"n": 1})
+        await db.tables.Tally.put(41, {"n": 1})
+        assert first == 1
+        assert await db.tables.Tally.put({"n": 2}) == 2
+        key = await db.tables.Sensor.put({"value": 1.0})
+        assert isinstance(key, str)
+        assert len(key) == 36
+
+    in_database(tmp_path, body)
+
+
+def test_table_class_finds_the_open_database(tmp_path: Path) -> None:
+    async def body(db: EmbeddedDatabase) -> None:
+        await Sensor.put(Sensor(id="a", value=1.0, site="roof"))
+        await Sensor.put(Sensor(id="b", value=2.0, site="hall"))
+        found = await Sensor.search(Sensor.site == "roof").list()
+        assert [one.id for one in found] == ["a"]
+        assert [one.id async for one in Sensor.search(limit=1)] == ["a"]
+
+    in_database(tmp_path, body)
+
+
+def test_subscribing_gives_state_then_changes_and_messages(tmp_path: Path) -> None:
+    async def body(db: EmbeddedDatabase) -> None:
+        await Sensor.put("a", {"value": 1.0})
+        async with Sensor.subscribe("a") as events:
+            await Sensor.put("a", {"value": 2.0})
+            await Sensor.publish("a", {"note": "hello"})
+            await Sensor.put("b", {"value": 9.0})
+            await Sensor.delete("a")
+            seen = [await anext(events) for _ in range(4)]
+        assert [(one.type, one.current) for one in seen] == [
+            ("put", True),
+            ("put", False),
+            ("message", False),
+            ("delete", False),
+        ]
+        assert isinstance(seen[1].value, Sensor)
+        assert seen[1].value.value == 2.0
+        assert seen[2].value == {"note": "hello"}
+
+    in_database(tmp_path, body)
+
+
+def test_subscription_resumes_after_a_position(tmp_path: Path) -> None:
+    async def body(db: EmbeddedDatabase) -> None:
+        async with db[Sensor].subscribe() as events:
+            await db[Sensor].put("a", {"value": 1.0})
+            position = (await anext(events)).position
+        await db[Sensor].put("b", {"value": 2.0})
+        async with db[Sensor].subscribe(after=position) as events:
+            assert (await anext(events)).id == "b"
+
+    in_database(tmp_path, body)
+
+
+def test_prefix_subscription_does_not_contain_its_parent(tmp_path: Path) -> None:
+    """`hall/` holds `hall/1` and `hall/1/x`, not the record `hall` or `hallway/1`."""
+
+    async def body(db: EmbeddedDatabase) -> None:
+        async with db[Sensor].subscribe("hall/") as events:
+            for key in ("hall", "hallway/1", "hall/1", "hall/1/x"):
+                await db[Sensor].put(key, {"value": 1.0})
+            assert [(await anext(events)).id for _ in range(2)] == ["hall/1", "hall/1/x"]
+
+    in_database(tmp_path, body)
+
+
+def test_wrong_record_is_refused_and_nothing_is_told(tmp_path: Path) -> None:
+    async def body(db: EmbeddedDatabase) -> None:
+        async with db[Sensor].subscribe() as events:
+            with pytest.raises(InvalidRecord, match="value"):
+                await db[Sensor].put("a", {"value": "warm"})
+            await db[Sensor].put("b", {"value": 1.0})
+            assert (await anext(events)).id == "b"
+
+    in_database(tmp_path, body)
+
+
+def test_slow_loop_is_ended_and_can_resume_without_a_gap(tmp_path: Path) -> None:
+    async def body(db: EmbeddedDatabase) -> None:
+        table = db.tables.Tally
+        events = table.subscribe()
+        for start in range(0, MAX_WAITING + 1_000, 1_000):
+            await asyncio.gather(*(table.put(start + n, {"n": n}) for n in range(1_000)))
+        seen: list[object] = []
+        position = ""
+
+        async def read_on() -> None:
+            nonlocal position
+            async for event in events:
+                seen.append(event.id)
+                position = event.position
+
+        with pytest.raises(SlowSubscriber):
+            await read_on()
+        async with table.subscribe(after=position) as rest:
+            while len(seen) < MAX_WAITING + 1_000:
+                seen.append((await anext(rest)).id)
+        assert seen == list(range(MAX_WAITING + 1_000))
+
+    in_database(tmp_path, body)
+
+
+def test_closing_the_database_ends_iteration_with_a_reason(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with lyredb.open(tmp_path, schema=[Sensor]) as db:
+            events = db[Sensor].subscribe()
+            await db[Sensor].put("a", {"value": 1.0})
+        assert (await anext(events)).id == "a"
+        with pytest.raises(ServerStopping):
+            await anext(events)
+
+    asyncio.run(run())
+
+
+def test_second_open_of_the_directory_is_refused(tmp_path: Path) -> None:
+    async def body(db: EmbeddedDatabase) -> None:
+        with pytest.raises(DataDirectoryInUse):
+            async with lyredb.open(tmp_path, schema=[Sensor]):
+                pass
+
+    in_database(tmp_path, body)
+
+
+def test_unknown_table_is_named_with_a_hint(tmp_path: Path) -> None:
+    async def body(db: EmbeddedDatabase) -> None:
+        with pytest.raises(UnknownTopic, match=r"data\.Sensor"):
+            db.tables["Sensr"]
+        with pytest.raises(AttributeError):
+            _ = db.tables.Nothing
+
+    in_database(tmp_path, body)
+
+
+def test_records_outlive_the_process_and_a_schema_change(tmp_path: Path) -> None:
+    async def first() -> None:
+        async with lyredb.open(
+            tmp_path, schema="type T @table { id: ID @primaryKey n: Int }"
+        ) as db:
+            await db.tables.T.put("a", {"n": 1})
+            await db.tables.T.put("b", {"n": 2})
+
+    async def second() -> None:
+        schema = "type T @table { id: ID @primaryKey n: Int @indexed }"
+        async with lyredb.open(tmp_path, schema=schema) as db:
+            assert await db.tables.T.search(("n", 2)).list() == [{"id": "b", "n": 2}]
+
+    asyncio.run(first())
+    asyncio.run(second())
