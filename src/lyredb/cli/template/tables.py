@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lyredb import Indexed, Key, Table, UpdatedTime
+from lyredb import Col, Indexed, Key, Table, UpdatedTime
 
 
 class Sensor(Table, export=True):
@@ -10,5 +10,5 @@ class Sensor(Table, export=True):
 
     id: Key[str]
     place: Indexed[str]
-    value: float
+    value: Col[float]
     at = UpdatedTime()
