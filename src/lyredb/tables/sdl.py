@@ -96,6 +96,8 @@ def parse_sdl(text: str, file: str = "") -> Schema:
     Raises:
         SchemaError: With file, line and column of what is wrong.
     """
+    if _is_empty(text):
+        return Schema()  # GraphQL's grammar asks for at least one definition, a file need not
     try:
         document = parse(Source(text, file or "schema"), no_location=False)
     except GraphQLSyntaxError as error:
@@ -108,6 +110,11 @@ def parse_sdl(text: str, file: str = "") -> Schema:
         if isinstance(node, TypeExtensionNode):
             reader.fail(node, "a type must be declared in one place; `extend` is not understood")
     return reader.schema(types)
+
+
+def _is_empty(text: str) -> bool:
+    lines = (line.strip(" \t,\ufeff") for line in text.splitlines())
+    return all(not line or line.startswith("#") for line in lines)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def make_columns(
 
 def _annotated(cls: type, name: str, annotation: object, names: _Names) -> Column[Any] | None:
     """The column of one annotation; ``None`` for what is declared to be none."""
-    if isinstance(annotation, str):
+    while isinstance(annotation, str):  # quoted, and with deferred annotations quoted twice
         annotation = _evaluated(cls, name, annotation, names)
     origin = get_origin(annotation) or annotation
     if origin is ClassVar:

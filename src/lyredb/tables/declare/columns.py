@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import (
+    TYPE_CHECKING,
     Any,
     ClassVar,
     Final,
@@ -173,22 +174,8 @@ class Key(Column[T]):
 class _ServerTime(Column[T]):
     """A time that the server sets. Written without annotation: it is no argument."""
 
-    @overload
     def __init__(
-        self: _ServerTime[datetime],
-        type: type[datetime] = ...,
-        /,
-        *,
-        indexed: bool = ...,
-        name: str = ...,
-        description: str = ...,
-    ) -> None: ...
-    @overload
-    def __init__(
-        self, type: type[T], /, *, indexed: bool = ..., name: str = ..., description: str = ...
-    ) -> None: ...
-    def __init__(
-        self: _ServerTime[Any],
+        self,
         type: object = datetime,
         /,
         *,
@@ -211,11 +198,49 @@ class CreatedTime(_ServerTime[T]):
 
     role = "created"
 
+    if TYPE_CHECKING:
+        # The type of the column follows from the argument; a type checker finds that
+        # only where the class itself says it.
+        @overload
+        def __init__(
+            self: CreatedTime[datetime],
+            type: type[datetime] = ...,
+            /,
+            *,
+            indexed: bool = ...,
+            name: str = ...,
+            description: str = ...,
+        ) -> None: ...
+        @overload
+        def __init__(
+            self, type: type[T], /, *, indexed: bool = ..., name: str = ..., description: str = ...
+        ) -> None: ...
+        def __init__(self, *arguments: Any, **options: Any) -> None: ...
+
 
 class UpdatedTime(_ServerTime[T]):
     """When the record was last written: ``at = UpdatedTime()``; else as `CreatedTime`."""
 
     role = "updated"
+
+    if TYPE_CHECKING:
+        # The type of the column follows from the argument; a type checker finds that
+        # only where the class itself says it.
+        @overload
+        def __init__(
+            self: UpdatedTime[datetime],
+            type: type[datetime] = ...,
+            /,
+            *,
+            indexed: bool = ...,
+            name: str = ...,
+            description: str = ...,
+        ) -> None: ...
+        @overload
+        def __init__(
+            self, type: type[T], /, *, indexed: bool = ..., name: str = ..., description: str = ...
+        ) -> None: ...
+        def __init__(self, *arguments: Any, **options: Any) -> None: ...
 
 
 Columns = Mapping[str, Column[Any]]

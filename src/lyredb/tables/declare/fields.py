@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from lyredb.tables.declare.annotations import make_columns
 from lyredb.tables.declare.columns import Column, unwrap
@@ -79,10 +79,12 @@ class Fields:
         column = self._lyre_columns.get(name)
         return (column.attribute if column else name) in self.__record
 
-    def __setattr__(self, name: str, value: object) -> None:
-        if name not in self._lyre_columns:
-            raise AttributeError(self._unknown(name))
-        object.__setattr__(self, name, value)
+    if not TYPE_CHECKING:  # it would make a type checker accept every name
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if name not in self._lyre_columns:
+                raise AttributeError(self._unknown(name))
+            object.__setattr__(self, name, value)
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
