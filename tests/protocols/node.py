@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.protocols.http.harness import LOGIN, RawClient, Reply, TestPort, running
+from tests.protocols.http.harness import DEADLINE_S, LOGIN, RawClient, Reply, TestPort, running
 
 from lyredb.plugins.context import Context
 from lyredb.plugins.scope import Scope
@@ -109,4 +109,11 @@ async def serving(
         await node.close()
 
 
-__all__ = ["LOGIN", "RawClient", "Reply", "TestNode", "serving"]
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait, with a deadline, for what no event tells."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not holds():  # noqa: ASYNC110  # there is no event for it
+            await asyncio.sleep(0.01)
+
+
+__all__ = ["LOGIN", "RawClient", "Reply", "TestNode", "serving", "until"]

@@ -1,0 +1,147 @@
+"""Requests for streams: who may have one, from where it begins."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+from urllib.parse import parse_qs
+
+from lyredb.errors import InvalidHeader, ServerStopping, UnsupportedOperation
+from lyredb.formats import FORMATS
+from lyredb.plugins.context import Context
+from lyredb.protocols.http.accept import quality_of
+from lyredb.protocols.http.authentication import Authentication
+from lyredb.protocols.http.request import Request
+from lyredb.protocols.sse.stream import Stream
+from lyredb.resources.database import Database
+from lyredb.resources.requests import SubscribeOptions
+from lyredb.resources.target import Target
+from lyredb.security.principals import ANONYMOUS
+
+PROTOCOL: Final = "sse"
+MEDIA_TYPE: Final = "text/event-stream"
+QUALITY: Final = 0.8
+"""The server's preference, as for JSON (conventions 3.4); on a tie the stream wins."""
+
+_RESOLVING: Final = Context(ANONYMOUS, PROTOCOL)
+
+
+def wants_stream(accept: str) -> bool:
+    """Tell whether a client likes a stream at least as much as any other answer."""
+    wish = quality_of(accept, MEDIA_TYPE) * QUALITY
+    others = (quality_of(accept, one.media_type) * one.quality for one in FORMATS)
+    return wish > 0 and wish >= max(others)
+
+
+def filter_of(target: Target) -> str:
+    """The topic filter of what a path names.
+
+    Raises:
+        UnsupportedOperation: It names an attribute.
+    """
+    match target.kind:
+        case "property":
+            raise UnsupportedOperation("subscribe to the whole record", allowed=("GET", "HEAD"))
+        case "table":
+            return f"{target.topic}/#"
+        case _:
+            return target.topic
+
+
+class Streams:
+    """The handler that is mounted, and all streams of a worker.
+
+    Args:
+        database: Where everything is.
+        authentication: Who asks.
+        heartbeat_s: How often silent streams get a comment.
+        buffer_bytes: How much may wait for a client.
+        retry_s: How long a client shall wait before it connects again.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        authentication: Authentication,
+        *,
+        heartbeat_s: float,
+        buffer_bytes: int,
+        retry_s: float,
+    ) -> None:
+        self._database = database
+        self._authentication = authentication
+        self._heartbeat_s = heartbeat_s
+        self._buffer_bytes = buffer_bytes
+        self._retry_s = retry_s
+        self._streams: set[Stream] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_stopping = False
+
+    def wants(self, request: Request) -> bool:
+        """Tell whether the request is for a stream."""
+        accept = request.headers.get(b"accept")
+        if accept is None or request.method != "GET" or request.is_websocket:
+            return False
+        return b"text/event-stream" in accept.lower() and wants_stream(accept.decode("latin-1"))
+
+    async def answer(self, request: Request) -> None:
+        """Stream until the end."""
+        target = self._database.resolve(request.path, _RESOLVING)
+        topic_filter = filter_of(target)
+        await self._authentication.authenticate(request)
+        if self._is_stopping:
+            raise ServerStopping("the server is shutting down")
+        stream = Stream(request.exchange, self._buffer_bytes, self._database.drained)
+        self._subscribe(stream, topic_filter, request)
+        self._streams.add(stream)
+        try:
+            await stream.ended
+        finally:
+            self._streams.discard(stream)
+            stream.close()
+
+    def _subscribe(self, stream: Stream, topic_filter: str, request: Request) -> None:
+        context = request.context(PROTOCOL)
+        options = SubscribeOptions(
+            stream.encoding,
+            on_ready=stream.ready,
+            on_reset=stream.reset,
+            on_error=stream.close,
+        )
+        subscribe = self._database.subscribe
+        reset = ""
+        try:
+            after = last_event_id(request)
+            subscription = subscribe(topic_filter, stream, context, options, after)
+        except InvalidHeader as error:
+            # An EventSource never comes back after a 400, so this is as if the position
+            # were lost.
+            reset = str(error)
+            subscription = subscribe(topic_filter, stream, context, options)
+        stream.begin(subscription, self._retry_s, reset)
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._timer = asyncio.get_running_loop().call_later(self._heartbeat_s, self._beat)
+
+    def stop(self) -> None:
+        """End all streams; clients come back by themselves."""
+        self._is_stopping = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for stream in list(self._streams):
+            stream.close()
+
+    def _beat(self) -> None:
+        for stream in list(self._streams):
+            stream.beat()
+        self.start()
+
+
+def last_event_id(request: Request) -> str:
+    """The position to resume after, ``""`` for none; the header wins over ``?lastEventId=``."""
+    header = request.header(b"last-event-id").strip()
+    if header or b"lastEventId=" not in request.query:
+        return header
+    values = parse_qs(request.query.decode("latin-1")).get("lastEventId", [""])
+    return values[-1].strip()
