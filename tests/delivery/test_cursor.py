@@ -107,6 +107,30 @@ def test_entries_of_several_sources_come_in_order(store: Store, ranges: list[Key
     assert [one.id for one in found] == list(wanted)
 
 
+def test_a_change_behind_the_frontier_resumes_inside_of_the_scan(store: Store) -> None:
+    """Its token does not claim the records that were not told yet."""
+    for key in "abc":
+        store.commit(put(key))
+    reading = current(store)
+    assert [one.id for one in reading.step(1)] == ["a"]
+    store.commit(put("a"))
+    change, *_ = reading.step(1)
+    assert (change.id, change.current) == ("a", False)
+    assert [one.id for one in all_of(resume(store, change.position))] == ["b", "c"]
+
+
+def test_a_change_after_the_scan_resumes_in_the_log(store: Store) -> None:
+    """Also when the same reading goes on: a scan anew would hide a delete."""
+    store.commit(put("a"))
+    reading = current(store)
+    all_of(reading)
+    store.commit(put("e"))
+    (change,) = reading.step()
+    store.commit(delete("e"))
+    found = all_of(resume(store, change.position))
+    assert [(one.kind, one.id) for one in found] == [("delete", "e")]
+
+
 def test_void_messages_are_not_told(store: Store) -> None:
     """[MQTT-3.3.2-5]: a message past its expiry interval is not sent any more."""
     token = f"{store.engine.log_id.hex()}.{store.engine.position}"

@@ -260,6 +260,22 @@ def test_a_view_shapes_or_hides_what_a_principal_sees() -> None:
     assert [line.split()[2] for line in plain.lines] == [b"hide", b"show"]
 
 
+def test_who_sees_a_part_never_gets_a_frame_as_it_came() -> None:
+    """A view other than that of everything closes the raw way."""
+
+    class Nothing:
+        def apply(self, message: Message) -> Message | None:
+            return None
+
+    world, reader = World(), Reader()
+    world.views["limited", b"a"] = Nothing()
+    world.join("a", reader, encoding=RAW, principal=Someone("limited"))
+    assert world.hub.ingress(ROOT, "mqtt", "m4").path(b"a").solo0 is None
+    world.send("a", "x", raw_kind="m4", raw=b"raw a x\n")
+    world.tick()
+    assert reader.lines == []
+
+
 def test_a_topic_without_listeners_is_idle_until_somebody_joins() -> None:
     world, reader = World(), Reader()
     paths = world.hub.ingress(ROOT, "mqtt").paths
@@ -269,6 +285,27 @@ def test_a_topic_without_listeners_is_idle_until_somebody_joins() -> None:
     assert not world.hub.ingress(ROOT, "mqtt").path(b"a/b").idle
     world.hub.leave("a/+", reader)
     assert world.hub.ingress(ROOT, "mqtt").path(b"a/b").idle
+
+
+def test_who_joins_an_overlap_later_is_served_by_it_too() -> None:
+    """The groups made for subscribers in several filters follow their filters."""
+    world, both, later = World(), Reader(), Reader()
+    world.join("a", both)
+    world.join("#", both, qos=1)
+    world.send("a", "1", qos=1)
+    world.join("a", later)
+    world.send("a", "2", qos=1)
+    world.hub.leave("#", both)
+    world.send("a", "3", qos=1)
+    world.hub.leave("a", both)
+    world.send("a", "4", qos=1)
+    world.tick()
+    assert [line.split()[2:4] for line in both.lines] == [
+        [b"1", b"q1"],
+        [b"2", b"q1"],
+        [b"3", b"q0"],
+    ]
+    assert [line.split()[2] for line in later.lines] == [b"2", b"3", b"4"]
 
 
 def test_joining_an_existing_group_keeps_the_paths_of_publishers() -> None:
@@ -314,19 +351,24 @@ def test_a_subscriber_that_fails_to_write_is_closed_and_costs_nobody_else() -> N
 
 def test_a_subscriber_may_leave_and_others_publish_while_it_is_written_to() -> None:
     """A flush inside of a flush writes what was taken earlier first."""
-    world, first, second = World(), Reader(), Reader()
+    world, first, second, third = World(), Reader(), Reader(), Reader()
 
     def leave() -> None:
         first.on_write = None
         world.send("a", "will")
         world.hub.leave("a", first)
 
-    world.join("a", first)
-    world.join("a", second)
+    for reader in (first, second):
+        world.join("a", reader)
+    for reader in (second, third):
+        world.join("b", reader)
     first.on_write = leave
     world.send("a", "x")
+    world.send("b", "y")
     world.tick()
-    assert [line.split()[2] for line in second.lines] == [b"x", b"will"]
+    assert [line.split()[2] for line in first.lines] == [b"x", b"will"]
+    assert [line.split()[2] for line in second.lines] == [b"x", b"y", b"will"]
+    assert [line.split()[2] for line in third.lines] == [b"y"]
 
 
 def test_an_illegal_filter_changes_nothing() -> None:

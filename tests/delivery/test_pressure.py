@@ -53,6 +53,20 @@ def test_publishers_go_on_when_the_credit_is_used_up() -> None:
     assert publisher.reasons == [slow]
 
 
+def test_draining_in_time_keeps_the_rest_of_the_credit_only() -> None:
+    """Many short waits add up to the same 200 ms."""
+    world, slow, publisher = World(), Reader(congested=True), Publisher()
+    world.join("a", slow)
+    for _ in range(2):
+        world.send("a", "x", publisher=publisher)
+        world.tick()
+        world.pass_time(0.15)
+        world.hub.drained(slow)
+    world.send("a", "x", publisher=publisher)
+    world.tick()
+    assert publisher.reasons == []
+
+
 def test_a_publisher_is_paused_once_per_subscriber() -> None:
     world, slow, publisher = World(), Reader(congested=True), Publisher()
     world.join("a", slow)

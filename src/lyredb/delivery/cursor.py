@@ -189,7 +189,7 @@ class _Scan:
         return self._scan.position
 
     def step(self, max_bytes: int) -> list[tuple[Entry | Row, str]]:
-        before = self._place
+        before = None if self._scan.done else self._place
         found = self._scan.step(max_bytes)
         if found.frontier.slot >= 0:
             self._place = found.frontier
@@ -198,6 +198,9 @@ class _Scan:
         for item in found.items:
             if isinstance(item, Row):
                 token = format_position(self._log_id, position, item.slot, item.key)
+            elif before is None:
+                # The scan was over, so this was told whatever its key.
+                token = format_position(self._log_id, item.seq)
             else:
                 token = format_position(self._log_id, item.seq, before.slot, before.key)
             items.append((item, token))
