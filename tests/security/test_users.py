@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from argon2 import PasswordHasher
 
-from lyredb.errors import InvalidRecord, RecordExists, SettingError
+from lyredb.errors import InvalidRecord, RecordExists, SettingError, StorageFailed
 from lyredb.security.first_admin import PASSWORD_FILE, FirstAdmin, ensure_admin
 from lyredb.security.passwords import Passwords
 from lyredb.security.users import User, Users, on_user_change
@@ -184,6 +184,18 @@ def test_a_start_that_died_before_the_user_was_written_is_made_good(tmp_path: Pa
         password = (tmp_path / PASSWORD_FILE).read_text().strip()
         assert password != "stale"
         assert await place.accepts("admin", password)
+
+    run(tmp_path, body)
+
+
+def test_without_a_password_file_there_is_no_admin_either(tmp_path: Path) -> None:
+    """A password that nobody can read would lock everybody out."""
+
+    async def body(place: Place) -> None:
+        place.path = tmp_path / "gone"
+        with pytest.raises(StorageFailed, match="admin-password"):
+            await place.ensure()
+        assert place.users.is_empty()
 
     run(tmp_path, body)
 

@@ -196,9 +196,9 @@ def test_logs_of_a_process_are_json_lines(tmp_path: Path) -> None:
 
 
 def test_settings_of_the_application_are_in_force(tmp_path: Path) -> None:
-    app = make_application(tmp_path, config="http:\n  maxBodySize: 64\nlogging.level: error\n")
+    app = make_application(tmp_path, config="http:\n  maxBodySize: 2kB\nlogging.level: error\n")
     with Server("dev", app) as server:
-        body = {"value": 1.0, "note": "x" * 100}
+        body = {"value": 1.0, "note": "x" * 3000}
         assert httpx.put(f"{server.http}/Sensor/a", json=body).status_code == 413
         server.stop()
         assert server.log.read_text() == ""

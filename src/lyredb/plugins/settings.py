@@ -84,10 +84,10 @@ class Setting:
                 return "text"
 
     def _bounds(self, unit: str) -> str:
-        low = f"{self.minimum:g}{unit}"
+        low = f"{self.minimum:.15g}{unit}"
         if self.maximum == float("inf"):
             return f" from {low}"
-        return f" from {low} to {self.maximum:g}{unit}"
+        return f" from {low} to {self.maximum:.15g}{unit}"
 
     def parse(self, value: object) -> SettingValue:
         """Read a value from a file, a variable or a flag.

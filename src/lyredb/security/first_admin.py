@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lyredb.errors import SettingError
+from lyredb.errors import SettingError, StorageFailed
 from lyredb.security.passwords import Passwords
 from lyredb.security.users import User, Users
 
@@ -48,7 +48,7 @@ async def ensure_admin(
 
     Raises:
         SettingError: The name or password cannot be one.
-        OSError: The password file cannot be written.
+        StorageFailed: The password file cannot be written; no user was made.
     """
     admin = name or DEFAULT_NAME
     if password:
@@ -61,7 +61,10 @@ async def ensure_admin(
     generated = secrets.token_urlsafe(18)
     file = data_dir / PASSWORD_FILE
     # The file first: a password that nobody can read would lock everybody out.
-    _write_private(file, f"{generated}\n")
+    try:
+        _write_private(file, f"{generated}\n")
+    except OSError as error:
+        raise StorageFailed(f"{PASSWORD_FILE} cannot be written: {error.strerror}") from error
     await _make(users, passwords, admin, generated)
     return FirstAdmin(admin, file)
 
