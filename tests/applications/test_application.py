@@ -86,7 +86,7 @@ def test_a_table_that_tables_py_only_imports_is_not_its_own(tmp_path: Path) -> N
 
 def test_a_wrong_declaration_is_named_with_its_file_and_line(tmp_path: Path) -> None:
     with pytest.raises(SchemaError) as caught:
-        load_application(make(tmp_path, schema_graphql=SDL.replace("Float!", "Flaot!")))
+        load_application(make(tmp_path, schema_graphql=SDL.replace("Float!", "Number!")))
     assert (caught.value.file, caught.value.line) == ("schema.graphql", 5)
 
 

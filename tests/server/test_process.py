@@ -12,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.server.process import Server, make_application, run_lyredb
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 WITHIN_S = 5.0
 
@@ -176,6 +178,59 @@ def test_a_signal_ends_the_server_with_code_0_within_5_seconds(
         mqtt.settimeout(10)
         assert mqtt.recv(4) == b"\x20\x02\x00\x00"
         assert mqtt.recv(1) == b""
+
+
+def test_an_mqtt_5_client_is_told_that_the_server_shuts_down(tmp_path: Path) -> None:
+    """MQTT 5 §3.14.2.1: DISCONNECT with reason 0x8B, Server shutting down."""
+    with (
+        Server("dev", make_application(tmp_path)) as server,
+        socket.create_connection(("127.0.0.1", server.port("mqtt")), timeout=10) as client,
+    ):
+        client.sendall(b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x01t")
+        connack = client.recv(2)
+        assert connack[0] == 0x20
+        client.recv(connack[1], socket.MSG_WAITALL)
+        server.process.send_signal(signal.SIGTERM)
+        farewell = client.recv(3, socket.MSG_WAITALL)
+        assert (farewell[0], farewell[2]) == (0xE0, 0x8B)
+        assert server.process.wait(10) == 0
+
+
+def test_a_request_in_flight_is_answered_during_the_end(tmp_path: Path) -> None:
+    """Its body arrives after SIGTERM; the write is acknowledged and kept."""
+    app = make_application(tmp_path)
+    body = b'{"value": 1.5}'
+    with Server("dev", app) as server:
+        with socket.create_connection(("127.0.0.1", server.port("http")), timeout=10) as client:
+            head = (
+                b"PUT /Sensor/a HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            )
+            client.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body[:5])
+            # Answered over another connection: the server has read what we sent before.
+            assert httpx.get(f"{server.http}/Sensor/a").status_code == 404
+            server.process.send_signal(signal.SIGTERM)
+            while httpx.get(f"{server.operations}/health").status_code != 503:
+                assert server.process.poll() is None
+            client.sendall(body[5:])
+            assert client.recv(13) in {b"HTTP/1.1 201 ", b"HTTP/1.1 204 "}
+        assert server.process.wait(10) == 0
+    with Server("dev", app) as again:
+        assert httpx.get(f"{again.http}/Sensor/a").json()["value"] == 1.5
+
+
+def test_a_websocket_is_closed_as_service_restart(tmp_path: Path) -> None:
+    """RFC 6455 registry: 1012, Service Restart: clients know to come back."""
+    with Server("dev", make_application(tmp_path)) as server:
+        url = server.http.replace("http", "ws", 1)
+        with connect(f"{url}/Sensor/") as client:
+            while "ready" not in str(client.recv(10)):
+                pass
+            server.process.send_signal(signal.SIGTERM)
+            with pytest.raises(ConnectionClosed) as caught:
+                client.recv(10)
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 1012
+        assert server.process.wait(10) == 0
 
 
 def test_after_the_end_the_port_and_the_directory_are_free_at_once(tmp_path: Path) -> None:
