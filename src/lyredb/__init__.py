@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lyredb.server.embedded import open as open
     from lyredb.tables.declare import (
+        GENERATED,
         ID,
         BigInt,
         Col,
         CreatedTime,
+        Export,
         Indexed,
         Int32,
         Key,
@@ -31,10 +33,12 @@ _HOMES = {
     "open": "lyredb.server.embedded",
     **dict.fromkeys(
         (
+            "GENERATED",
             "ID",
             "BigInt",
             "Col",
             "CreatedTime",
+            "Export",
             "Indexed",
             "Int32",
             "Key",
@@ -49,10 +53,12 @@ _HOMES = {
 }
 
 __all__ = [
+    "GENERATED",
     "ID",
     "BigInt",
     "Col",
     "CreatedTime",
+    "Export",
     "Indexed",
     "Int32",
     "Key",

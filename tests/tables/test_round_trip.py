@@ -56,7 +56,7 @@ def test_generated_source_is_stable_and_readable() -> None:
 
 from __future__ import annotations
 
-from lyredb.tables.declare import (
+from lyredb import (
     Col,
     Indexed,
     Int32,

@@ -228,6 +228,51 @@ def test_list_keys_read_as_lists() -> None:
     assert table.key_to_text(("a", "b")) == "a/b"
 
 
+_any_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**320), 10**320)
+    | st.floats()
+    | st.text(max_size=5)
+    | st.binary(max_size=5)
+    | st.datetimes()
+    | st.datetimes(timezones=st.just(UTC)),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["city", "inner", "__op__", "x"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+_names = st.sampled_from(
+    ("text", "name", "small", "long", "number", "big", "flag", "date", "raw", "any", "numbers",
+     "whole", "place", "undeclared", "id")
+)  # fmt: skip
+
+
+@given(record=st.dictionaries(_names, _any_values, max_size=5))
+@settings(max_examples=300)
+def test_any_record_is_stored_or_invalid(record: dict[str, object]) -> None:
+    """No other error; and what was stored is valid again, and stays as it is."""
+    table = stored_table(ALL_TYPES)
+    try:
+        first = stored(table, record)
+    except InvalidRecord:
+        return
+    decoded = table.decode("a", first)
+    assert decoded.keys() == record.keys() | {"id"}
+    assert table.decode("a", stored(table, decoded)) == decoded
+
+
+@given(changes=st.dictionaries(_names, _any_values, max_size=4))
+@settings(max_examples=150)
+def test_any_patch_is_taken_or_invalid(changes: dict[str, object]) -> None:
+    """No other error."""
+    try:
+        stored_table(ALL_TYPES).encode_changes(changes)
+    except InvalidRecord:
+        pass
+
+
 def test_builtin_tables_have_their_slots() -> None:
     """They are in the stored formats and never change."""
     assert {table.slot: table.name for table in builtin_tables()} == {

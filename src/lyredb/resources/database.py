@@ -55,7 +55,7 @@ class Database:
         self._access = access
         self._hub = hub
         self._rooms = Rooms(engine, registry, access, hub, tail)
-        self._writing = Writing(writer, hub, access, self._next_integer)
+        self._writing = Writing(writer, hub, access, self._next_integer, engine.now_ms)
         self._integers: dict[int, Iterator[int]] = {}
         self._subscriptions: set[Subscription] = set()
 

@@ -8,6 +8,7 @@ order in which they were sent, logged or not.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from lyredb.errors import (
@@ -59,8 +60,10 @@ class Writing:
         fence: Fence,
         access: Access,
         next_integer: Callable[[StoredTable], int],
+        now_ms: Callable[[], int],
     ) -> None:
         self._writer = writer
+        self._now_ms = now_ms
         self._fence = fence
         self._access = access
         self._next_integer = next_integer
@@ -74,6 +77,8 @@ class Writing:
         """
         table = write.target.table
         self._access.require(context.principal, _DECISIONS[write.operation], table)
+        if table.schema.expiration_s and not write.expires_ms:
+            write = replace(write, expires_ms=table.deadline_ms(self._now_ms()))
         record_id, mutation = self._mutation(write, context)
         slot, key = mutation.slot, mutation.key
 

@@ -43,7 +43,7 @@ _LYREDB: Final = (
     "ID", "BigInt", "Col", "CreatedTime", "Export", "Indexed", "Int32", "Key", "Nested",
     "String", "Table", "UpdatedTime", "field",
 )  # fmt: skip
-_PUBLIC_HOME: Final = "lyredb.tables.declare"
+_PUBLIC_HOME: Final = "lyredb"
 _TAKEN: Final = frozenset(
     (
         *_LYREDB, *_SCALARS.values(), "list", "self", "cls", "annotations",

@@ -113,6 +113,11 @@ class StoredTable:
         """
         return self._keys.generate(next_integer)
 
+    def deadline_ms(self, now_ms: int) -> int:
+        """Return when a record written now is gone, in epoch ms; 0 for never."""
+        expiration_s = self.schema.expiration_s
+        return now_ms + expiration_s * 1000 if expiration_s else 0
+
     def encode(self, record: Mapping[str, object], key: KeyValue) -> bytes:
         """Return the body of a whole record, validated.
 
