@@ -135,7 +135,7 @@ def wait_for_either(server: subprocess.Popen[str], replay: subprocess.Popen[str]
     ended.wait()
     if server.poll() is not None:
         print("The server has ended.", file=sys.stderr)
-        return server.returncode or 1
+        return max(server.returncode, 1)  # negative when a signal ended it
     return replay.wait()
 
 
