@@ -287,6 +287,19 @@ def test_a_topic_without_listeners_is_idle_until_somebody_joins() -> None:
     assert world.hub.ingress(ROOT, "mqtt").path(b"a/b").idle
 
 
+def test_an_overlap_that_arises_in_existing_groups_gives_one_copy() -> None:
+    """Both joins go into groups that were there, and the route was cached."""
+    world, both = World(), Reader()
+    for topic_filter in ("a", "#"):
+        world.join(topic_filter, Reader())
+    world.send("a", "1")
+    world.join("#", both)
+    world.join("a", both)
+    world.send("a", "2")
+    world.tick()
+    assert [line.split()[2] for line in both.lines] == [b"2"]
+
+
 def test_who_joins_an_overlap_later_is_served_by_it_too() -> None:
     """The groups made for subscribers in several filters follow their filters."""
     world, both, later = World(), Reader(), Reader()

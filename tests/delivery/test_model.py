@@ -20,13 +20,13 @@ ENCODINGS = [
 PRINCIPALS = [Someone("reader"), Someone("limited")]
 DENIED = {("limited", b"a/b"), ("limited", b"Sensor/2")}
 
-SUBSCRIBERS = st.integers(0, 5)
+SUBSCRIBERS = st.integers(0, 8)
 JOIN = st.tuples(
     st.just("join"),
     SUBSCRIBERS,
     st.sampled_from(FILTERS),
-    st.integers(0, 2),
-    st.lists(st.integers(1, 5), max_size=2).map(tuple),
+    st.sampled_from([0, 0, 1, 2]),
+    st.sampled_from([(), (), (), (1,), (2, 5)]),
     st.sampled_from([0, 0, 0, 7]),
     st.sampled_from([False, False, False, True]),
 )
@@ -82,7 +82,7 @@ class Machine:
         self.world = World()
         self.world.denied = DENIED
         self.subscribers = [
-            Modelled(ENCODINGS[n % 3], PRINCIPALS[n // 3], Reader()) for n in range(6)
+            Modelled(ENCODINGS[n % 3], PRINCIPALS[n // 6], Reader()) for n in range(9)
         ]
         self.number = 0
         self.seq = 0

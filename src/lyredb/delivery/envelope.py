@@ -34,8 +34,9 @@ def envelope(message: Message) -> dict[str, object]:
 
 def encode_envelope(message: Message, wanted: Format) -> bytes:
     """Return the encoded envelope, made once per message and format."""
+    if message.envelopes is None:
+        message.envelopes = {}
     made = message.envelopes.get(wanted.name)
     if made is None:
-        made = wanted.encode(envelope(message))
-        message.envelopes[wanted.name] = made
+        made = message.envelopes[wanted.name] = wanted.encode(envelope(message))
     return made

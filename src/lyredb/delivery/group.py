@@ -29,7 +29,8 @@ class Reader:
         subscriber: Where batches go.
         encoding: The same for all its filters, as are principal and protocol.
         filters: How many filters it is joined to.
-        dirty: The groups with runs for it, while a flush collects them.
+        first: A group with a load for it, while a flush collects them.
+        dirty: All groups with loads for it, when there are several.
         paused: Publishers that wait for it.
         pause_began: When they began to wait, in seconds of the hub's clock.
         credit_began: When its present credit period began.
@@ -42,6 +43,7 @@ class Reader:
         "dirty",
         "encoding",
         "filters",
+        "first",
         "pause_began",
         "paused",
         "principal",
@@ -53,7 +55,8 @@ class Reader:
         self.subscriber = subscriber
         self.take_over(terms)
         self.filters = 0
-        self.dirty: list[Group] = []
+        self.first: Group | None = None
+        self.dirty: list[Group] | None = None
         self.paused: dict[Publisher, None] = {}
         self.pause_began = 0.0
         self.credit_began = float("-inf")
@@ -89,27 +92,21 @@ class Group:
             subscription identifiers have to be made.
         members: Of a bundle: the groups that each run is meant for; else empty. A
             bundle has no readers and no runs of its own.
-        runs: What waits, in order of arrival.
-        count: How many frames wait.
-        has_borders: Whether any run has packet identifiers.
-        publishers: Who pushed what waits.
-        messages: What waits, for encodings that take messages: number and message.
+        load: What waits in this tick, ``None`` for nothing.
+        taken: What waited when the flush under way began.
+        alone: The readers that get only this group's load in that flush.
     """
 
     __slots__ = (
+        "alone",
         "cases",
-        "count",
         "encoding",
         "frame_key",
-        "has_borders",
-        "last_publisher",
+        "load",
         "members",
-        "messages",
-        "publishers",
         "qos",
         "raw",
         "readers",
-        "runs",
         "service",
         "session",
         "taken",
@@ -127,13 +124,9 @@ class Group:
         self.frame_key = (service.encoding, service.qos, service.ids, service.retain_as_published)
         self.readers: dict[Reader, None] = {}
         self.members = members
-        self.runs: list[Run] = []
-        self.messages: list[tuple[int, Message]] = []
-        self.count = 0
-        self.has_borders = False
-        self.publishers: dict[Publisher, None] = {}
-        self.last_publisher: Publisher | None = None
-        self.taken: Taken = NOTHING
+        self.load: Load | None = None
+        self.taken: Load = NOTHING
+        self.alone: list[Reader] = []
 
     def admits(self, message: Message) -> bool:
         """Tell whether the message is one of the cases that the service covers."""
@@ -143,73 +136,92 @@ class Group:
         return bool(self.cases & (1 << (2 * (message.seq != 0) + is_own)))
 
     def take(self) -> None:
-        """Move what waits to ``taken``; what is pushed from now on waits for the next flush."""
-        self.taken = Taken(self.runs, self.messages, self.count, self.has_borders, self.publishers)
-        self.runs = []
-        self.messages = []
+        """Move the load to ``taken``; what is pushed from now on waits for the next flush."""
+        assert self.load is not None, "only groups with a load are taken"
+        self.taken = self.load
+        self.load = None
+
+
+class Load:
+    """What waits for a group: runs, or messages for an encoding that takes them.
+
+    Attributes:
+        runs: In order of arrival.
+        messages: Number and message, in order of arrival.
+        count: How many frames or messages.
+        has_borders: Whether any run has packet identifiers.
+        publisher: Who pushed last, ``None`` for the log.
+        publishers: Who else pushed; mostly there is one only.
+    """
+
+    __slots__ = ("count", "has_borders", "messages", "publisher", "publishers", "runs")
+
+    def __init__(self, publisher: Publisher | None) -> None:
+        self.runs: list[Run] = []
+        self.messages: list[tuple[int, Message]] | None = None
         self.count = 0
         self.has_borders = False
-        self.publishers = {}
-        self.last_publisher = None
+        self.publisher = publisher
+        self.publishers: dict[Publisher, None] | None = None
+
+    def change_publisher(self, publisher: Publisher | None) -> None:
+        """Note that somebody else pushed."""
+        if self.publisher is not None:
+            if self.publishers is None:
+                self.publishers = {}
+            self.publishers[self.publisher] = None
+        self.publisher = publisher
+
+    def all_publishers(self) -> list[Publisher]:
+        """Everybody who pushed, each once."""
+        found = [] if self.publisher is None else [self.publisher]
+        if self.publishers is not None:
+            found += [one for one in self.publishers if one is not self.publisher]
+        return found
 
 
-class Taken:
-    """What a group had when a flush began."""
-
-    __slots__ = ("batch", "count", "has_borders", "messages", "publishers", "runs")
-
-    def __init__(
-        self,
-        runs: list[Run],
-        messages: list[tuple[int, Message]],
-        count: int,
-        has_borders: bool,
-        publishers: dict[Publisher, None],
-    ) -> None:
-        self.runs = runs
-        self.messages = messages
-        self.count = count
-        self.has_borders = has_borders
-        self.publishers = publishers
-
-
-NOTHING: Final = Taken([], [], 0, False, {})
+NOTHING: Final = Load(None)
 
 
 def _number(item: tuple[int, object] | Run) -> int:
     return item[0]
 
 
-def merge(parts: Sequence[Taken]) -> Taken:
-    """Return what several groups had, in order of arrival."""
-    if len(parts) == 1:
-        return parts[0]
-    runs: list[Run] = []
+def merge(loads: Sequence[Load]) -> Load:
+    """Return several loads as one, in order of arrival."""
+    merged = Load(None)
+    runs = merged.runs
     messages: list[tuple[int, Message]] = []
     publishers: dict[Publisher, None] = {}
-    count, has_borders = 0, False
-    for part in parts:
-        runs += part.runs
-        messages += part.messages
-        count += part.count
-        has_borders = has_borders or part.has_borders
-        publishers.update(part.publishers)
-    # Each part is in order already: sorting them together only merges.
+    for load in loads:
+        runs += load.runs
+        if load.messages is not None:
+            messages += load.messages
+        merged.count += load.count
+        if load.has_borders:
+            merged.has_borders = True
+        if load.publisher is not None:
+            publishers[load.publisher] = None
+        if load.publishers is not None:
+            publishers.update(load.publishers)
+    # Each load is in order already: sorting them together only merges.
     runs.sort(key=_number)
     messages.sort(key=_number)
-    return Taken(runs, messages, count, has_borders, publishers)
+    merged.messages = messages
+    merged.publishers = publishers
+    return merged
 
 
-def join(taken: Taken) -> Batch:
+def join(load: Load) -> Batch:
     """Return the frames of all runs as one batch.
 
     A run without packet identifiers beside one that has them counts as one piece: its
     end stands in ``ends`` with identifier offset 0, even when it has several frames.
     """
-    runs = taken.runs
+    runs = load.runs
     data = runs[0][1] if len(runs) == 1 else b"".join([run[1] for run in runs])
-    if not taken.has_borders:
-        return Batch(data, taken.count)
+    if not load.has_borders:
+        return Batch(data, load.count)
     ends: list[int] = []
     ids: list[int] = []
     at = 0
@@ -223,4 +235,4 @@ def join(taken: Taken) -> Batch:
             ends += [end + shift for end in run_ends]
             ids += [offset + shift if offset else 0 for offset in run_ids]
         at += len(frames)
-    return Batch(data, taken.count, ends, ids)
+    return Batch(data, load.count, ends, ids)

@@ -54,7 +54,8 @@ class Message:
     """See `lyredb.plugins.delivery.Message`, which this implements.
 
     Attributes:
-        envelopes: Encoded envelopes by format name; see `lyredb.delivery.envelope`.
+        envelopes: Encoded envelopes by format name; `lyredb.delivery.envelope` makes
+            them, and the dict with the first.
     """
 
     __slots__ = (
@@ -118,11 +119,11 @@ class Message:
         self.properties = properties
         self.expires_ms = expires_ms
         self.session = session
-        self.envelopes: dict[str, bytes] = {}
+        self.envelopes: dict[str, bytes] | None = None
         self._data = data
         self._table = record_table
         self._is_opaque = is_opaque
-        self._payloads: dict[str, bytes] = {}
+        self._payloads: dict[str, bytes] | None = None
         self._value: object = _UNDECODED
 
     @classmethod
@@ -304,10 +305,11 @@ class Message:
 
     def payload(self, wanted: Format) -> bytes:
         """See the seam; the same object at each call with a format of the same name."""
+        if self._payloads is None:
+            self._payloads = {}
         made = self._payloads.get(wanted.name)
         if made is None:
-            made = self._encode(wanted)
-            self._payloads[wanted.name] = made
+            made = self._payloads[wanted.name] = self._encode(wanted)
         return made
 
     def _encode(self, wanted: Format) -> bytes:

@@ -11,27 +11,14 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
-from lyredb.delivery.group import NOTHING, Borders, Group, Reader, Taken, join, merge
+from lyredb.delivery.group import NOTHING, Borders, Group, Load, Reader, join, merge
 from lyredb.delivery.pressure import Pressure
 from lyredb.plugins.delivery import Batch, Message, Publisher
 
 _log = logging.getLogger(__name__)
 
-
-class _Delivery:
-    """One batch and the readers that still have to get it."""
-
-    __slots__ = ("batch", "messages", "publishers", "readers")
-
-    def __init__(self, taken: Taken, readers: Sequence[Reader], *, takes_messages: bool) -> None:
-        self.readers: Iterator[Reader] = iter(readers)
-        self.publishers = taken.publishers
-        self.messages: list[Message] = []
-        self.batch: Batch | None = None
-        if takes_messages:
-            self.messages = [message for _, message in taken.messages]
-        else:
-            self.batch = join(taken)
+_Delivery = tuple[Iterator[Reader], Batch | None, Sequence[Message], Load]
+"""Readers that still have to get it, the batch or the messages, and where it is from."""
 
 
 class Outbox:
@@ -72,35 +59,38 @@ class Outbox:
         borders: Borders | None,
     ) -> None:
         """Let frames wait for a group (not a bundle)."""
-        self._number += 1
-        self.frames += count
-        if not group.count:
-            self._touch(group)
-        group.count += count
-        group.runs.append((self._number, frames, borders))
+        load = group.load
+        if load is None:
+            load = self._touch(group, publisher)
+        elif publisher is not load.publisher:
+            load.change_publisher(publisher)
+        self._number = number = self._number + 1
+        load.count += count
+        load.runs.append((number, frames, borders))
         if borders is not None:
-            group.has_borders = True
-        if publisher is not group.last_publisher and publisher is not None:
-            group.last_publisher = publisher
-            group.publishers[publisher] = None
+            load.has_borders = True
 
     def add_message(self, group: Group, message: Message, publisher: Publisher | None) -> None:
         """Let a message wait for a group of readers in process."""
+        load = group.load
+        if load is None:
+            load = self._touch(group, publisher)
+        elif publisher is not load.publisher:
+            load.change_publisher(publisher)
         self._number += 1
-        self.frames += 1
-        if not group.count:
-            self._touch(group)
-        group.count += 1
-        group.messages.append((self._number, message))
-        if publisher is not group.last_publisher and publisher is not None:
-            group.last_publisher = publisher
-            group.publishers[publisher] = None
+        load.count += 1
+        if load.messages is None:
+            load.messages = []
+        load.messages.append((self._number, message))
 
-    def _touch(self, group: Group) -> None:
+    def _touch(self, group: Group, publisher: Publisher | None) -> Load:
+        """Begin the group's load of this tick."""
         self._dirty.append(group)
         if not self._is_scheduled:
             self._is_scheduled = True
             self._schedule(self._flush_tick)
+        load = group.load = Load(publisher)
+        return load
 
     def _flush_tick(self) -> None:
         self._is_scheduled = False
@@ -116,26 +106,34 @@ class Outbox:
     def _collect(self) -> None:
         """Turn what the dirty groups have into deliveries, one join per set of groups."""
         dirty, self._dirty = self._dirty, []
-        if len(dirty) == 1:
-            group = dirty[0]
+        for group in dirty:
             group.take()
-            self._enqueue((group,), tuple(group.readers))
+            self.frames += group.taken.count
+        if len(dirty) == 1:
+            self._enqueue(dirty[0], dirty[0].taken, tuple(dirty[0].readers))
         else:
             for groups, readers in _signatures(dirty).items():
-                self._enqueue(groups, readers)
+                load = merge([group.taken for group in groups])
+                self._enqueue(groups[0], load, readers)
+            for group in dirty:
+                if group.alone:
+                    self._enqueue(group, group.taken, group.alone)
+                    group.alone = []
         for group in dirty:
             group.taken = NOTHING
 
-    def _enqueue(self, groups: tuple[Group, ...], readers: Sequence[Reader]) -> None:
-        if readers:
-            taken = merge([group.taken for group in groups])
-            takes_messages = groups[0].takes_messages
-            self._queue.append(_Delivery(taken, readers, takes_messages=takes_messages))
+    def _enqueue(self, group: Group, load: Load, readers: Sequence[Reader]) -> None:
+        if group.takes_messages:
+            messages = [message for _, message in load.messages or ()]
+            self._queue.append((iter(readers), None, messages, load))
+        else:
+            self._queue.append((iter(readers), join(load), (), load))
 
     def _write_first(self) -> None:
         delivery = self._queue[0]
-        batch, messages = delivery.batch, delivery.messages
-        for reader in delivery.readers:
+        readers, batch, messages, load = delivery
+        may_pause = load.publisher is not None or load.publishers is not None
+        for reader in readers:
             self.writes += 1
             subscriber = reader.subscriber
             try:
@@ -143,8 +141,8 @@ class Outbox:
                     subscriber.write_messages(messages)
                 else:
                     subscriber.write(batch)
-                if delivery.publishers and subscriber.is_congested:
-                    self._pressure.hold_back(delivery.publishers, reader)
+                if may_pause and subscriber.is_congested:
+                    self._pressure.hold_back(load.all_publishers(), reader)
             except Exception as error:
                 # The edge of a connection: a broken one must not cost the others theirs.
                 _log.exception("a subscriber failed to take its messages and is closed")
@@ -154,17 +152,26 @@ class Outbox:
 
 
 def _signatures(dirty: Sequence[Group]) -> dict[tuple[Group, ...], list[Reader]]:
-    """Group the readers by the set of dirty groups that they are in."""
+    """Group the readers that are in several dirty groups by the set of these.
+
+    Who is in one of them only is put into that group's ``alone``.
+    """
     touched: list[Reader] = []
     for group in dirty:
-        group.take()
         for reader in group.readers:
-            if not reader.dirty:
+            if reader.first is None:
+                reader.first = group
                 touched.append(reader)
-            reader.dirty.append(group)
+            elif reader.dirty is None:
+                reader.dirty = [reader.first, group]
+            else:
+                reader.dirty.append(group)
     signatures: dict[tuple[Group, ...], list[Reader]] = {}
     for reader in touched:
-        signature = tuple(reader.dirty)
-        reader.dirty = []
-        signatures.setdefault(signature, []).append(reader)
+        if reader.dirty is not None:
+            signatures.setdefault(tuple(reader.dirty), []).append(reader)
+            reader.dirty = None
+        elif reader.first is not None:
+            reader.first.alone.append(reader)
+        reader.first = None
     return signatures
