@@ -1,0 +1,126 @@
+"""A real server process for end-to-end tests, and its addresses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+USER = "admin"
+PASSWORD = "correct horse"
+START_DEADLINE_S = 30
+STOP_DEADLINE_S = 5
+
+SCHEMA = """
+type Sensor @table @export {
+  id: ID @primaryKey
+  value: Float
+  site: String @indexed
+}
+
+type Counter @table @export {
+  id: Int @primaryKey
+  n: Int
+}
+
+type Sealed @table @export @sealed {
+  id: ID @primaryKey
+  name: String!
+}
+"""
+
+
+@dataclass(slots=True)
+class ServerProcess:
+    """A running server.
+
+    Attributes:
+        process: The process.
+        http: Base address, such as ``http://127.0.0.1:41234``.
+        mqtt_port: Port of the MQTT listener on 127.0.0.1.
+        ready: The ready line.
+        data: The data directory.
+        log: Where its standard error goes.
+    """
+
+    process: subprocess.Popen[str]
+    http: str
+    mqtt_port: int
+    ready: Mapping[str, object]
+    data: Path
+    log: Path
+
+    @property
+    def http_port(self) -> int:
+        port = urlsplit(self.http).port
+        assert port is not None
+        return port
+
+    def terminate(self) -> int:
+        """Send SIGTERM and return the exit status; fails when it takes too long."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_DEADLINE_S)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(STOP_DEADLINE_S)
+
+    def errors(self) -> str:
+        """What the server wrote to standard error."""
+        return self.log.read_text()
+
+
+def start_server(
+    application: Path, data: Path, *arguments: str, command: str = "run"
+) -> ServerProcess:
+    """Start ``lyredb run`` on free ports and wait for its ready line."""
+    log = data.parent / f"{data.name}.log"
+    with log.open("a") as errors:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "lyredb", command, str(application)),
+                *("--data", str(data)),
+                *("--http-port", "0", "--mqtt-port", "0", "--operations-port", "0"),
+                *arguments,
+            ],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=os.environ | {"LYREDB_ADMIN_USERNAME": USER, "LYREDB_ADMIN_PASSWORD": PASSWORD},
+        )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        process.wait(START_DEADLINE_S)
+        raise AssertionError(f"the server did not start: {log.read_text()}")
+    ready = json.loads(line)
+    mqtt_port = urlsplit(str(ready["mqtt"])).port
+    assert mqtt_port is not None
+    return ServerProcess(process, str(ready["http"]), mqtt_port, ready, data, log)
+
+
+@contextmanager
+def running_server(
+    schema: str = SCHEMA, *arguments: str, command: str = "run"
+) -> Iterator[ServerProcess]:
+    """A server on a new application and data directory, ended afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        application = Path(folder) / "app"
+        application.mkdir()
+        (application / "schema.graphql").write_text(schema)
+        server = start_server(application, Path(folder) / "data", *arguments, command=command)
+        try:
+            yield server
+        finally:
+            if server.process.poll() is None:
+                server.kill()
+            assert server.process.stdout is not None
+            server.process.stdout.close()
