@@ -19,7 +19,24 @@ from lyredb.tables.schema import (
     TypeRef,
 )
 
-AWKWARD = ("class", "None", "get", "put", "extra", "search", "_hidden", "__dunder", "self", "cls")
+AWKWARD = (
+    "type",
+    "match",
+    "list",
+    "float",
+    "Any",
+    "Col",
+    "class",
+    "None",
+    "get",
+    "put",
+    "extra",
+    "search",
+    "_hidden",
+    "__dunder",
+    "self",
+    "cls",
+)
 """Names that a record may have and a Python class may not, or not as they are."""
 
 _names = st.sampled_from(("a", "value", "site", "lastSeen", "A1", *AWKWARD, *keyword.kwlist[:4]))

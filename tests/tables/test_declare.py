@@ -258,6 +258,7 @@ BAD = [
     ("    value = field(default=3)", "needs an annotation"),
     ("    get: Col[int]", "the name get is taken; write get_: … = field(name='get')"),
     ("    value: Key[float]", "a primary key attribute cannot be Float"),
+    ("    id: Col[float]", "a primary key attribute cannot be Float"),
     ("    value: Key[int]\n    id: Key[str]", "value and id are both declared as primary key"),
     ("    value = UpdatedTime(bytes)", "a updated attribute cannot be Bytes"),
     ("    x: Col[int] = field(name='value')\n    value: Col[int]", "value is declared twice"),

@@ -89,6 +89,7 @@ def test_table_and_database_names_can_be_given() -> None:
         ("type A @table @export(rest: 1) { v: Int }", 1, 23, "must be true or false"),
         ("type A @table {\n a: ID @primaryKey\n b: ID @primaryKey\n}", 3, 2, "a and b are both"),
         ("type A @table {\n a: Float @primaryKey\n}", 2, 2, "a primary key attribute cannot be"),
+        ("type A @table {\n x: Int\n id: Float\n}", 3, 2, "a primary key attribute cannot be"),
         ("type A @table {\n a: String @updatedTime\n}", 2, 2, "allowed: Date, Float, Long"),
         ("type A @table {\n a: Int\n a: Int\n}", 3, 2, "a is declared twice"),
         ("type N {\n a: Int @indexed\n}", 2, 2, "belong to tables"),

@@ -77,7 +77,7 @@ class Writing:
         """
         table = write.target.table
         self._access.require(context.principal, _DECISIONS[write.operation], table)
-        if table.schema.expiration_s and not write.expires_ms:
+        if table.schema.expiration_s and not write.expires_ms and write.operation != "delete":
             write = replace(write, expires_ms=table.deadline_ms(self._now_ms()))
         record_id, mutation = self._mutation(write, context)
         slot, key = mutation.slot, mutation.key

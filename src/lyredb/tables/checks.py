@@ -7,7 +7,7 @@ calls it knows file, line and column and raises.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from lyredb.tables.hints import did_you_mean
 from lyredb.tables.schema import (
@@ -18,6 +18,7 @@ from lyredb.tables.schema import (
     Attribute,
     Export,
     TypeRef,
+    with_key,
 )
 
 _DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
@@ -61,6 +62,12 @@ def attributes_problem(attributes: Iterable[Attribute]) -> str:
             return f"{first} and {attribute.name} are both declared as {attribute.role}"
         roles[attribute.role] = attribute.name
     return ""
+
+
+def key_problem(attributes: Sequence[Attribute]) -> str:
+    """Check the key of a table, which may be one because it is called ``id``."""
+    keys = (one for one in with_key(attributes) if one.role == "primary key")
+    return next((attribute_problem(one, of_table=True) for one in keys), "")
 
 
 def table_problem(name: str, *, database: str, expiration_s: int, export: Export | None) -> str:

@@ -47,7 +47,7 @@ _PUBLIC_HOME: Final = "lyredb"
 _TAKEN: Final = frozenset(
     (
         *_LYREDB, *_SCALARS.values(), "list", "self", "cls", "annotations",
-        *dir(Table), *dir(Nested), *keyword.kwlist, *keyword.softkwlist,
+        *dir(Table), *dir(Nested), *keyword.kwlist,
     )
 )  # fmt: skip
 """Names that mean something where columns and classes are written."""

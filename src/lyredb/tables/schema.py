@@ -199,7 +199,7 @@ class TableSchema:
             SchemaError: The declaration makes no sense. Without file and line: whoever
                 knows them checks first (`checks`), or adds them.
         """
-        normal = [_normal(attribute) for attribute in _with_key(attributes)]
+        normal = [_normal(attribute) for attribute in with_key(attributes)]
         declared = tuple(sorted(normal, key=lambda one: _PLACES[one.role]))
         keys = [attribute.name for attribute in declared if attribute.role == "primary key"]
         return cls(
@@ -287,7 +287,8 @@ def used_types(
     return tuple(found[name] for name in sorted(found))
 
 
-def _with_key(attributes: Sequence[Attribute]) -> Iterable[Attribute]:
+def with_key(attributes: Sequence[Attribute]) -> Iterable[Attribute]:
+    """Return the attributes of a table; ``id`` as the key when none is declared as such."""
     if any(attribute.role == "primary key" for attribute in attributes):
         return attributes
     return (

@@ -37,6 +37,7 @@ from lyredb.tables import checks
 from lyredb.tables.hints import did_you_mean, nearest
 from lyredb.tables.schema import (
     DEFAULT_DATABASE,
+    DEFAULT_KEY,
     SCALARS,
     Attribute,
     Export,
@@ -224,6 +225,10 @@ class _Reader:
             self.check(field, checks.attribute_problem(attribute, of_table=of_table))
             attributes.append(attribute)
             self.check(field, checks.attributes_problem(attributes))
+        problem = checks.key_problem(attributes) if of_table else ""
+        for field in node.fields or ():
+            if problem and field.name.value == DEFAULT_KEY:
+                self.fail(field, problem)
         return tuple(attributes)
 
     def _attribute(self, field: FieldDefinitionNode) -> Attribute:

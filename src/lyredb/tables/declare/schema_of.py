@@ -11,7 +11,7 @@ from lyredb.tables.declare.nested import Nested
 from lyredb.tables.declare.places import schema_error
 from lyredb.tables.declare.table import Table
 from lyredb.tables.declare.types import read_type
-from lyredb.tables.schema import SCALARS, Attribute, NestedType, Schema, TableSchema
+from lyredb.tables.schema import DEFAULT_KEY, SCALARS, Attribute, NestedType, Schema, TableSchema
 
 
 def schema_of(classes: Sequence[type[Table]]) -> Schema:
@@ -107,6 +107,9 @@ def _attributes(
         )
         if problem:
             raise schema_error(problem, cls, column.python_name)
+    problem = checks.key_problem(attributes) if of_table else ""
+    if problem:
+        raise schema_error(problem, cls, DEFAULT_KEY)
     return tuple(attributes)
 
 

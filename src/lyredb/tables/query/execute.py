@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Final
 
 from lyredb.storage.engine import Engine
-from lyredb.storage.keys import TAG_STRING, KeyValue, encode_key
+from lyredb.storage.keys import TAG_STRING, KeyValue, encode_key, is_cut
 from lyredb.storage.record import decode_header
 from lyredb.storage.snapshot import Snapshot
 from lyredb.tables.query.plan import Plan, plan
@@ -75,7 +75,8 @@ def _results(
 def _matching(
     engine: Engine, table: StoredTable, found: Plan, prefix: str
 ) -> Iterator[tuple[KeyValue, bytes]]:
-    filters = [test for _, test in found.filters]
+    # What the access itself makes sure of is not checked again; see `_by_index`.
+    filters = [test for condition, test in found.filters if condition is not found.by]
     for encoded, stored in _rows(engine, table, found, prefix):
         if not all(test(stored) for test in filters):
             continue
@@ -89,8 +90,7 @@ def _rows(engine: Engine, table: StoredTable, found: Plan, prefix: str) -> Itera
         case "key":
             return _by_key(engine, table.slot, found.key)
         case "index":
-            assert found.index is not None, "an index plan has one"
-            return _by_index(engine, table.slot, found.index.slot, found.encoded)
+            return _by_index(engine, table.slot, found)
         case "scan":
             start, stop = _range(prefix)
             return _by_scan(engine, table.slot, start, stop)
@@ -105,16 +105,22 @@ def _by_key(engine: Engine, slot: int, key: bytes) -> Iterator[Row]:
         yield key, stored
 
 
-def _by_index(engine: Engine, slot: int, index_slot: int, encoded: bytes) -> Iterator[Row]:
-    """Keys first, all from one snapshot, then the records in pages."""
+def _by_index(engine: Engine, slot: int, found: Plan) -> Iterator[Row]:
+    """Keys first, all from one snapshot, then the records in pages.
+
+    Records of that snapshot have the value, unless the index has only its beginning;
+    those of later snapshots may have changed since.
+    """
+    assert found.index is not None, "an index plan has one"
+    test = next(test for condition, test in found.filters if condition is found.by)
     with engine.snapshot() as snapshot:
-        keys = list(snapshot.index_keys(index_slot, encoded))
+        keys = list(snapshot.index_keys(found.index.slot, found.encoded))
         page = _get(snapshot, slot, keys[:PAGE_RECORDS])
-    yield from page
+    yield from (row for row in page if test(row[1])) if is_cut(found.encoded) else page
     for at in range(PAGE_RECORDS, len(keys), PAGE_RECORDS):
         with engine.snapshot() as snapshot:
             page = _get(snapshot, slot, keys[at : at + PAGE_RECORDS])
-        yield from page
+        yield from (row for row in page if test(row[1]))
 
 
 def _get(snapshot: Snapshot, slot: int, keys: list[bytes]) -> list[Row]:

@@ -34,8 +34,8 @@ class Plan:
         index: For ``index``.
         encoded: The value to look up in the index.
         by: The condition that the access already fulfils, ``None`` for a scan.
-        filters: All conditions, checked on each record: an index entry may be one of a
-            value that was cut, or older than the record when it is read.
+        filters: All conditions and their tests, that of ``by`` included: an index entry
+            may be one of a value that was cut, or older than the record when it is read.
     """
 
     access: Access
