@@ -170,9 +170,9 @@ def test_instances_compare_and_print_by_their_record() -> None:
 @pytest.mark.parametrize(
     ("action", "error", "message"),
     [
-        (lambda: AnySensor(valeu=1), TypeError, "Sensor has no column valeu; did you mean value?"),
+        (lambda: AnySensor(valuex=1), TypeError, "no column valuex; did you mean value?"),
         (lambda: AnySensor(at=1), TypeError, "Sensor.at is set by the server"),
-        (lambda: setattr(Sensor.from_dict({}), "valeu", 1), AttributeError, "did you mean value?"),
+        (lambda: setattr(Sensor.from_dict({}), "valuex", 1), AttributeError, "did you mean value?"),
         (lambda: setattr(Sensor.from_dict({}), "at", 1), AttributeError, "set by the server"),
         (lambda: field(default=[]), ValueError, "must not be mutable"),
         (lambda: Sensor.value != 3, TypeError, "only == is"),
@@ -245,8 +245,8 @@ def test_quoted_and_plain_annotations_mean_the_same(monkeypatch: pytest.MonkeyPa
 
 
 BAD = [
-    ("    value: Col[Flaot]", "unknown type Flaot; did you mean float?"),
-    ("    value: Col[Plase | None]", "unknown type Plase; did you mean Place?"),
+    ("    value: Col[Floatt]", "unknown type Floatt; did you mean float?"),
+    ("    value: Col[Placce | None]", "unknown type Placce; did you mean Place?"),
     ("    value: Col[int | str]", "is several types"),
     ("    value: Col[dict[str, int]]", "a column cannot be of type dict[str, int]"),
     ("    value: Col[complex]", "a column cannot be of type complex"),

@@ -77,8 +77,8 @@ def test_table_and_database_names_can_be_given() -> None:
     ("text", "line", "column", "message"),
     [
         ("type A @table {\n  id ID\n}", 2, 6, "Expected ':', found Name 'ID'"),
-        ("type A @table {\n  v: Flaot\n}", 2, 6, "unknown type Flaot; did you mean Float?"),
-        ("type A @table {\n  p: Plase\n}\ntype Place { x: Int }", 2, 6, "did you mean Place?"),
+        ("type A @table {\n  v: Floatt\n}", 2, 6, "unknown type Floatt; did you mean Float?"),
+        ("type A @table {\n  p: Placce\n}\ntype Place { x: Int }", 2, 6, "did you mean Place?"),
         ("type A @table {\n  b: Blob\n}", 2, 6, "Blob is not supported yet"),
         ("type A @table {\n  v: Int @computed(from: x)\n}", 2, 10, "@computed is not supported"),
         ("type A @table {\n  v: Int @table\n}", 2, 10, "@table belongs to a type"),

@@ -73,7 +73,7 @@ def instances_have_values(sensor: Sensor) -> None:
     sensor.value = "4"  # type: ignore[assignment]  # a Float is no text
     sensor.site = None
     sensor.value = None  # type: ignore[assignment]  # required
-    sensor.valeu = 4  # type: ignore[attr-defined]  # misspelt
+    sensor.valuex = 4  # type: ignore[attr-defined]  # misspelt
 
 
 def constructors_are_typed() -> None:
