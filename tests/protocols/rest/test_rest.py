@@ -325,6 +325,22 @@ def test_formats_are_negotiated_both_ways() -> None:
     asyncio.run(body())
 
 
+def test_ending_chooses_the_format_unless_it_belongs_to_a_record() -> None:
+    async def body() -> None:
+        async with serving(RestPlugin()) as node:
+            await node.put("Sensor/a", {"value": 1.5})
+            await node.put("Sensor/b.json", {"value": 2})
+            as_cbor = await node.call("GET", "/Sensor/a.cbor")
+            assert cbor2.loads(as_cbor.body) == {"id": "a", "value": 1.5}
+            literal = await node.call("GET", "/Sensor/b.json")
+            assert json.loads(literal.body)["id"] == "b.json"
+            found = await node.call("GET", "/Sensor/.msgpack?value==1.5&select(id)")
+            assert msgspec.msgpack.decode(found.body) == "a"
+            assert (await node.call("GET", "/Sensor/none.json")).status == 404
+
+    asyncio.run(body())
+
+
 def test_other_content_types_are_kept_and_served_as_those_bytes() -> None:
     async def body() -> None:
         async with serving(RestPlugin()) as node:

@@ -96,6 +96,10 @@ class Request:
             self._path = decode_path(self.scope["raw_path"])
         return self._path
 
+    @path.setter
+    def path(self, path: str) -> None:
+        self._path = path
+
     @property
     def headers(self) -> dict[bytes, bytes]:
         """The headers by lower-case name; repeated ones joined by commas (RFC 9110 §5.3)."""

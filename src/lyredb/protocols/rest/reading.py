@@ -8,6 +8,7 @@ from urllib.parse import unquote_to_bytes
 from lyredb.errors import InvalidQuery, RecordNotFound, UnknownAttribute
 from lyredb.formats import guess_json
 from lyredb.protocols.http.entity_tags import matches_weakly
+from lyredb.protocols.http.extension import split_extension
 from lyredb.protocols.http.request import Request
 from lyredb.protocols.rest.collection import send_collection
 from lyredb.protocols.rest.service import PROTOCOL, Service, head_of
@@ -25,7 +26,8 @@ async def get_record(service: Service, request: Request, target: Target) -> None
     """Answer with the record: 200, 304, or 404."""
     reading = service.database.get(target, request.context(PROTOCOL))
     if reading is None:
-        raise RecordNotFound("there is no such record")
+        await _get_by_ending(service, request)
+        return
     tag = etag(reading.version)
     known = request.headers.get(b"if-none-match")
     if known is not None and matches_weakly(known.decode("latin-1"), tag):
@@ -43,6 +45,17 @@ async def get_record(service: Service, request: Request, target: Target) -> None
     kind = _payload_type(reading.content_type, payload)
     head = f"content-type: {kind}\r\netag: {tag}\r\nvary: accept\r\n".encode("ascii")
     request.respond(200, head + _SANDBOX, payload)
+
+
+async def _get_by_ending(service: Service, request: Request) -> None:
+    """Try the path without the name of a format at its end, which then decides."""
+    split = split_extension(request.path)
+    if split is None:
+        raise RecordNotFound("there is no such record")
+    request.path, chosen = split
+    request.headers[b"accept"] = chosen.media_type.encode()
+    target = service.database.resolve(request.path, request.context(PROTOCOL))
+    await _ANSWERS[target.kind](service, request, target)
 
 
 async def get_property(service: Service, request: Request, target: Target) -> None:
@@ -146,3 +159,11 @@ def _payload_type(content_type: str, payload: bytes) -> str:
     except UnicodeDecodeError:
         return "application/octet-stream"
     return "text/plain; charset=utf-8"
+
+
+_ANSWERS: Final = {
+    "record": get_record,
+    "property": get_property,
+    "collection": get_collection,
+    "table": get_table,
+}

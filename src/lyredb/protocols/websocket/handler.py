@@ -1,0 +1,133 @@
+"""Upgrades to subscriptions: everything that can be refused is refused before the upgrade."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import parse_qs
+
+from lyredb.errors import (
+    InvalidHeader,
+    NotAuthorised,
+    RecordNotFound,
+    ServerStopping,
+    UnsupportedOperation,
+)
+from lyredb.formats import StructuredFormat, negotiate
+from lyredb.plugins.context import Context
+from lyredb.protocols.http.authentication import Authentication, other_site_because
+from lyredb.protocols.http.extension import split_extension
+from lyredb.protocols.http.request import Request
+from lyredb.protocols.websocket.encoding import ENCODINGS
+from lyredb.protocols.websocket.reader import Reader
+from lyredb.resources.database import Database
+from lyredb.resources.requests import SubscribeOptions
+from lyredb.resources.target import Target
+
+PROTOCOL: Final = "ws"
+
+
+class Sockets:
+    """The handler that is mounted, and all subscriptions of a worker.
+
+    Args:
+        database: Where everything is.
+        authentication: Who asks.
+        buffer_bytes: How much may wait for a client.
+    """
+
+    def __init__(
+        self, database: Database, authentication: Authentication, *, buffer_bytes: int
+    ) -> None:
+        self._database = database
+        self._authentication = authentication
+        self._buffer_bytes = buffer_bytes
+        self._readers: set[Reader] = set()
+        self._is_stopping = False
+
+    def wants(self, request: Request) -> bool:
+        """Tell whether the request is an upgrade."""
+        return request.is_websocket
+
+    async def answer(self, request: Request) -> None:
+        """Upgrade, then serve until the end."""
+        chosen = negotiate(request.header(b"accept"))
+        self._database.registry.resolve(request.path, PROTOCOL)  # 404 comes before 401
+        because = other_site_because(request)
+        if because:
+            raise NotAuthorised(because)
+        await self._authentication.authenticate(request)
+        if self._is_stopping:
+            raise ServerStopping("the server is shutting down")
+        context = request.context(PROTOCOL)
+        target, chosen = self._target(request, context, chosen)
+        encoding = ENCODINGS[chosen.name]
+        reader = Reader(request.connection, encoding, self._buffer_bytes, self._database.drained)
+        await self._serve(request, reader, filter_of(target), context)
+
+    def _target(
+        self, request: Request, context: Context, chosen: StructuredFormat
+    ) -> tuple[Target, StructuredFormat]:
+        """What the path names, and the format that its ending may choose."""
+        target = self._database.resolve(request.path, context)
+        split = split_extension(request.path)
+        if split is None or target.kind != "record" or self._database.get(target, context):
+            return target, chosen
+        try:
+            return self._database.resolve(split[0], context), split[1]
+        except RecordNotFound:
+            return target, chosen
+
+    async def _serve(
+        self, request: Request, reader: Reader, topic_filter: str, context: Context
+    ) -> None:
+        options = SubscribeOptions(
+            reader.encoding,
+            on_ready=reader.ready,
+            on_reset=reader.reset,
+            on_error=reader.close,
+        )
+        subscribe = self._database.subscribe
+        reset = ""
+        try:
+            after = position_of(request)
+            subscription = subscribe(topic_filter, reader, context, options, after)
+        except InvalidHeader as error:
+            reset = str(error)  # as if the position were lost: current state, and a mark
+            subscription = subscribe(topic_filter, reader, context, options)
+        self._readers.add(reader)
+        try:
+            await request.receive()
+            await request.send({"type": "websocket.accept"})
+            reader.begin(subscription, reset)
+            await reader.ended
+        finally:
+            self._readers.discard(reader)
+            subscription.close()
+
+    def stop(self) -> None:
+        """Close all of them with 1012; clients come back by themselves."""
+        self._is_stopping = True
+        for reader in list(self._readers):
+            reader.close(ServerStopping("the server is shutting down"))
+
+
+def filter_of(target: Target) -> str:
+    """The topic filter of what a path names.
+
+    Raises:
+        UnsupportedOperation: It names an attribute.
+    """
+    match target.kind:
+        case "property":
+            raise UnsupportedOperation("subscribe to the whole record", allowed=("GET", "HEAD"))
+        case "table":
+            return f"{target.topic}/#"
+        case _:
+            return target.topic
+
+
+def position_of(request: Request) -> str:
+    """The position to resume after, from ``?position=``; ``""`` for none."""
+    if b"position=" not in request.query:
+        return ""
+    return parse_qs(request.query.decode("latin-1")).get("position", [""])[-1].strip()
