@@ -57,6 +57,11 @@ class HeldMessage:
         self.raw = raw
         self.raw_id = raw_id
 
+    @property
+    def size_bytes(self) -> int:
+        """What it keeps in memory, about."""
+        return len(self.raw) + self.message.size_bytes
+
 
 class Hold:
     """The queue of one record."""
@@ -87,7 +92,7 @@ class Hold:
     def wait(self, held: HeldMessage) -> None:
         """Let a message wait; above the limit its publisher waits with it."""
         self._queue.append(held)
-        self._bytes += len(held.raw) or held.message.size_bytes
+        self._bytes += held.size_bytes
         publisher = held.publisher
         if self._bytes > MAX_HELD_BYTES and publisher is not None and publisher not in self._paused:
             self._paused[publisher] = None
@@ -104,13 +109,8 @@ class Hold:
                     break
             else:
                 ready.append(first)
+                self._bytes -= first.size_bytes
             queue.popleft()
-        if ready:
-            self._bytes = sum(
-                len(held.raw) or held.message.size_bytes
-                for held in queue
-                if isinstance(held, HeldMessage)
-            )
         return ready
 
     def resume(self) -> None:
