@@ -49,7 +49,7 @@ class Catalogue:
         """Bring the store to a schema and return its tables.
 
         New tables and indexes get slots, added indexes are built (before this returns:
-        about 10 s per million records), removed ones dropped, and a build that was
+        4 µs a record, measured with 60,000 small ones), removed ones dropped, and a build that was
         interrupted is finished. The same schema again writes nothing.
 
         Raises:

@@ -20,7 +20,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 TURN_RECORDS: Final = 200
-"""After so many results others get a turn on the loop: about a millisecond."""
+"""After so many results others get a turn on the loop: 0.7 ms of small ones."""
 
 
 class Shape(Protocol[T_co]):
