@@ -257,3 +257,27 @@ def test_settings_of_the_application_are_in_force(tmp_path: Path) -> None:
         assert httpx.put(f"{server.http}/Sensor/a", json=body).status_code == 413
         server.stop()
         assert server.log.read_text() == ""
+
+
+def test_what_init_makes_runs_at_once(tmp_path: Path) -> None:
+    """The page is served, and the write that it and its README show works."""
+    app = tmp_path / "fresh"
+    assert run_lyredb("init", str(app)).returncode == 0
+    with Server("dev", app) as server:
+        page = httpx.get(f"{server.http}/")
+        assert page.status_code == 200
+        assert "<title>fresh</title>" in page.text
+        url = f"{server.http}/Sensor/kitchen"
+        record = {"place": "home", "value": 21.5}
+        assert httpx.put(url, json=record).status_code in {201, 204}
+        found = httpx.get(url).json()
+        assert {**found, **record, "id": "kitchen"} == found
+
+
+def test_without_tables_every_topic_is_open(tmp_path: Path) -> None:
+    app = tmp_path / "empty"
+    app.mkdir()
+    with Server("dev", app) as server:
+        url = f"{server.http}/hello/world"
+        assert httpx.put(url, json={"a": 1}).status_code in {201, 204}
+        assert httpx.get(url).json() == {"a": 1}
