@@ -151,6 +151,8 @@ class Subscription:
             self._go_live(reading.position)
             return
         self._join(scanning=True)
+        if self.state is not State.READING:
+            return
         self._pending = asyncio.get_running_loop().call_soon(self._pump)
 
     def _start_over(self, reason: str) -> None:
@@ -161,6 +163,9 @@ class Subscription:
         self._pending = asyncio.get_running_loop().call_soon(self._pump)
 
     def _send(self, messages: Sequence[Message]) -> None:
+        if self._options.no_local and self._context.session:
+            own = self._context.session
+            messages = [message for message in messages if message.session != own]
         if not messages:
             return
         if self._options.encoding.takes_messages:
@@ -192,6 +197,8 @@ class Subscription:
         """The tail stands where reading ended: from here on the groups deliver."""
         self._reading = None
         self._join(scanning=False)
+        if self.state is not State.READING:
+            return
         self.state = State.LIVE
         if self._options.on_ready is not None:
             self._options.on_ready(format_position(self._rooms.hub.log_id, position))
@@ -209,6 +216,9 @@ class Subscription:
             scanning=scanning,
         )
         self._rooms.hub.join(self.filter, self._subscriber, terms)
+        if self.state is State.CLOSED:
+            # Joining writes out what waits, which may have closed this very subscriber.
+            self._rooms.hub.leave(self.filter, self._subscriber)
 
     def resume(self) -> None:
         """Go on reading; called by the subscriber when it can take more again."""

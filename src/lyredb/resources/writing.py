@@ -91,12 +91,9 @@ class Writing:
             self._fence.release(slot, key, outcome.seq)
             done(Written(record_id, outcome.version, outcome.seq, outcome.existed, table))
 
+        self._writer.submit((mutation,), reply)
+        # Only now: a write that was not taken must not answer the hold of an earlier one.
         self._fence.hold(slot, key)
-        try:
-            self._writer.submit((mutation,), reply)
-        except LyreError:
-            self._fence.release(slot, key, 0)
-            raise
 
     def _mutation(self, write: Write, context: Context) -> tuple[KeyValue, Mutation]:
         if write.operation == "create":
