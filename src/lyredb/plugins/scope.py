@@ -46,8 +46,12 @@ class HttpMounts(Protocol):
         handler: Callable[..., Awaitable[None]],
         *,
         priority: int = 0,
+        now: Callable[..., bool] | None = None,
     ) -> None:
         """Call ``handler`` for requests for which ``predicate`` holds.
+
+        ``now`` answers a request without a body without waiting, where it can, and
+        returns False where it cannot; then ``handler`` is called.
 
         Handlers are asked in descending priority, then in order of mounting; see
         ``lyredb.protocols.http.router`` for the arguments of both.

@@ -10,6 +10,7 @@ the way of a GET that costs more than the look-up.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -25,14 +26,42 @@ class Exchange(RequestResponseCycle):
 
     Attributes:
         guard: The connection.
+        chosen: What the router has chosen already, see `Router.answer_now`.
         chunked: Whether a stream is sent in chunks (HTTP/1.1) or until the end of the
             connection (HTTP/1.0).
     """
 
-    def __init__(self, guard: Guard, **arguments: Any) -> None:
-        super().__init__(**arguments)
+    def __init__(self, guard: Guard, scope: Any, *, keep_alive: bool) -> None:
+        # Without the base's own: what it sets is set here, and nothing made for nothing.
         self.guard = guard
-        self.chunked = self.scope["http_version"] == "1.1"
+        self.scope = scope
+        self.chunked = scope["http_version"] == "1.1"
+        self.chosen: Any = None
+        self.transport = guard.transport
+        self.flow = guard.flow
+        self.logger = guard.logger
+        self.access_log = False
+        self.default_headers = guard.port.default_headers
+        self.on_response = guard.on_response_complete
+        self.disconnected = False
+        self.keep_alive = keep_alive
+        self.waiting_for_100_continue = guard.expect_100_continue
+        self.body = bytearray()
+        self.more_body = True
+        self.response_started = False
+        self.response_complete = False
+        self.chunked_encoding = None
+        self.expected_content_length = 0
+        self._event: asyncio.Event | None = None
+
+    @property
+    def message_event(self) -> asyncio.Event:  # type: ignore[override]  # an attribute there
+        """Set when there is more to receive; most requests never wait for it."""
+        if self._event is None:
+            self._event = asyncio.Event()
+            if not self.more_body:
+                self._event.set()
+        return self._event
 
     def respond(self, status: int, head: bytes, body: bytes = b"") -> None:
         """Send a whole response; does nothing when the peer is gone.
@@ -96,5 +125,6 @@ class Exchange(RequestResponseCycle):
 
     def _complete(self) -> None:
         self.response_complete = True
-        self.message_event.set()
+        if self._event is not None:
+            self._event.set()
         self.on_response()

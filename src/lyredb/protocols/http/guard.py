@@ -35,6 +35,8 @@ from lyredb.protocols.http.port import Port
 from lyredb.protocols.http.request import CONNECTION, decode_path
 
 FOREVER: Final = float("inf")
+_ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
+_LOOKED_AT: Final = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect"))
 _MAX_LINGERING_BYTES: Final = 8_000_000
 
 
@@ -75,9 +77,12 @@ class Guard(HttpToolsProtocol):
         self._chunk_bytes = 0  # of chunks that hold nothing but headers
         self._body_bytes = 0
         self._hosts = 0
+        self._length = 0
+        self._has_body = False
+        self._scope: dict[str, Any] = {}
         self._was_heard = False
         self._refusal: bytes | None = None
-        self._current: RequestResponseCycle = self.cycle
+        self._current: RequestResponseCycle | None = None
 
     # The transport's side.
 
@@ -146,45 +151,67 @@ class Guard(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
         self._phase = Phase.HEADERS
         self._deadline = self.loop.time() + self.limits.headers_timeout_s
-        self._exact_bytes = self._chunk_bytes = self._body_bytes = self._hosts = 0
+        self._exact_bytes = self._chunk_bytes = self._body_bytes = 0
+        self._hosts = self._length = 0
+        self._has_body = False
 
     def on_url(self, url: bytes) -> None:
         """A part of the request target."""
         self._exact_bytes += len(url)
-        super().on_url(url)
+        self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header."""
         self._exact_bytes += len(name) + len(value) + 4
-        if name.lower() == b"host":
-            self._hosts += 1
-        super().on_header(name, value)
+        name = name.lower()
+        if name in _LOOKED_AT:
+            self._look_at(name, value)
+        self.headers.append((name, value))
+
+    def _look_at(self, name: bytes, value: bytes) -> None:
+        match name:
+            case b"host":
+                self._hosts += 1
+            case b"content-length":  # the parser has checked that it is a number
+                self._length = int(value)
+                self._has_body = self._has_body or self._length > 0
+            case b"transfer-encoding":
+                self._has_body = True
+            case b"expect":
+                self.expect_100_continue = value.lower() == b"100-continue"
 
     def on_headers_complete(self) -> None:
-        """Check what the headers say, then start the handler (or queue it, pipelined)."""
+        """Check what the headers say, then make the exchange."""
         self._check_headers()
         if self._refusal is not None:
             return
-        parser, scope = self.parser, self.scope
+        parser = self.parser
         version = parser.get_http_version()
-        scope["method"] = parser.get_method().decode("ascii")
-        scope["http_version"] = version
         if version == "1.1" and self._hosts != 1:
             self._refuse(InvalidHeader("a request has exactly one Host header"))
+            return
+        if not self._make_scope(version):
             return
         if parser.should_upgrade():
             self._phase, self._deadline = Phase.DONE, FOREVER
             return  # the parser stops here, see `_upgraded`
-        if not self._take_target():
+        if self._length > self.limits.max_body_bytes:
+            self._too_large()
             return
-        self._begin_body()
-        if self._refusal is None:
-            self._begin_exchange(keep_alive=version == "1.1" and parser.should_keep_alive())
+        self._phase = Phase.BODY
+        keep_alive = version == "1.1" and parser.should_keep_alive()
+        self.cycle = exchange = Exchange(self, self._scope, keep_alive=keep_alive)
+        self._scope["extensions"] = {CONNECTION: exchange}
+        if self._has_body:
+            self._deadline = self.loop.time() + self.limits.body_timeout_s
+            self._begin(exchange)  # it asks for the body
 
-    def _take_target(self) -> bool:
+    def _make_scope(self, version: str) -> bool:
         url = self.url
         if url[:1] == b"/" and b"#" not in url:
             raw_path, _, query = url.partition(b"?")
@@ -196,43 +223,37 @@ class Guard(HttpToolsProtocol):
         except InvalidTopic as error:
             self._refuse(error)
             return False
-        scope = self.scope
-        scope["path"] = "/" + path
-        scope["raw_path"] = raw_path
-        scope["query_string"] = query
+        self._scope = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            "method": self.parser.get_method().decode("ascii"),
+            "scheme": self.scheme,
+            "path": "/" + path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "root_path": "",
+            "headers": self.headers,
+            "server": self.server,
+            "client": self.client,
+        }
+        self.scope = cast(Any, self._scope)
         return True
 
-    def _begin_body(self) -> None:
-        """Refuse a body that says it is too large before any of it is read."""
-        length = next((value for name, value in self.headers if name == b"content-length"), b"0")
-        if int(length) > self.limits.max_body_bytes:
-            self._too_large()
-            return
-        self._phase = Phase.BODY
-        self._deadline = self.loop.time() + self.limits.body_timeout_s
-
-    def _begin_exchange(self, *, keep_alive: bool) -> None:
-        existing: RequestResponseCycle | None = self.cycle
-        self.cycle = exchange = Exchange(
-            guard=self,
-            scope=self.scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=keep_alive,
-            on_response=self.on_response_complete,
-        )
-        cast("dict[str, Any]", self.scope)["extensions"] = {CONNECTION: exchange}
-        if existing is None or existing.response_complete:
-            self._start_asgi_task(exchange, self.app)
-        else:
+    def _begin(self, exchange: Exchange) -> None:
+        """Answer, or queue behind the answer that is under way."""
+        if self.pipeline or not self._current_is_done:
             self.flow.pause_reading()
             self.pipeline.appendleft((exchange, self.app))
+            return
+        self._current = exchange
+        # Not at once while the peer does not read: a task can wait for it.
+        if self._has_body or self.flow.write_paused or not self.port.answer_now(exchange):
+            self._start_asgi_task(exchange, self.app)
+
+    @property
+    def _current_is_done(self) -> bool:
+        return self._current is None or self._current.response_complete
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
@@ -249,7 +270,12 @@ class Guard(HttpToolsProtocol):
         if self._refusal is not None or self.parser.should_upgrade():
             return
         self._phase, self._deadline = Phase.DONE, FOREVER
-        super().on_message_complete()
+        if self._has_body:
+            super().on_message_complete()
+        else:
+            exchange = cast(Exchange, self.cycle)
+            exchange.more_body = False
+            self._begin(exchange)
 
     # Responses.
 
@@ -269,7 +295,7 @@ class Guard(HttpToolsProtocol):
             # Answered before the body was read: whatever of it still comes is no request.
             self._finish()
             return
-        if not self._current.keep_alive:
+        if self._current is not None and not self._current.keep_alive:
             self.transport.close()
             self._linger(self.limits.close_s)
             return
@@ -349,9 +375,8 @@ class Guard(HttpToolsProtocol):
         if upgrade is None:
             self.handle_websocket_upgrade()
             return
-        if self._take_target():
-            self.transport.pause_reading()
-            upgrade.begin(self)
+        self.flow.pause_reading()
+        upgrade.begin(self)
 
     def _stay(self, rest: bytes) -> None:
         """Go on in HTTP/1.1 when we do not speak what is offered, such as h2c.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from uvicorn.server import ServerState
@@ -10,7 +11,12 @@ from lyredb.protocols.http.limits import HttpLimits
 
 if TYPE_CHECKING:
     from lyredb.protocols.http.authentication import Authentication
+    from lyredb.protocols.http.exchange import Exchange
     from lyredb.protocols.http.upgrade import UpgradeFactory
+
+
+def _never(exchange: Exchange) -> bool:
+    return False
 
 
 class Port(ServerState):
@@ -20,6 +26,7 @@ class Port(ServerState):
         limits: Every bound.
         authentication: Who logs upgrades in; ``None`` on a port without users.
         upgrades: Factories by sub-protocol.
+        answer_now: Answers a request without a body at once, or returns False.
         head: Header lines that every response begins with, remade each second.
     """
 
@@ -29,6 +36,7 @@ class Port(ServerState):
         self.authentication = authentication
         self.upgrades: dict[str, UpgradeFactory] = {}
         self.head = b""
+        self.answer_now: Callable[[Exchange], bool] = _never
 
     def remake_head(self) -> None:
         """Take the default headers over (the date changes each second)."""

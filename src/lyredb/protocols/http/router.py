@@ -17,10 +17,12 @@ from lyredb.errors import BodyTooLarge, LyreError, NotAuthorised, UnknownTopic
 from lyredb.protocols.http.accept import quality_of
 from lyredb.protocols.http.authentication import refusal
 from lyredb.protocols.http.errors import body_of, headers_of, status_of
-from lyredb.protocols.http.request import Receive, Request, Send
+from lyredb.protocols.http.exchange import Exchange
+from lyredb.protocols.http.request import CONNECTION, Receive, Request, Send
 
 Predicate = Callable[[Request], bool]
 Handler = Callable[[Request], Awaitable[None]]
+Now = Callable[[Request], bool]
 
 PROBLEM: Final = "application/problem+json"
 
@@ -29,12 +31,21 @@ logger: Final = logging.getLogger("lyredb.http")
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A handler and when it is asked."""
+    """A handler and when it is asked.
+
+    Attributes:
+        name: For people.
+        predicate: Whether the request is for it.
+        handler: Answers.
+        priority: Higher is asked first.
+        now: Answers without waiting where it can, else returns False and has done nothing.
+    """
 
     name: str
     predicate: Predicate
     handler: Handler
     priority: int
+    now: Now | None = None
 
 
 class Router:
@@ -49,43 +60,86 @@ class Router:
         self._problem_details = problem_details
 
     def mount(
-        self, name: str, predicate: Predicate, handler: Handler, *, priority: int = 0
+        self,
+        name: str,
+        predicate: Predicate,
+        handler: Handler,
+        *,
+        priority: int = 0,
+        now: Now | None = None,
     ) -> None:
-        """Ask ``handler`` for requests for which ``predicate`` holds."""
-        self._mounts.append(Mount(name, predicate, handler, priority))
+        """Ask ``handler`` for requests for which ``predicate`` holds.
+
+        Args:
+            name: For people.
+            predicate: Must not wait.
+            handler: Answers.
+            priority: Higher is asked first.
+            now: See `Mount`.
+        """
+        self._mounts.append(Mount(name, predicate, handler, priority, now))
         self._mounts.sort(key=lambda mount: -mount.priority)  # stable: then as mounted
+
+    def answer_now(self, exchange: Exchange) -> bool:
+        """Answer a request without a body at once, without a task, where that is possible.
+
+        A task costs more than a look-up. Returns False when the request needs one; what
+        was found out about it is kept in ``exchange.chosen``.
+        """
+        request = Request(exchange.scope, exchange.receive, exchange.send)
+        try:
+            mount = self._choose(request)
+            if mount.now is None or not mount.now(request):
+                exchange.chosen = request, mount
+                return False
+        except Exception as error:
+            request.respond(*self._told(request, error))
+        _log(request)
+        return True
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
-        request = Request(scope, receive, send)
-        try:
-            for mount in self._mounts:
-                if mount.predicate(request):
-                    await mount.handler(request)
-                    break
-            else:
-                raise UnknownTopic("nothing is served at this path")
-        except NotAuthorised as error:
-            await self.fail(request, refusal(request, error))
-        except LyreError as error:
-            await self.fail(request, error)
-        except Exception as error:
-            logger.exception("%s %s failed", request.method, scope["path"])
-            await self.fail(request, error)
-        if logger.isEnabledFor(logging.DEBUG):
-            logger.debug("%s %s %s", request.peer, request.method, scope["path"])
-
-    async def fail(self, request: Request, error: Exception) -> None:
-        """Answer with an error; in the middle of a response only the connection can end."""
+        connection = scope["extensions"].get(CONNECTION)
+        chosen = getattr(connection, "chosen", None)
+        request = Request(scope, receive, send) if chosen is None else chosen[0]
         if not request.is_websocket:
-            exchange = request.exchange
-            if exchange.response_started:
-                if not exchange.response_complete:
-                    exchange.transport.abort()
-                return
-            if isinstance(error, BodyTooLarge):
-                exchange.keep_alive = False
+            await request.exchange.drain()
+        try:
+            mount = self._choose(request) if chosen is None else chosen[1]
+            await mount.handler(request)
+        except Exception as error:
+            await self._fail(request, error)
+        _log(request)
+
+    def _choose(self, request: Request) -> Mount:
+        for mount in self._mounts:
+            if mount.predicate(request):
+                return mount
+        raise UnknownTopic("nothing is served at this path")
+
+    async def _fail(self, request: Request, error: Exception) -> None:
+        """Answer with an error; in the middle of a response only the connection can end."""
+        if not request.is_websocket and request.exchange.response_started:
+            self._told(request, error)
+            if not request.exchange.response_complete:
+                request.exchange.transport.abort()
+            return
+        if isinstance(error, BodyTooLarge) and not request.is_websocket:
+            request.exchange.keep_alive = False
+        await request.deny(*self._told(request, error))
+
+    def _told(self, request: Request, error: Exception) -> tuple[int, bytes, bytes]:
+        """Status, header lines and body that tell of an error; logs what is not ours."""
+        if isinstance(error, NotAuthorised):
+            error = refusal(request, error)
+        elif not isinstance(error, LyreError):
+            logger.error("%s %s failed", request.method, request.scope["path"], exc_info=error)
         problem = self._problem_details or quality_of(request.header(b"accept"), PROBLEM) > 0
         body, media_type = body_of(error, problem=problem)
         head = b"content-type: %b\r\n%bvary: accept\r\n" % (media_type, headers_of(error))
-        await request.deny(status_of(error), head, body)
+        return status_of(error), head, body
+
+
+def _log(request: Request) -> None:
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.debug("%s %s %s", request.peer, request.method, request.scope["path"])

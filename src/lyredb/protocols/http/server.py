@@ -98,6 +98,7 @@ class HttpServer:
         self._port = Port(limits, authentication)
         self._uvicorn: _Uvicorn | None = None
         self._serving: asyncio.Task[None] | None = None
+        self._port.answer_now = self._router.answer_now
         state = Health(self._problem)
         self.mount("health", state.wants, state.answer, priority=HEALTH_PRIORITY)
         if web is not None and web.is_dir():
@@ -111,9 +112,10 @@ class HttpServer:
         handler: Callable[..., Awaitable[None]],
         *,
         priority: int = 0,
+        now: Callable[..., bool] | None = None,
     ) -> None:
         """See `Router.mount`."""
-        self._router.mount(name, predicate, handler, priority=priority)
+        self._router.mount(name, predicate, handler, priority=priority, now=now)
 
     def upgrade(self, subprotocol: str, factory: Callable[..., object]) -> None:
         """See ``lyredb.protocols.http.upgrade``."""

@@ -19,32 +19,24 @@ Answer = Callable[[Service, Request, Target], Awaitable[None]]
 
 _RESOLVING: Final = Context(ANONYMOUS, PROTOCOL)
 """Paths are the same for everybody; rights are decided by each operation."""
-_SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS"))
-
-_ANSWERS: Final[dict[str, dict[str, Answer]]] = {
+_READS: Final = frozenset(("GET", "HEAD"))
+_WRITES: Final[dict[str, dict[str, Answer]]] = {
     "record": {
-        "GET": reading.get_record,
-        "HEAD": reading.get_record,
         "PUT": writing.put_record,
         "PATCH": writing.patch_record,
         "DELETE": writing.delete_record,
     },
-    "property": {"GET": reading.get_property, "HEAD": reading.get_property},
-    "collection": {
-        "GET": reading.get_collection,
-        "HEAD": reading.get_collection,
-        "POST": writing.post_record,
-    },
-    "table": {"GET": reading.get_table, "HEAD": reading.get_table},
+    "property": {},
+    "collection": {"POST": writing.post_record},
+    "table": {},
 }
 
 
 def methods_of(target: Target) -> tuple[str, ...]:
     """The methods that a target answers, for ``Allow``."""
-    methods = [*_ANSWERS[target.kind], "OPTIONS"]
-    if target.prefix:
-        methods.remove("POST")  # a generated key does not begin with the prefix
-    return tuple(methods)
+    writes = () if target.prefix else _WRITES[target.kind]
+    # Not POST below a prefix: a generated key does not begin with it.
+    return ("GET", "HEAD", *writes, "OPTIONS")
 
 
 class Rest:
@@ -87,6 +79,17 @@ class Rest:
                 return None
         return request.target
 
+    def now(self, request: Request) -> bool:
+        """Answer at once what needs no waiting: most reads, by whoever was here before."""
+        target = request.target
+        assert target is not None, "resolved by the predicate"
+        if request.method not in _READS:
+            return False
+        answer = reading.NOW[target.kind]
+        if answer is None or self._authentication.quick(request) is None:
+            return False
+        return answer(self._service, request, target)
+
     async def answer(self, request: Request) -> None:
         """Authenticate, then answer by method and kind of target."""
         target, method = request.target, request.method
@@ -95,14 +98,24 @@ class Rest:
             allow = ", ".join(methods_of(target))
             request.respond(204, f"allow: {allow}\r\n".encode())
             return
-        answer = _ANSWERS[target.kind].get(method)
-        if answer is None or (target.prefix and method == "POST"):
+        if method not in methods_of(target):
             raise UnsupportedOperation(f"{method} is not possible here", allowed=methods_of(target))
-        if self._authentication.quick(request) is None:
+        if request.account is None:
             await self._authentication.authenticate(request)
-        if method not in _SAFE:
-            refuse_foreign(request)
-        await answer(self._service, request, target)
+        if method in _READS:
+            await self._read(request, target)
+            return
+        refuse_foreign(request)
+        await _WRITES[target.kind][method](self._service, request, target)
+
+    async def _read(self, request: Request, target: Target) -> None:
+        answer = reading.NOW[target.kind]
+        if answer is not None and answer(self._service, request, target):
+            return
+        if target.kind == "record":
+            await reading.get_by_ending(self._service, request)
+        else:
+            await reading.get_collection(self._service, request, target)
 
 
 def refuse_foreign(request: Request) -> None:

@@ -30,12 +30,13 @@ class RestPlugin:
         rest = Rest(
             scope.resources, login, max_body_bytes=scope.settings.integer("http.maxBodySize")
         )
-        scope.http.mount("rest", rest.wants_table, rest.answer)
+        scope.http.mount("rest", rest.wants_table, rest.answer, now=rest.now)
         scope.http.mount(
             "rest open topics",
             rest.wants_open_topic,
             rest.answer,
             priority=_OPEN_TOPICS_PRIORITY,
+            now=rest.now,
         )
 
     async def start(self) -> Sequence[Address]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -22,43 +23,52 @@ _SANDBOX: Final = b"content-security-policy: sandbox\r\n"
 """What somebody stored is not run as a page of ours."""
 
 
-async def get_record(service: Service, request: Request, target: Target) -> None:
-    """Answer with the record: 200, 304, or 404."""
+def get_record(service: Service, request: Request, target: Target) -> bool:
+    """Answer with the record: 200, 304, or 404.
+
+    Returns:
+        False when there is none, and the path may be read in another way.
+    """
     reading = service.database.get(target, request.context(PROTOCOL))
     if reading is None:
-        await _get_by_ending(service, request)
-        return
+        if split_extension(request.path) is not None:
+            return False
+        raise RecordNotFound("there is no such record")
     tag = etag(reading.version)
     known = request.headers.get(b"if-none-match")
     if known is not None and matches_weakly(known.decode("latin-1"), tag):
         request.respond(304, f"etag: {tag}\r\nvary: accept\r\n".encode())
-        return
+        return True
     if request.query:
         select = _select_of(request)
         if select is not None:
             _send(service, request, selected(reading, select), tag)
-            return
+            return True
     payload = reading.payload
     if payload is None:
         _send(service, request, reading.value(), tag)
-        return
+        return True
     kind = _payload_type(reading.content_type, payload)
     head = f"content-type: {kind}\r\netag: {tag}\r\nvary: accept\r\n".encode("ascii")
     request.respond(200, head + _SANDBOX, payload)
+    return True
 
 
-async def _get_by_ending(service: Service, request: Request) -> None:
-    """Try the path without the name of a format at its end, which then decides."""
+async def get_by_ending(service: Service, request: Request) -> None:
+    """Answer for the path without the name of a format at its end, which then decides."""
     split = split_extension(request.path)
-    if split is None:
-        raise RecordNotFound("there is no such record")
+    assert split is not None, "looked at before"
     request.path, chosen = split
     request.headers[b"accept"] = chosen.media_type.encode()
     target = service.database.resolve(request.path, request.context(PROTOCOL))
-    await _ANSWERS[target.kind](service, request, target)
+    answer = NOW[target.kind]
+    if answer is None:
+        await get_collection(service, request, target)
+    elif not answer(service, request, target):
+        raise RecordNotFound("there is no such record")
 
 
-async def get_property(service: Service, request: Request, target: Target) -> None:
+def get_property(service: Service, request: Request, target: Target) -> bool:
     """Answer with one attribute: 200, 304, or 404 when it is absent."""
     reading = service.database.get(target, request.context(PROTOCOL))
     if reading is None:
@@ -70,23 +80,28 @@ async def get_property(service: Service, request: Request, target: Target) -> No
     known = request.headers.get(b"if-none-match")
     if known is not None and matches_weakly(known.decode("latin-1"), tag):
         request.respond(304, f"etag: {tag}\r\nvary: accept\r\n".encode())
-        return
+        return True
     value = found[target.attribute]
     if isinstance(value, bytes):
         head = f"content-type: application/octet-stream\r\netag: {tag}\r\n".encode()
         request.respond(200, head, value)
-        return
+        return True
     _send(service, request, value, tag)
+    return True
 
 
-async def get_table(service: Service, request: Request, target: Target) -> None:
-    """Answer with the table's description, or with what a query finds."""
+def get_table(service: Service, request: Request, target: Target) -> bool:
+    """Answer with the table's description.
+
+    Returns:
+        False when there is a query, so that the table is meant as a collection.
+    """
     if request.query:
-        await get_collection(service, request, target)
-        return
+        return False
     description = service.database.describe(target, request.context(PROTOCOL))
     chosen = service.format_of(request)
     request.respond(200, head_of(chosen), chosen.encode(description))
+    return True
 
 
 async def get_collection(service: Service, request: Request, target: Target) -> None:
@@ -161,9 +176,10 @@ def _payload_type(content_type: str, payload: bytes) -> str:
     return "text/plain; charset=utf-8"
 
 
-_ANSWERS: Final = {
+NOW: Final[dict[str, Callable[[Service, Request, Target], bool] | None]] = {
     "record": get_record,
     "property": get_property,
-    "collection": get_collection,
     "table": get_table,
+    "collection": None,
 }
+"""What is answered without waiting, by kind of target."""
