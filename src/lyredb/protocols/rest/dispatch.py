@@ -19,6 +19,10 @@ Answer = Callable[[Service, Request, Target], Awaitable[None]]
 
 _RESOLVING: Final = Context(ANONYMOUS, PROTOCOL)
 """Paths are the same for everybody; rights are decided by each operation."""
+_MAX_REMEMBERED: Final = 16_384
+_MAX_REMEMBERED_PATH: Final = 256
+"""What paths name stays true while a node is open, and finding it out costs as much as
+two look-ups. At most about 15 MB are kept."""
 _READS: Final = frozenset(("GET", "HEAD"))
 _WRITES: Final[dict[str, dict[str, Answer]]] = {
     "record": {
@@ -53,6 +57,7 @@ class Rest:
     ) -> None:
         self._resolve = database.resolve
         self._authentication = authentication
+        self._targets: dict[bytes, Target] = {}
         self._service = Service(database, max_body_bytes)
 
     def wants_table(self, request: Request) -> bool:
@@ -73,11 +78,22 @@ class Rest:
         if request.is_websocket:
             return None
         if request.target is None:
-            try:
-                request.target = self._resolve(request.path, _RESOLVING)
-            except UnknownTopic:
-                return None
+            raw_path: bytes = request.scope["raw_path"]
+            request.target = self._targets.get(raw_path)
+            if request.target is None:
+                try:
+                    request.target = self._resolve(request.path, _RESOLVING)
+                except UnknownTopic:
+                    return None
+                self._remember(raw_path, request.target)
         return request.target
+
+    def _remember(self, raw_path: bytes, target: Target) -> None:
+        if len(raw_path) > _MAX_REMEMBERED_PATH:
+            return
+        if len(self._targets) >= _MAX_REMEMBERED:
+            self._targets.clear()
+        self._targets[raw_path] = target
 
     def now(self, request: Request) -> bool:
         """Answer at once what needs no waiting: most reads, by whoever was here before."""
