@@ -1,0 +1,163 @@
+"""The examples of the pages do what the pages say.
+
+A page is followed as a reader follows it: its commands run in order, in one folder, against
+one fresh `lyredb dev examples/sensor`. A `text` block below an example is what it prints; an
+example without one prints nothing. Blank lines do not count, and `…` stands for anything.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer.main
+from tests.docs.pages import DOCS, ROOT, Block, all_blocks, blocks, matches, pairs
+from tests.server.process import Server, environment
+
+from lyredb.cli.main import app
+from lyredb.tables.source import load_schema
+
+DEADLINE_S = 60
+OTHERS = {
+    "tutorial.md": "make targets; its Python runs in test_house",
+    "benchmarks.md": "make targets",
+}
+"""Pages whose commands are not run here, and why."""
+STARTS = re.compile(r"^(?:\.venv/bin/)?lyredb (?:dev|run)\b", re.MULTILINE)
+"""Commands that serve until they are ended: only checked for their options."""
+SHELL = """
+set -euo pipefail
+curl() {
+  local code=0
+  command curl -sS -w '\\n' --max-time 3 "$@" || code=$?
+  if [ "$code" = 28 ] && [[ " $* " == *" -N "* ]]; then return 0; fi
+  return "$code"
+}
+mosquitto_pub() { command mosquitto_pub -p MQTT_PORT "$@"; }
+mosquitto_sub() { command mosquitto_sub -p MQTT_PORT -W 10 "$@"; }
+"""
+USES_SERVER = re.compile(r"127\.0\.0\.1:9926|mosquitto_")
+
+
+def runnable(page: str) -> list[Block]:
+    return [
+        block
+        for block in blocks(page)
+        if block.language == "python" or (block.language == "sh" and not STARTS.search(block.code))
+    ]
+
+
+def pages_to_run() -> Iterator[object]:
+    for path in sorted(DOCS.rglob("*.md")):
+        page = str(path.relative_to(DOCS))
+        found = runnable(page)
+        if page in OTHERS or not found:
+            continue
+        needs_mosquitto = any("mosquitto_" in block.code for block in found)
+        yield pytest.param(page, marks=pytest.mark.mosquitto if needs_mosquitto else (), id=page)
+
+
+def without_blank_lines(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if line.strip())
+
+
+def run(block: Block, folder: Path, ports: dict[str, str]) -> str:
+    """Run one block and return what it printed; fails when it fails."""
+    code = block.code
+    shell = SHELL
+    for written, real in ports.items():
+        code = code.replace(written, real)
+        shell = shell.replace(written, real)
+    if block.language == "python":
+        command = [sys.executable, "-W", "error", "-c", code]
+        folder = folder / f"line-{block.line}"
+        folder.mkdir()
+    else:
+        command = ["bash", "-c", shell + code]
+    variables = {"PATH": f"{Path(sys.executable).parent}:{environment()['PATH']}"}
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        env=environment(variables),
+    )
+    assert done.returncode == 0, f"docs/{block}: {done.stderr}{done.stdout}"
+    return done.stdout
+
+
+def follow(page: str, folder: Path, ports: dict[str, str]) -> None:
+    for block in runnable(page):
+        printed = without_blank_lines(run(block, folder, ports))
+        expected = without_blank_lines(block.output or "")
+        assert matches(printed, expected), f"docs/{block} printed\n{printed}\nnot\n{expected}"
+
+
+@pytest.mark.parametrize("page", list(pages_to_run()))
+def test_examples_of_a_page_print_what_it_says(page: str, tmp_path: Path) -> None:
+    """Whoever follows the page sees what stands in it, in the order of the page."""
+    work = tmp_path / "work"
+    work.mkdir()
+    if not any(USES_SERVER.search(block.code) for block in runnable(page)):
+        follow(page, work, {})
+        return
+    application = tmp_path / "sensor"
+    application.mkdir()
+    schema = (ROOT / "examples/sensor/schema.graphql").read_text(encoding="utf-8")
+    (application / "schema.graphql").write_text(schema, encoding="utf-8")
+    with Server("dev", application) as server:
+        ports = {
+            "127.0.0.1:9926": server.http.removeprefix("http://"),
+            "MQTT_PORT": str(server.port("mqtt")),
+        }
+        follow(page, work, ports)
+
+
+@pytest.mark.parametrize("pair", pairs("graphql", "python"), ids=str)
+def test_both_notations_side_by_side_declare_the_same(
+    pair: tuple[Block, Block], tmp_path: Path
+) -> None:
+    """The SDL and the classes below it make equal schemas."""
+    sdl, classes = pair
+    module = tmp_path / "tables.py"
+    module.write_text(classes.code, encoding="utf-8")
+    assert load_schema(sdl.code) == load_schema(module)
+
+
+def test_schema_page_shows_both_notations_side_by_side() -> None:
+    """The check above has something to check."""
+    assert "schema.md" in {sdl.page for sdl, _ in pairs("graphql", "python")}
+
+
+@pytest.mark.parametrize("block", all_blocks("json"), ids=str)
+def test_json_of_a_page_can_be_read(block: Block) -> None:
+    """What is shown as JSON is JSON."""
+    json.loads(block.code)
+
+
+@pytest.mark.parametrize("block", all_blocks("sh"), ids=str)
+def test_shell_of_a_page_can_be_parsed(block: Block) -> None:
+    """Also commands that no test runs are at least shell."""
+    done = subprocess.run(["bash", "-n", "-c", block.code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_commands_of_pages_have_the_options_that_they_are_given() -> None:
+    """Each ``lyredb COMMAND --option`` in a page exists."""
+    group = typer.main.get_command(app)
+    commands = getattr(group, "commands")  # noqa: B009  # click's, whose types typer hides
+    used = 0
+    for block in all_blocks("sh"):
+        for name, rest in re.findall(r"^(?:\.venv/bin/)?lyredb (\w+)(.*)$", block.code, re.M):
+            assert name in commands, f"docs/{block}"
+            options = {option for one in commands[name].params for option in one.opts}
+            given = set(re.findall(r"(?<!\S)--[a-z-]+", rest))
+            assert given <= options, f"docs/{block}: {given - options}"
+            used += 1
+    assert used >= 4, "the pages show how to use the command"
