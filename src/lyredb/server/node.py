@@ -8,11 +8,14 @@ the event loop, which waits for the disk meanwhile (at most about 20 ms a group)
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from lyredb.delivery.hub import Hub
 from lyredb.delivery.tail import Tail
+from lyredb.errors import LyreError
 from lyredb.resources.access import Access
 from lyredb.resources.database import Database
 from lyredb.resources.registry import Registry
@@ -21,6 +24,13 @@ from lyredb.storage.settings import StorageSettings
 from lyredb.storage.writer import Writer
 from lyredb.tables.catalogue import Catalogue
 from lyredb.tables.schema import Schema
+
+MAINTENANCE_S: Final = 10.0
+"""How often an idle node looks for old entries of the log to drop."""
+MAINTENANCE_STEP_S: Final = 0.05
+"""Between steps while there is more to do, so that connections are served."""
+
+_logger: Final = logging.getLogger(__name__)
 
 
 class Node:
@@ -48,6 +58,17 @@ class Node:
         writer.on_commit(self.tail.poke)
         self.database = Database(engine, writer, registry, access, self.hub, self.tail)
         self._closed = False
+        self._maintenance = loop.create_task(self._maintain())
+
+    async def _maintain(self) -> None:
+        """Have old entries of the log dropped also while nobody writes."""
+        while True:
+            try:
+                more = self.writer.maintain()
+            except LyreError:
+                _logger.exception("maintenance of the log failed")
+                more = False
+            await asyncio.sleep(MAINTENANCE_STEP_S if more else MAINTENANCE_S)
 
     @classmethod
     def open(
@@ -87,11 +108,12 @@ class Node:
         if self._closed:
             return
         self._closed = True
-        self.writer.commit_now()
+        self._maintenance.cancel()
+        self.writer.close()
         self.tail.advance_to(self.engine.position)
         self.hub.flush()
         self.database.close()
-        await asyncio.sleep(0)
+        await asyncio.gather(self._maintenance, return_exceptions=True)
         self.engine.close()
 
 

@@ -12,7 +12,6 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from lyredb.errors import LyreError
 from lyredb.plugins.scope import Address, Scope
 from lyredb.protocols.http.authentication import Authentication
 from lyredb.protocols.http.limits import HttpLimits
@@ -34,8 +33,6 @@ PROTOCOLS_S: Final = 3.0
 """For answers in flight and goodbyes, all protocols at the same time."""
 NODE_S: Final = 1.0
 OPERATIONS_S: Final = 0.5
-MAINTENANCE_S: Final = 10.0
-"""How often an idle server looks for old entries of the log to drop."""
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -54,7 +51,6 @@ class Worker:
         self._http: HttpServer | None = None
         self._operations: HttpServer | None = None
         self._prepared: list[Plugin] = []
-        self._maintenance: asyncio.Task[None] | None = None
 
     async def start(self) -> Ready:
         """Open the data directory and listen; on return the server accepts connections.
@@ -101,7 +97,6 @@ class Worker:
         admin = await self._ensure_admin(users, passwords)
         await http.start()
         await operations.start()
-        self._maintenance = asyncio.create_task(_maintain(node))
         return self._ready(http.address, operations.address, listeners, admin)
 
     def _bind(self, node: Node, authenticator: Authenticator) -> tuple[HttpServer, HttpServer]:
@@ -207,9 +202,6 @@ class Worker:
                 _logger.error("stopping: a protocol failed", exc_info=failure)
 
     async def _close_node(self, _: float) -> None:
-        if self._maintenance is not None:
-            self._maintenance.cancel()
-            await asyncio.gather(self._maintenance, return_exceptions=True)
         if self._authenticator is not None:
             await self._authenticator.close()
         if self._node is not None:
@@ -218,14 +210,3 @@ class Worker:
     async def _stop_operations(self, within_s: float) -> None:
         if self._operations is not None:
             await self._operations.stop(within_s)
-
-
-async def _maintain(node: Node) -> None:
-    """Have old entries of the log dropped also while nobody writes."""
-    while True:
-        try:
-            more = node.writer.maintain()
-        except LyreError:
-            _logger.exception("maintenance of the log failed")
-            more = False
-        await asyncio.sleep(0.05 if more else MAINTENANCE_S)
