@@ -90,6 +90,20 @@ def test_an_image_whose_entry_was_trimmed_comes_from_the_next_entry(tmp_path: Pa
     store.close()
 
 
+def test_a_before_image_is_inlined_from_the_old_half_of_the_ring_only(tmp_path: Path) -> None:
+    """What the newest half of the ring holds need not be stored twice."""
+    store = Store(tmp_path, settings=SMALL)
+    fill(store, "a", value=1)
+    fill(store, [f"k{number}" for number in range(10)], value=1)
+    fill(store, "b", value=1)
+    store.commit(put("a", value=2), put("b", value=2))
+    with store.engine.snapshot() as snapshot:
+        old, recent = snapshot.entries(store.engine.position - 2)
+    assert body_of(old.before) == {"value": 1}
+    assert (recent.before, recent.existed) == (b"", True)
+    store.close()
+
+
 def test_a_position_below_the_floor_is_refused(tmp_path: Path) -> None:
     """The past that the log has lost is not made up."""
     store = Store(tmp_path, settings=SMALL)

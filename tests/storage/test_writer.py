@@ -317,8 +317,12 @@ def test_too_much_waiting_work_is_refused_until_it_is_done(tmp_path: Path) -> No
     with pytest.raises(Overloaded):
         store.submit(put("c"))
     store.run()
-    store.commit(put("c"))
-    assert store.engine.position == 3
+    store.submit(put("c"))
+    store.submit(put("d"))
+    with pytest.raises(Overloaded):
+        store.submit(put("e"))
+    store.run()
+    assert store.engine.position == 4
     store.close()
 
 
@@ -450,6 +454,16 @@ def test_an_index_finds_exactly_the_records_with_a_value(store: Store) -> None:
             [encode_key("a")],
             [encode_key("a")],
         )
+    assert check(store.engine) == []
+
+
+def test_true_and_one_are_different_values_for_an_index(store: Store) -> None:
+    """Python holds them equal; the index does not."""
+    store.commit(put("a", value=1))
+    store.commit(put("a", value=True))
+    with store.engine.snapshot() as snapshot:
+        assert list(snapshot.index_keys(VALUE_INDEX, encode_index_value(1))) == []
+        assert list(snapshot.index_keys(VALUE_INDEX, encode_index_value(True)))
     assert check(store.engine) == []
 
 
