@@ -509,3 +509,22 @@ def test_server_times_are_kept_from_clients() -> None:
             assert second["changed"] >= first["changed"] > 1
 
     asyncio.run(body())
+
+
+def test_pipelined_reads_of_a_client_that_does_not_read_do_not_fill_the_memory() -> None:
+    """200 answers of half a megabyte each; only some may wait for the client."""
+
+    async def body() -> None:
+        async with serving(RestPlugin()) as node:
+            await node.put("Sensor/a", {"text": "x" * 500_000})
+            client = await node.connect()
+            await client.ask("GET", "/Sensor/a", LOGIN)  # from here on the login is known
+            client.send((b"GET /Sensor/a HTTP/1.1\r\nhost: localhost\r\n" + LOGIN + b"\r\n") * 200)
+            await asyncio.sleep(0.3)
+            (connection,) = node.server._port.connections
+            waiting = connection.transport.get_write_buffer_size()
+            assert waiting < 2_000_000
+            statuses = {(await client.reply()).status for _ in range(200)}
+            assert statuses == {200}
+
+    asyncio.run(body())
