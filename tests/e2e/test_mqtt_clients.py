@@ -143,3 +143,17 @@ def test_mosquitto_pub_and_sub_see_the_record(server: ServerProcess, version: st
     retained, name, payload = done.stdout.strip().split(" ", 2)
     assert (retained, name) == ("1", topic)
     assert json.loads(payload)["value"] == 5
+
+
+@pytest.mark.parametrize(("published", "granted", "received"), [(0, 1, 0), (1, 1, 1), (1, 0, 0)])
+def test_current_state_comes_with_the_lower_of_both_qualities(
+    server: ServerProcess, published: int, granted: int, received: int
+) -> None:
+    """The publisher's QoS is kept with the record [MQTT-3.8.4-8]."""
+    topic = f"Sensor/quality/{published}{granted}"
+    with MqttClient(server) as writer, MqttClient(server) as reader:
+        writer.publish(topic, b'{"value": 1}', qos=published, retain=True)
+        writer.publish(topic, b"later")  # acknowledged behind the record's commit
+        reader.subscribe(topic, granted)
+        message = reader.next()
+    assert (message.retain, message.qos) == (True, received)

@@ -227,8 +227,6 @@ class Message:
         stored: bytes,
         topic: bytes,
         position: str,
-        *,
-        qos: int = 2,
     ) -> Message:
         """Current state: a record as it is stored now.
 
@@ -238,7 +236,6 @@ class Message:
             stored: The record as stored.
             topic: One of its topics.
             position: What a subscriber that has seen it resumes after.
-            qos: A record lasts, so by default the subscription alone limits it.
         """
         header = decode_header(stored)
         metadata = header.metadata_bytes if header.opaque else b""
@@ -253,7 +250,7 @@ class Message:
             version=header.version / VERSIONS_PER_MS,
             local_ms=header.version // VERSIONS_PER_MS,
             seq=header.last_seq,
-            qos=qos,
+            qos=header.qos,
             retain=True,
             current=True,
             position=position,

@@ -29,7 +29,9 @@ DELETED: Final = 0x20
 """Of a grave: there was a record, and the version is that of its end."""
 MESSAGED: Final = 0x40
 """The last log entry of the key is a message, so it does not hold the record's image."""
-_KNOWN: Final = 0x7F
+QOS_SHIFT: Final = 7
+"""Two bits: with which quality of service the record was published, 0 to 2."""
+_KNOWN: Final = 0x1FF
 _PARTS: Final = HAS_CREATED | HAS_EXPIRES | HAS_METADATA | HAS_FULL_ID
 
 _FIXED: Final = struct.Struct(">QQHH")
@@ -69,6 +71,11 @@ class RecordHeader(msgspec.Struct, frozen=True, gc=False):
     def opaque(self) -> bool:
         """The body is a payload, no MessagePack map."""
         return bool(self.flags & OPAQUE)
+
+    @property
+    def qos(self) -> int:
+        """The quality of service of the write; retained messages are sent with it at most."""
+        return self.flags >> QOS_SHIFT & 3
 
     @property
     def metadata(self) -> dict[str, object] | None:
@@ -157,7 +164,8 @@ def encode_record(
         version: Stamp of this write.
         last_seq: Position of its log entry.
         node: 0 for this node, else its number in the node dictionary.
-        flags: `OPAQUE`, `DELETED`, `MESSAGED`; flags of the parts are set here.
+        flags: `OPAQUE`, `DELETED`, `MESSAGED`, the quality of service shifted by
+            `QOS_SHIFT`; flags of the parts are set here.
         created: Version of the first write; 0 means this one.
         expires_ms: 0 for none.
         metadata: A MessagePack map, or empty.
