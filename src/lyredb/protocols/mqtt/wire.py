@@ -11,10 +11,13 @@ MAX_VARINT = 268_435_455
 """The largest variable byte integer: four bytes of seven bits (MQTT 5 §1.5.5)."""
 
 
+_ONE_BYTE = tuple(bytes((number,)) for number in range(128))
+
+
 def varint(number: int) -> bytes:
     """Encode a variable byte integer with as few bytes as possible [MQTT-1.5.5-1]."""
     if number < 128:
-        return bytes((number,))
+        return _ONE_BYTE[number]
     assert number <= MAX_VARINT, number
     out = bytearray()
     while True:
