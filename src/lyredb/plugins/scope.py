@@ -50,8 +50,8 @@ class HttpMounts(Protocol):
     ) -> None:
         """Call ``handler`` for requests for which ``predicate`` holds.
 
-        ``now`` answers a request without a body without waiting, where it can, and
-        returns False where it cannot; then ``handler`` is called.
+        ``now`` answers a request that is here as a whole without waiting, where it can,
+        and returns False where it cannot; then ``handler`` is called.
 
         Handlers are asked in descending priority, then in order of mounting; see
         ``lyredb.protocols.http.router`` for the arguments of both.

@@ -96,10 +96,13 @@ def test_slow_body_gets_408_and_its_handler_ends() -> None:
     async def body() -> None:
         async with running(handler, limits=HttpLimits(body_timeout_s=0.2)) as port:
             client = await port.connect()
-            client.send(b"PUT /x HTTP/1.1\r\nhost: h\r\ncontent-length: 10\r\n\r\nabc")
+            client.send(b"PUT /x HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc")
             assert (await client.reply()).status == 408
             async with asyncio.timeout(5):
                 await ended.wait()
+            announced = await port.connect()
+            announced.send(b"PUT /x HTTP/1.1\r\nhost: h\r\ncontent-length: 10\r\n\r\nabc")
+            assert (await announced.reply()).status == 408
 
     asyncio.run(body())
 
@@ -159,6 +162,35 @@ def test_refusal_waits_for_the_answer_under_way() -> None:
             release.set()
             first, second = await client.reply(), await client.reply()
             assert (first.status, first.body, second.status) == (200, b"first", 400)
+
+    asyncio.run(body())
+
+
+def test_refused_body_waits_behind_the_answers_before_it() -> None:
+    """A request that is queued, or not begun, is refused in its turn and only then."""
+    release = asyncio.Event()
+
+    async def handler(request: Request) -> None:
+        if request.path == "x/slow":
+            await release.wait()
+        await echo(request)
+
+    async def body() -> None:
+        for large in (
+            b"transfer-encoding: chunked\r\n\r\n" + b"64\r\n" + b"q" * 100 + b"\r\n" * 1,
+            b"content-length: 9999\r\n\r\n",
+        ):
+            release.clear()
+            async with running(handler, limits=HttpLimits(max_body_bytes=50)) as port:
+                client = await port.connect()
+                client.send(b"GET /x/slow HTTP/1.1\r\nhost: h\r\n\r\n")
+                client.send(b"GET /x/next HTTP/1.1\r\nhost: h\r\n\r\n")
+                client.send(b"PUT /x/large HTTP/1.1\r\nhost: h\r\n" + large)
+                await asyncio.sleep(0.05)
+                release.set()
+                replies = [await client.reply() for _ in range(3)]
+                assert [reply.status for reply in replies] == [200, 200, 413]
+                assert [reply.body for reply in replies[:2]] == [b"x/slow:", b"x/next:"]
 
     asyncio.run(body())
 
@@ -244,7 +276,7 @@ def test_unread_body_does_not_become_a_request() -> None:
     async def body() -> None:
         async with running(handler) as port:
             client = await port.connect()
-            client.send(b"PUT /x HTTP/1.1\r\nhost: h\r\ncontent-length: 90\r\n\r\n")
+            client.send(b"PUT /x HTTP/1.1\r\nhost: h\r\ncontent-length: 90000\r\n\r\n")
             assert (await client.reply()).status == 401
             client.send(b"GET /x HTTP/1.1\r\nhost: h\r\n\r\n")
             assert await client.at_end()

@@ -36,6 +36,8 @@ from lyredb.protocols.http.request import CONNECTION, decode_path
 
 FOREVER: Final = float("inf")
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
+_MAX_SOON_WHOLE: Final = 64 * 1024
+"""Of a body: as much as uvicorn takes before it stops reading."""
 _LOOKED_AT: Final = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect"))
 _MAX_LINGERING_BYTES: Final = 8_000_000
 
@@ -48,6 +50,10 @@ class Phase(IntEnum):
     BODY = 2
     DONE = 3
     LINGERING = 4
+
+
+_OF_HEADERS: Final = (Phase.HEADERS, Phase.BODY)
+"""Where bytes may come that are neither body nor counted yet: headers, trailers."""
 
 
 class Guard(HttpToolsProtocol):
@@ -74,13 +80,14 @@ class Guard(HttpToolsProtocol):
         self._phase = Phase.HEADERS
         self._deadline = FOREVER
         self._exact_bytes = 0  # of the headers that were parsed
-        self._chunk_bytes = 0  # of chunks that hold nothing but headers
+        self._chunk_bytes = 0  # of chunks that hold nothing but headers, or trailers
         self._body_bytes = 0
         self._hosts = 0
         self._length = 0
         self._has_body = False
         self._scope: dict[str, Any] = {}
         self._was_heard = False
+        self._is_half_closed = False
         self._refusal: bytes | None = None
         self._current: RequestResponseCycle | None = None
 
@@ -111,23 +118,37 @@ class Guard(HttpToolsProtocol):
         if self._phase is Phase.LINGERING or self._refusal is not None:
             self._discard(data)
             return
-        was_in_headers = self._phase is Phase.HEADERS
+        phase, body_bytes = self._phase, self._body_bytes
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._upgraded(data, upgrade.args[0])
         except httptools.HttpParserError:
             self._refuse(InvalidHeader("this is no valid HTTP request"))
-        if self._phase is Phase.HEADERS and self._refusal is None:
+        if self._refusal is not None:
+            return
+        if self._phase is Phase.HEADERS:
             self._was_heard = True
-            if was_in_headers:
-                self._chunk_bytes += len(data)
-                self._check_headers()
+        if self._phase is phase and body_bytes == self._body_bytes and phase in _OF_HEADERS:
+            self._chunk_bytes += len(data)
+            self._check_headers()
 
-    def eof_received(self) -> None:
-        """The peer sends no more; it may still read."""
-        if self._phase is Phase.LINGERING:
-            self.transport.close()
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's own signature
+        """The peer sends no more; it may still read the answers that have not begun.
+
+        An answer that has begun may be a stream without an end, whose reader is gone.
+
+        Returns:
+            True to keep the connection until those are sent, False to close it.
+        """
+        current = self._current
+        self._is_half_closed = (
+            self._phase is Phase.DONE
+            and current is not None
+            and not current.response_complete
+            and not current.response_started
+        )
+        return self._is_half_closed
 
     def tick(self, now: float) -> None:
         """Act on a deadline that has passed; called by `Port.sweep`."""
@@ -168,6 +189,11 @@ class Guard(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header."""
         self._exact_bytes += len(name) + len(value) + 4
+        if self._phase is Phase.BODY:
+            # A trailer: nobody here has a use for one, and it must not pass for a
+            # header (RFC 9110 §6.5.1).
+            self._check_headers()
+            return
         name = name.lower()
         if name in _LOOKED_AT:
             self._look_at(name, value)
@@ -197,6 +223,9 @@ class Guard(HttpToolsProtocol):
             return
         if not self._make_scope(version):
             return
+        if parser.get_method() == b"CONNECT":
+            self._refuse(InvalidHeader("CONNECT is for proxies, and this is none"))
+            return
         if parser.should_upgrade():
             self._phase, self._deadline = Phase.DONE, FOREVER
             return  # the parser stops here, see `_upgraded`
@@ -209,7 +238,15 @@ class Guard(HttpToolsProtocol):
         self._scope["extensions"] = {CONNECTION: exchange}
         if self._has_body:
             self._deadline = self.loop.time() + self.limits.body_timeout_s
+        if not self._is_soon_whole:
             self._begin(exchange)  # it asks for the body
+
+    @property
+    def _is_soon_whole(self) -> bool:
+        """True for requests that begin when their body is here, since it is small or none."""
+        if not self._has_body:
+            return True
+        return 0 < self._length <= _MAX_SOON_WHOLE and not self.expect_100_continue
 
     def _make_scope(self, version: str) -> bool:
         url = self.url
@@ -248,7 +285,8 @@ class Guard(HttpToolsProtocol):
             return
         self._current = exchange
         # Not at once while the peer does not read: a task can wait for it.
-        if self._has_body or self.flow.write_paused or not self.port.answer_now(exchange):
+        is_whole = not exchange.more_body and not self.flow.write_paused
+        if not is_whole or not self.port.answer_now(exchange):
             self._start_asgi_task(exchange, self.app)
 
     @property
@@ -270,12 +308,12 @@ class Guard(HttpToolsProtocol):
         if self._refusal is not None or self.parser.should_upgrade():
             return
         self._phase, self._deadline = Phase.DONE, FOREVER
-        if self._has_body:
-            super().on_message_complete()
-        else:
+        if self._is_soon_whole:
             exchange = cast(Exchange, self.cycle)
             exchange.more_body = False
             self._begin(exchange)
+        else:
+            super().on_message_complete()
 
     # Responses.
 
@@ -288,7 +326,7 @@ class Guard(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        if self._refusal is not None and not self.pipeline:
+        if self._refusal is not None and self._is_next_refused:
             self._send_refusal()
             return
         if self._phase is Phase.BODY and not self.pipeline:
@@ -302,10 +340,21 @@ class Guard(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
+        elif self._is_half_closed:
+            self.transport.close()
+            self._linger(self.limits.close_s)
         elif self._phase is Phase.DONE:
             self._phase = Phase.IDLE
             self._was_heard = False
             self._deadline = self.loop.time() + self.limits.keep_alive_s
+
+    @property
+    def _is_next_refused(self) -> bool:
+        """True when what was refused is not behind requests that can be answered."""
+        if not self.pipeline:
+            return True
+        queued = self.pipeline[-1][0]
+        return queued is self.cycle and queued.more_body
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP."""
@@ -329,12 +378,13 @@ class Guard(HttpToolsProtocol):
         if self._refusal is not None or self._phase is Phase.LINGERING:
             return
         self._refusal = plain_response(error, self.port.head, status)
-        exchange: RequestResponseCycle | None = self.cycle
-        if exchange is not None and not exchange.response_complete:
-            if self._phase is not Phase.BODY or exchange.response_started or self.pipeline:
+        current = self._current
+        if current is not None and not current.response_complete:
+            is_of_current = current is self.cycle and self._phase is Phase.BODY
+            if not is_of_current or current.response_started:
                 return  # `on_response_complete` sends it
-            exchange.disconnected = True
-            exchange.message_event.set()
+            current.disconnected = True
+            current.message_event.set()
         self._send_refusal()
 
     def refuse_upgrade(self, error: Exception) -> None:

@@ -22,7 +22,8 @@ from lyredb.protocols.http.request import CONNECTION, Receive, Request, Send
 
 Predicate = Callable[[Request], bool]
 Handler = Callable[[Request], Awaitable[None]]
-Now = Callable[[Request], bool]
+Fail = Callable[[Request, Exception], None]
+Now = Callable[[Request, Fail], bool]
 
 PROBLEM: Final = "application/problem+json"
 
@@ -38,7 +39,9 @@ class Mount:
         predicate: Whether the request is for it.
         handler: Answers.
         priority: Higher is asked first.
-        now: Answers without waiting where it can, else returns False and has done nothing.
+        now: Gets a request whose body is here as a whole (``exchange.body``) and a way to
+            tell an error later. Answers it, or sees to it that it will be; or returns
+            False and has done nothing.
     """
 
     name: str
@@ -81,7 +84,7 @@ class Router:
         self._mounts.sort(key=lambda mount: -mount.priority)  # stable: then as mounted
 
     def answer_now(self, exchange: Exchange) -> bool:
-        """Answer a request without a body at once, without a task, where that is possible.
+        """Answer a request that is here as a whole without a task, where that is possible.
 
         A task costs more than a look-up. Returns False when the request needs one; what
         was found out about it is kept in ``exchange.chosen``.
@@ -89,13 +92,20 @@ class Router:
         request = Request(exchange.scope, exchange.receive, exchange.send)
         try:
             mount = self._choose(request)
-            if mount.now is None or not mount.now(request):
+            if mount.now is None or not mount.now(request, self._fail_now):
                 exchange.chosen = request, mount
                 return False
         except Exception as error:
-            request.respond(*self._told(request, error))
+            self._fail_now(request, error)
         _log(request)
         return True
+
+    def _fail_now(self, request: Request, error: Exception) -> None:
+        told = self._told(request, error)
+        if request.exchange.response_started:
+            request.exchange.transport.abort()
+        else:
+            request.respond(*told)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""

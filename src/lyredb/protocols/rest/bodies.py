@@ -32,14 +32,13 @@ def decode_object(chosen: StructuredFormat, body: bytes) -> Mapping[str, object]
     return value
 
 
-async def read_object(request: Request, max_bytes: int) -> Mapping[str, object]:
-    """Read a body that has to be an object.
+def object_in(request: Request, body: bytes) -> Mapping[str, object]:
+    """Return the object that a request's body has to be.
 
     Raises:
         UnsupportedContentType: Of another type than the structured ones.
-        InvalidBody, NestingTooDeep, BodyTooLarge: As the names say.
+        InvalidBody, NestingTooDeep: As the names say.
     """
-    body = await request.body(max_bytes)
     content_type = request.header(b"content-type")
     chosen = structured_format(content_type, body)
     if chosen is None:

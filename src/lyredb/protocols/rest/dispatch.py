@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Final
 
-from lyredb.errors import NotAuthorised, UnknownTopic, UnsupportedOperation
+from lyredb.errors import UnknownTopic, UnsupportedOperation
 from lyredb.plugins.context import Context
 from lyredb.protocols.http.authentication import Authentication
 from lyredb.protocols.http.request import Request
-from lyredb.protocols.rest import reading, writing
+from lyredb.protocols.rest import reading
 from lyredb.protocols.rest.service import PROTOCOL, Service
+from lyredb.protocols.rest.writing import WRITES, Fail, perform, refuse_foreign, submit
 from lyredb.resources.database import Database
 from lyredb.resources.target import Target
 from lyredb.security.principals import ANONYMOUS
-
-Answer = Callable[[Service, Request, Target], Awaitable[None]]
 
 _RESOLVING: Final = Context(ANONYMOUS, PROTOCOL)
 """Paths are the same for everybody; rights are decided by each operation."""
@@ -24,21 +22,11 @@ _MAX_REMEMBERED_PATH: Final = 256
 """What paths name stays true while a node is open, and finding it out costs as much as
 two look-ups. At most about 15 MB are kept."""
 _READS: Final = frozenset(("GET", "HEAD"))
-_WRITES: Final[dict[str, dict[str, Answer]]] = {
-    "record": {
-        "PUT": writing.put_record,
-        "PATCH": writing.patch_record,
-        "DELETE": writing.delete_record,
-    },
-    "property": {},
-    "collection": {"POST": writing.post_record},
-    "table": {},
-}
 
 
 def methods_of(target: Target) -> tuple[str, ...]:
     """The methods that a target answers, for ``Allow``."""
-    writes = () if target.prefix else _WRITES[target.kind]
+    writes = () if target.prefix else WRITES[target.kind]
     # Not POST below a prefix: a generated key does not begin with it.
     return ("GET", "HEAD", *writes, "OPTIONS")
 
@@ -95,16 +83,26 @@ class Rest:
             self._targets.clear()
         self._targets[raw_path] = target
 
-    def now(self, request: Request) -> bool:
-        """Answer at once what needs no waiting: most reads, by whoever was here before."""
+    def now(self, request: Request, fail: Fail) -> bool:
+        """Answer at once what needs no waiting, and send writes that are here as a whole.
+
+        That is most requests, by whoever was here before.
+        """
         target = request.target
         assert target is not None, "resolved by the predicate"
-        if request.method not in _READS:
+        method = request.method
+        if method not in methods_of(target) or self._authentication.quick(request) is None:
             return False
-        answer = reading.NOW[target.kind]
-        if answer is None or self._authentication.quick(request) is None:
+        if method in _READS:
+            answer = reading.NOW[target.kind]
+            return answer is not None and answer(self._service, request, target)
+        prepare = WRITES[target.kind].get(method)
+        if prepare is None:
             return False
-        return answer(self._service, request, target)
+        refuse_foreign(request)
+        prepared = prepare(self._service, request, target, bytes(request.exchange.body))
+        submit(self._service, request, prepared, fail)
+        return True
 
     async def answer(self, request: Request) -> None:
         """Authenticate, then answer by method and kind of target."""
@@ -122,7 +120,7 @@ class Rest:
             await self._read(request, target)
             return
         refuse_foreign(request)
-        await _WRITES[target.kind][method](self._service, request, target)
+        await perform(self._service, request, target, WRITES[target.kind][method])
 
     async def _read(self, request: Request, target: Target) -> None:
         answer = reading.NOW[target.kind]
@@ -132,15 +130,3 @@ class Rest:
             await reading.get_by_ending(self._service, request)
         else:
             await reading.get_collection(self._service, request, target)
-
-
-def refuse_foreign(request: Request) -> None:
-    """Refuse what a page of another site makes a browser send with its stored login.
-
-    Such pages cannot read our answers, but without this they could write (CSRF).
-
-    Raises:
-        NotAuthorised: Sec-Fetch-Site says that it comes from another site.
-    """
-    if request.headers.get(b"sec-fetch-site") == b"cross-site":
-        raise NotAuthorised("pages of other sites may not write")

@@ -64,7 +64,7 @@ def _time_ms(text: str) -> int | None:
         return None
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for numbers that no date has
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
