@@ -68,6 +68,18 @@ def test_without_a_keep_alive_nothing_ends_a_silent_client() -> None:
     run(body)
 
 
+def test_a_3_1_1_client_keeps_its_keep_alive_above_the_cap() -> None:
+    """It cannot be told of another one, so it must not be closed by one."""
+
+    async def body() -> None:
+        harness = Harness(max_keep_alive_s=10)
+        peer = harness.connected(4, keep_alive=100)
+        harness.clock.turn(100 * TICKS_PER_S)
+        assert not peer.is_closed
+
+    run(body)
+
+
 def test_the_keep_alive_stands_still_while_we_do_not_read() -> None:
     """A client that is not read cannot be heard of."""
 
@@ -351,6 +363,10 @@ def test_nothing_is_sent_that_the_client_cannot_take() -> None:
             writer.send(client.publish("open/a", b"x" * size, qos=1))
         await harness.tick()
         assert [len(packet.payload) for packet in small.take()] == [10, 20]
+        small.send(client.puback(1), client.puback(2))
+        small.send(client.publish("nowhere/at/all", b"1", version=5, qos=1))
+        (refused,) = small.take()
+        assert (refused.kind, refused.reason, refused.properties) == (4, 0x90, b"")
         small.send(client.subscribe(*["open/a"] * 70, version=5))
         assert all(len(packet.body) < 64 for packet in small.take())
         assert small.is_closed

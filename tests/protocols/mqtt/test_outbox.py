@@ -174,6 +174,20 @@ def test_an_identifier_that_is_never_acknowledged_is_never_used_again() -> None:
     assert fixture.outbox.sent > sent
 
 
+def test_identifiers_go_round_without_zero() -> None:
+    """[MQTT-2.2.1-3]."""
+    fixture = make(window=1_000)
+    hundred = batch(*[("t", 1)] * 100)
+    seen: list[int] = []
+    for _ in range(660):
+        fixture.wire.data.clear()
+        fixture.outbox.write(hundred)
+        for frame in fixture.received():
+            seen.append(frame.packet_id)
+            fixture.outbox.acknowledge(frame.packet_id)
+    assert seen == [*range(1, 65_536), *range(1, 466)]
+
+
 MESSAGES = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 1)), min_size=1, max_size=6)
 STEPS = st.lists(
     st.one_of(

@@ -117,6 +117,8 @@ def test_retain_handling_decides_about_current_state(
         assert payloads(peer) == first
         peer.send(client.subscribe(("open/a", handling | 1), version=5))
         assert payloads(peer) == again
+        kept_in_place = len(harness.database.subscriptions) == 1
+        assert kept_in_place is (again == []), "nothing may be lost [MQTT-3.8.4-3]"
         peer.send(client.publish("open/a", b"next", version=5, qos=1))
         await harness.tick()
         assert [(p.payload, p.qos) for p in peer.take() if p.kind == 3] == [(b"next", 1)]
