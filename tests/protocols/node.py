@@ -15,7 +15,7 @@ from tests.protocols.http.harness import DEADLINE_S, LOGIN, RawClient, Reply, Te
 from lyredb.plugins.context import Context
 from lyredb.plugins.scope import Scope
 from lyredb.plugins.settings import Setting, SettingValue
-from lyredb.protocols.http import Authentication, HttpServer
+from lyredb.protocols.http import Authentication, HttpLimits, HttpServer
 from lyredb.protocols.http.settings import HTTP_SETTINGS
 from lyredb.resources.requests import Write
 from lyredb.security.principals import SUPER_USER
@@ -83,6 +83,7 @@ async def serving(
     authorize_local: bool = False,
     web: Path | None = None,
     settings: Mapping[str, SettingValue] | None = None,
+    limits: HttpLimits | None = None,
 ) -> AsyncIterator[TestNode]:
     """Open a node in a temporary folder and serve it by these plugins."""
     with tempfile.TemporaryDirectory() as folder:
@@ -100,7 +101,9 @@ async def serving(
             for plugin in plugins:
                 plugin.prepare(scope)
 
-        async with running(web=web, authorize_local=authorize_local, prepare=prepare) as port:
+        async with running(
+            web=web, authorize_local=authorize_local, prepare=prepare, limits=limits
+        ) as port:
             for plugin in plugins:
                 await plugin.start()
             yield TestNode(port.server, port.clients, node, plugins)

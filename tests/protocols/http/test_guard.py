@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 
+import pytest
 from tests.protocols.http.harness import running
 
 from lyredb.protocols.http import HttpLimits, Request
@@ -25,6 +27,19 @@ def test_answers_carry_security_headers_and_a_date() -> None:
             assert "date" in reply.headers
 
     asyncio.run(body())
+
+
+def test_access_log_is_written_at_debug(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "lyredb.http")
+
+    async def body() -> None:
+        async with running(echo) as port:
+            await port.ask("GET", "/x/a")
+            await port.ask("GET", "/nothing")
+
+    asyncio.run(body())
+    lines = [record.getMessage() for record in caplog.records if record.name == "lyredb.http"]
+    assert [line.partition("GET ")[2] for line in lines] == ["/x/a 200", "/nothing 404"]
 
 
 def test_pipelined_requests_are_answered_in_order() -> None:

@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from lyredb.errors import EngineClosed, LyreError, NotAuthorised, ServerStopping, SlowSubscriber
+from lyredb.protocols.http import HttpLimits
 from lyredb.protocols.rest.plugin import RestPlugin
 from lyredb.protocols.websocket.errors import close_code_of
 from lyredb.protocols.websocket.plugin import WebSocketPlugin
@@ -213,6 +214,26 @@ def test_closed_socket_leaves_nothing_behind() -> None:
                 assert node.node.hub.statistics().subscribers == 1
             await until(lambda: node.node.hub.statistics().subscribers == 0)
             await until(lambda: node.server.connections == 0)
+
+    asyncio.run(body())
+
+
+def test_peer_that_answers_no_ping_is_closed() -> None:
+    """A socket of a machine that lost its power stays open for hours otherwise."""
+
+    async def body() -> None:
+        limits = HttpLimits(ping_interval_s=0.1, ping_timeout_s=0.1)
+        async with serving(WebSocketPlugin(), limits=limits) as node:
+            client = await node.connect()
+            client.send(
+                b"GET /Sensor/a HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\n"
+                b"upgrade: websocket\r\nsec-websocket-version: 13\r\n"
+                b"sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n" + LOGIN + b"\r\n"
+            )
+            assert (await client.head())[0] == 101
+            async with asyncio.timeout(DEADLINE_S):
+                await client.reader.read()  # up to the end of the connection
+            await until(lambda: node.node.hub.statistics().subscribers == 0)
 
     asyncio.run(body())
 

@@ -11,12 +11,16 @@ the way of a GET that costs more than the look-up.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 if TYPE_CHECKING:
     from lyredb.protocols.http.guard import Guard
+
+logger: Final = logging.getLogger("lyredb.http")
+"""At level debug it is the access log."""
 
 _WITHOUT_LENGTH: Final = (204, 304)
 
@@ -27,6 +31,7 @@ class Exchange(RequestResponseCycle):
     Attributes:
         guard: The connection.
         chosen: What the router has chosen already, see `Router.answer_now`.
+        status: Of the response, 0 before it.
         chunked: Whether a stream is sent in chunks (HTTP/1.1) or until the end of the
             connection (HTTP/1.0).
     """
@@ -37,6 +42,7 @@ class Exchange(RequestResponseCycle):
         self.scope = scope
         self.chunked = scope["http_version"] == "1.1"
         self.chosen: Any = None
+        self.status = 0
         self.transport = guard.transport
         self.flow = guard.flow
         self.logger = guard.logger
@@ -117,6 +123,7 @@ class Exchange(RequestResponseCycle):
     def _begin(self, status: int, head: bytes) -> list[bytes]:
         assert not self.response_started, "one response per request"
         self.response_started = True
+        self.status = status
         self.waiting_for_100_continue = False
         parts = [STATUS_LINE[status], self.guard.port.head, head]
         if not self.keep_alive:
@@ -127,4 +134,9 @@ class Exchange(RequestResponseCycle):
         self.response_complete = True
         if self._event is not None:
             self._event.set()
+        if logger.isEnabledFor(logging.DEBUG):
+            scope = self.scope
+            logger.debug(
+                "%s %s %s %d", scope["client"], scope["method"], scope["path"], self.status
+            )
         self.on_response()

@@ -76,7 +76,8 @@ class Request:
         self.account: Account | None = None
         self.anonymous_because = ""
         self._headers: dict[bytes, bytes] | None = None
-        self._path: str | None = None
+        # The guard has decoded it, and refused what cannot be.
+        self._path: str | None = None if self.is_websocket else scope["path"][1:]
 
     @property
     def exchange(self) -> Exchange:

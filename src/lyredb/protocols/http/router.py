@@ -97,7 +97,6 @@ class Router:
                 return False
         except Exception as error:
             self._fail_now(request, error)
-        _log(request)
         return True
 
     def _fail_now(self, request: Request, error: Exception) -> None:
@@ -119,7 +118,6 @@ class Router:
             await mount.handler(request)
         except Exception as error:
             await self._fail(request, error)
-        _log(request)
 
     def _choose(self, request: Request) -> Mount:
         for mount in self._mounts:
@@ -148,8 +146,3 @@ class Router:
         body, media_type = body_of(error, problem=problem)
         head = b"content-type: %b\r\n%bvary: accept\r\n" % (media_type, headers_of(error))
         return status_of(error), head, body
-
-
-def _log(request: Request) -> None:
-    if logger.isEnabledFor(logging.DEBUG):
-        logger.debug("%s %s %s", request.peer, request.method, request.scope["path"])

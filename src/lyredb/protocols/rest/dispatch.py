@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from lyredb.errors import UnknownTopic, UnsupportedOperation
-from lyredb.plugins.context import Context
 from lyredb.protocols.http.authentication import Authentication
 from lyredb.protocols.http.request import Request
 from lyredb.protocols.rest import reading
@@ -13,14 +12,7 @@ from lyredb.protocols.rest.service import PROTOCOL, Service
 from lyredb.protocols.rest.writing import WRITES, Fail, perform, refuse_foreign, submit
 from lyredb.resources.database import Database
 from lyredb.resources.target import Target
-from lyredb.security.principals import ANONYMOUS
 
-_RESOLVING: Final = Context(ANONYMOUS, PROTOCOL)
-"""Paths are the same for everybody; rights are decided by each operation."""
-_MAX_REMEMBERED: Final = 16_384
-_MAX_REMEMBERED_PATH: Final = 256
-"""What paths name stays true while a node is open, and finding it out costs as much as
-two look-ups. At most about 15 MB are kept."""
 _READS: Final = frozenset(("GET", "HEAD"))
 
 
@@ -43,9 +35,8 @@ class Rest:
     def __init__(
         self, database: Database, authentication: Authentication, *, max_body_bytes: int
     ) -> None:
-        self._resolve = database.resolve
+        self._resolve = database.registry.resolve
         self._authentication = authentication
-        self._targets: dict[bytes, Target] = {}
         self._service = Service(database, max_body_bytes)
 
     def wants_table(self, request: Request) -> bool:
@@ -66,22 +57,11 @@ class Rest:
         if request.is_websocket:
             return None
         if request.target is None:
-            raw_path: bytes = request.scope["raw_path"]
-            request.target = self._targets.get(raw_path)
-            if request.target is None:
-                try:
-                    request.target = self._resolve(request.path, _RESOLVING)
-                except UnknownTopic:
-                    return None
-                self._remember(raw_path, request.target)
+            try:
+                request.target = self._resolve(request.path, PROTOCOL)
+            except UnknownTopic:
+                return None
         return request.target
-
-    def _remember(self, raw_path: bytes, target: Target) -> None:
-        if len(raw_path) > _MAX_REMEMBERED_PATH:
-            return
-        if len(self._targets) >= _MAX_REMEMBERED:
-            self._targets.clear()
-        self._targets[raw_path] = target
 
     def now(self, request: Request, fail: Fail) -> bool:
         """Answer at once what needs no waiting, and send writes that are here as a whole.
