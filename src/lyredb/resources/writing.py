@@ -100,7 +100,8 @@ class Writing:
             return self._creation(write, context)
         target = write.target
         if target.id is None or target.kind != "record":
-            raise UnsupportedOperation(f"{write.operation} needs the path of one record")
+            name = target.table.schema.name
+            raise UnsupportedOperation(f"only a record can be written: name one, as in {name}/42")
         match write.operation:
             case "delete":
                 mutation = _assemble(write, context, target.id, Kind.DELETE)

@@ -153,6 +153,17 @@ def test_frames_above_the_readers_maximum_packet_size_are_left_out() -> None:
     assert fixture.outbox.dropped == 2
 
 
+def test_run_with_one_border_is_not_taken_for_one_large_frame() -> None:
+    """Delivery gives a run of raw QoS 0 frames in a mixed batch a single border."""
+    each = batch(("a", 0), ("b", 0), ("c", 1))
+    run = Batch(each.data, 3, each.ends[1:], each.ids[1:])
+    largest = max(each.ends[0], each.ends[2] - each.ends[1])
+    fixture = make(largest=largest)
+    fixture.outbox.write(run)
+    assert [message.topic for message in fixture.received()] == ["a", "b", "c"]
+    assert (fixture.outbox.sent, fixture.outbox.dropped) == (3, 0)
+
+
 def test_an_identifier_that_is_never_acknowledged_is_never_used_again() -> None:
     """[MQTT-2.2.1-3] to -5: the client keeps 1 for ever; the others go round."""
     fixture = make(window=1_000)

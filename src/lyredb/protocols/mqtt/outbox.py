@@ -304,10 +304,25 @@ class Outbox:
 
 
 def _waiting(batch: Batch) -> Waiting:
-    if not batch.droppable:
+    if batch.droppable:
+        ends = frame_ends(batch.data)
+        return Waiting(batch.data, ends, [0] * len(ends))
+    if batch.count == len(batch.ends):
         return Waiting(batch.data, batch.ends, batch.ids)
-    ends = frame_ends(batch.data)
-    return Waiting(batch.data, ends, [0] * len(ends))
+    return _with_every_border(batch)
+
+
+def _with_every_border(batch: Batch) -> Waiting:
+    """A run of QoS 0 frames in a mixed batch has one border: find those in between."""
+    ends: list[int] = []
+    ids: list[int] = []
+    start = 0
+    for end, offset in zip(batch.ends, batch.ids, strict=True):
+        inner = [end - start] if offset else frame_ends(batch.data[start:end])
+        ends += [start + one for one in inner]
+        ids += [offset] * len(inner)
+        start = end
+    return Waiting(batch.data, ends, ids)
 
 
 def frame_ends(data: bytes) -> list[int]:
