@@ -268,6 +268,29 @@ def test_http_1_0_is_answered_and_closed() -> None:
     asyncio.run(body())
 
 
+def test_client_that_reads_nothing_is_cut_off() -> None:
+    """It would hold its connection and what waits for it as long as it likes."""
+
+    async def handler(request: Request) -> None:
+        exchange = request.exchange
+        exchange.start_stream(200, b"")
+        while not exchange.disconnected:
+            exchange.write_part(b"x" * 100_000)
+            await exchange.drain()
+
+    async def body() -> None:
+        async with running(handler, limits=HttpLimits(body_timeout_s=0.2)) as port:
+            client = await port.connect()
+            client.send(b"GET /x HTTP/1.1\r\nhost: h\r\n\r\n")
+            await client.head()
+            client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's
+            async with asyncio.timeout(10):
+                while port.server.connections:  # noqa: ASYNC110  # there is no event for it
+                    await asyncio.sleep(0.02)
+
+    asyncio.run(body())
+
+
 def test_unknown_upgrade_goes_on_in_http_1_1() -> None:
     """Java's client offers h2c with its first request, whatever that is."""
 

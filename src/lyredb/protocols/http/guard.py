@@ -88,6 +88,8 @@ class Guard(HttpToolsProtocol):
         self._scope: dict[str, Any] = {}
         self._was_heard = False
         self._is_half_closed = False
+        self._least_waiting = FOREVER
+        self._stalled_s = 0.0
         self._refusal: bytes | None = None
         self._current: RequestResponseCycle | None = None
 
@@ -106,6 +108,11 @@ class Guard(HttpToolsProtocol):
         gone, self.gone, self.drained = self.gone, None, None
         if gone is not None:
             gone()
+
+    def pause_writing(self) -> None:
+        """Let writers wait; from here on `tick` watches the peer."""
+        super().pause_writing()
+        self._least_waiting = FOREVER
 
     def resume_writing(self) -> None:
         """Let waiting writers go on."""
@@ -152,7 +159,9 @@ class Guard(HttpToolsProtocol):
 
     def tick(self, now: float) -> None:
         """Act on a deadline that has passed; called by `Port.sweep`."""
-        if now < self._deadline or self.transport is None:
+        if self.flow.write_paused:
+            self._watch_writing(now)
+        if now < self._deadline:
             return
         match self._phase:
             case Phase.LINGERING:
@@ -167,6 +176,15 @@ class Guard(HttpToolsProtocol):
             case _:
                 self.transport.close()
                 self._linger(self.limits.close_s)
+
+    def _watch_writing(self, now: float) -> None:
+        """Cut off a peer that reads nothing of what waits for it."""
+        waiting = self.transport.get_write_buffer_size()
+        if waiting < self._least_waiting:
+            self._least_waiting = waiting
+            self._stalled_s = now
+        elif now - self._stalled_s > self.limits.body_timeout_s:
+            self.transport.abort()
 
     # The parser's side.
 

@@ -34,7 +34,8 @@ HTTP_SETTINGS: Final[tuple[Setting, ...]] = (
         "http.timeout",
         120.0,
         "duration",
-        "Time for a request's body to arrive; then 408.",
+        "Time for a request's body to arrive; then 408. A client that reads nothing of its "
+        "answer for so long is cut off.",
         minimum=0.1,
     ),
     Setting(
