@@ -123,3 +123,28 @@ def test_two_exports_of_one_path_are_refused() -> None:
     tables = [StoredTable(schema, layout_of(schema, slot, {})) for slot in (16, 17)]
     with pytest.raises(InvalidTopic, match="both exported as 'Sensor'"):
         Registry([*builtin_tables(), *tables], open_topics=False)
+
+
+def test_a_short_root_and_a_longer_one_below_it_are_told_apart() -> None:
+    """The longest root wins; what only begins like it belongs to the shorter one."""
+    schema = parse_sdl(
+        'type A @table @export(name: "plant") { id: ID @primaryKey }\n'
+        'type B @table @export(name: "plant/Deep", rest: false) { id: ID @primaryKey }'
+    )
+    declared = [
+        StoredTable(table, layout_of(table, slot, {}))
+        for slot, table in enumerate(schema.tables, start=16)
+    ]
+    registry = Registry([*builtin_tables(), *declared], open_topics=False)
+    assert registry.resolve("plant/x", "rest").table.name == "data.A"
+    assert registry.resolve("plant/Deeper/x", "rest").table.name == "data.A"
+    assert registry.resolve("plant/Deep/x", "mqtt").table.name == "data.B"
+    with pytest.raises(UnknownTopic):
+        registry.resolve("plant/Deep/x", "rest")
+
+
+def test_located_key_is_the_one_that_is_stored() -> None:
+    for path in ("Sensor/hall/1", "Counter/42", "Loose/42"):
+        target = registry_of().resolve(path, "rest")
+        assert target.id is not None
+        assert target.key == target.table.encode_key(target.id)

@@ -6,8 +6,19 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
-from tests.storage.store import ROOMY, SLOT, TABLE, VALUE_INDEX, Store, fill, put
+from tests.storage.store import (
+    ROOMY,
+    SLOT,
+    TABLE,
+    VALUE_INDEX,
+    ManualClock,
+    Store,
+    body_of,
+    fill,
+    put,
+)
 
 from lyredb.errors import (
     DataDirectoryInUse,
@@ -59,6 +70,31 @@ def test_another_process_sees_that_the_directory_is_in_use(store: Store, tmp_pat
         env={**os.environ, "PYTHONPATH": SOURCE},
     )
     assert str(os.getpid()) in done.stdout
+
+
+def test_a_point_read_tells_what_a_snapshot_of_now_would(tmp_path: Path) -> None:
+    """Each read sees the last commit, and no record whose deadline has passed."""
+    clock = ManualClock()
+    store = Store(tmp_path / "data", clock=clock)
+    key = encode_key("a")
+    assert store.engine.record(SLOT, key) is None
+    for value in (1, 2):
+        store.commit(put("a", value=value))
+        stored = store.engine.record(SLOT, key)
+        assert stored is not None
+        assert body_of(stored) == {"value": value}
+    store.commit(msgspec.structs.replace(put("a", value=3), expires_ms=clock.ms + 10))
+    assert store.engine.record(SLOT, key) is not None
+    clock.ms += 10
+    assert store.engine.record(SLOT, key) is None
+    store.close()
+
+
+def test_a_point_read_says_that_the_engine_is_closed(store: Store) -> None:
+    """It must not read what is no longer mapped."""
+    store.close()
+    with pytest.raises(EngineClosed):
+        store.engine.record(SLOT, encode_key("a"))
 
 
 def test_a_reader_beside_the_writer_sees_commits(store: Store, tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 
 class Principal(Protocol):
@@ -18,8 +19,7 @@ class Principal(Protocol):
         """The name, for logs and statistics."""
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """What is known of the one who asks, for one request or one connection.
 
     Attributes:

@@ -81,11 +81,10 @@ class Database:
             NotAuthorised: The principal may not read the table.
         """
         self._access.require(context.principal, "read", target.table)
-        with self._engine.snapshot() as snapshot:
-            stored = snapshot.get(target.table.slot, target.key)
-        if stored is None or target.id is None:
+        if target.id is None:
             return None
-        return Reading(target.table, target.id, stored)
+        stored = self._engine.record(target.table.slot, target.key)
+        return None if stored is None else Reading(target.table, target.id, stored)
 
     def search(self, target: Target, query: Query, context: Context) -> Iterator[object]:
         """Yield matching records, or what the query selects of them, lazily.

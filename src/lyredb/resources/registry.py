@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from lyredb.errors import InvalidKey, InvalidTopic, RecordNotFound, UnknownTopic
-from lyredb.resources.target import Target
+from lyredb.resources.target import Target, TargetKind
 from lyredb.storage.keys import KeyValue, decode_key
 from lyredb.storage.layout import TOPIC_SLOT
 from lyredb.tables.schema import RESERVED_ROOTS, Export
@@ -28,21 +28,11 @@ class Root:
 
     path: str
     table: StoredTable
-    export: Export
+    hidden_from: frozenset[str]
 
     def serves(self, protocol: str) -> bool:
-        """Tell whether the export's switch for this protocol is on."""
-        match protocol:
-            case "rest":
-                return self.export.rest
-            case "mqtt":
-                return self.export.mqtt
-            case "ws":
-                return self.export.ws
-            case "sse":
-                return self.export.sse
-            case _:
-                return True
+        """Tell whether the export's switch for this protocol is on, or it has none."""
+        return protocol not in self.hidden_from
 
 
 class Registry:
@@ -52,6 +42,7 @@ class Registry:
         self._tables = {table.slot: table for table in tables}
         self._roots: dict[str, Root] = {}
         self._depth = 1
+        self._deeper: set[str] = set()  # first segments of paths that have more than one
         self._paths: dict[int, str] = {}
         self.open_table = self._tables[TOPIC_SLOT] if open_topics else None
         for table in self._tables.values():
@@ -70,9 +61,11 @@ class Registry:
         if path in self._roots:
             other = self._roots[path].table.name
             raise InvalidTopic(f"tables {other} and {table.name} are both exported as {path!r}")
-        self._roots[path] = Root(path, table, export)
+        self._roots[path] = Root(path, table, _switched_off(export))
         self._paths[table.slot] = path
         self._depth = max(self._depth, path.count("/") + 1)
+        if "/" in path:
+            self._deeper.add(path.split("/", 1)[0])
 
     @property
     def tables(self) -> dict[int, StoredTable]:
@@ -103,6 +96,12 @@ class Registry:
 
     def _split(self, path: str, protocol: str) -> tuple[Root | None, str | None]:
         """The longest root that the path begins with, and the rest (``None``: nothing)."""
+        first, slash, remainder = path.partition("/")
+        if first not in self._deeper:  # the common case, on the way of each request
+            root = self._roots.get(first)
+            if root is not None and protocol in root.hidden_from:
+                raise UnknownTopic(f"{shorten(path)} is not offered over {protocol}")
+            return root, remainder if root is not None and slash else None
         segments = path.split("/", self._depth)
         for length in range(min(self._depth, len(segments)), 0, -1):
             root = self._roots.get("/".join(segments[:length]))
@@ -116,15 +115,9 @@ class Registry:
     def _resolve_record(self, table: StoredTable, base: str, rest: str) -> Target:
         attribute = self._attribute_of(table, rest)
         text = rest[: -len(attribute) - 1] if attribute else rest
-        record_id = table.key_from_text(text)
-        return Target(
-            "property" if attribute else "record",
-            table,
-            f"{base}/{text}",
-            id=record_id,
-            key=table.encode_key(record_id),
-            attribute=attribute,
-        )
+        record_id, key = table.locate(text)
+        kind: TargetKind = "property" if attribute else "record"
+        return Target(kind, table, f"{base}/{text}", record_id, key, attribute=attribute)
 
     @staticmethod
     def _attribute_of(table: StoredTable, rest: str) -> str:
@@ -160,11 +153,10 @@ class Registry:
         if rest is None:
             return Target("table", root.table, root.path)
         try:
-            record_id = root.table.key_from_text(rest)
+            record_id, key = root.table.locate(rest)
         except (InvalidKey, RecordNotFound) as error:
             raise InvalidTopic(f"{shorten(topic)} cannot be a record: {error}") from None
-        key = root.table.encode_key(record_id)
-        return Target("record", root.table, topic, id=record_id, key=key)
+        return Target("record", root.table, topic, record_id, key)
 
     def _open_topic(self, topic: str) -> Target:
         """Open topics take every legal topic, byte for byte, but the server's own."""
@@ -180,8 +172,8 @@ class Registry:
             raise UnknownTopic("topics that begin with NUL are not for clients")
         if not text:
             return Target("table", table, topic)
-        record_id = table.key_from_text(text)
-        return Target("record", table, topic, id=record_id, key=table.encode_key(record_id))
+        record_id, key = table.locate(text)
+        return Target("record", table, topic, record_id, key)
 
     def collection(self, table: StoredTable, prefix: str = "") -> Target:
         """The target of a table's records, or of those below a prefix (``"hall/"``)."""
@@ -221,6 +213,11 @@ class Registry:
         """An open topic whose root was exported as a table later is not served any more."""
         segments = topic.split("/", self._depth)
         return any("/".join(segments[:n]) in self._roots for n in range(1, len(segments) + 1))
+
+
+def _switched_off(export: Export) -> frozenset[str]:
+    switches = {"rest": export.rest, "mqtt": export.mqtt, "ws": export.ws, "sse": export.sse}
+    return frozenset(protocol for protocol, is_on in switches.items() if not is_on)
 
 
 def shorten(text: str, length: int = 60) -> str:

@@ -115,7 +115,7 @@ class Reading:
 
     def value(self) -> dict[str, object]:
         """The whole record as a mapping, key and server-set times included."""
-        return self._table.decode(self.id, self.stored)
+        return self._table.decode(self.id, self.stored, self.header)
 
     def select(self, names: tuple[str, ...]) -> dict[str, object]:
         """Only these attributes; what is absent is left out."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from lyredb.storage.keys import KeyValue
 from lyredb.tables.stored import StoredTable
@@ -14,9 +15,8 @@ ROOT_KEY = b""
 """The key of a table's root topic: messages can be published there, no record can."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a path names, once resolved.
+class Target(msgspec.Struct, frozen=True, gc=False):
+    """What a path names, once resolved; a struct because each request makes one.
 
     Attributes:
         kind: ``table`` (``/Sensor``, as a topic the table's root), ``collection``

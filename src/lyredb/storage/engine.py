@@ -39,6 +39,7 @@ from lyredb.storage.environment import (
 )
 from lyredb.storage.layout import IndexLayout, TableLayout
 from lyredb.storage.log_index import LogIndex
+from lyredb.storage.record import has_deadline, is_expired
 from lyredb.storage.settings import StorageSettings
 from lyredb.storage.snapshot import Snapshot
 
@@ -229,6 +230,26 @@ class Engine:
             return Snapshot(self, self._environment.read(), self._environment.handles)
         except EngineError as error:
             raise StorageFailed("the data file cannot be read") from error
+
+    def record(self, slot: int, key: bytes) -> bytes | None:
+        """Return one stored record as of now, ``None`` when there is none or it has expired.
+
+        As `Snapshot.get`, for a third of what making a snapshot of one read costs.
+
+        Raises:
+            EngineClosed: ``close()`` was called.
+            StorageFailed: The environment cannot be read.
+        """
+        if self._closed:
+            raise EngineClosed("the engine is closed")
+        environment = self._environment
+        try:
+            stored = environment.get(environment.handles.records[slot], key)
+        except EngineError as error:
+            raise StorageFailed("the data file cannot be read") from error
+        if stored is None or (has_deadline(stored) and is_expired(stored, self.now_ms())):
+            return None
+        return stored
 
     def directory_of(self, number: int, snapshot: Snapshot) -> Directory:
         """Return the directory that was in force when the snapshot began."""

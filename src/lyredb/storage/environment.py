@@ -172,6 +172,14 @@ class Environment:
         """Begin a read transaction; the caller ends it."""
         return self._lmdb.begin()
 
+    def get(self, database: Handle, key: bytes) -> bytes | None:
+        """Return one value as of the last commit, of whichever process."""
+        transaction = self._lmdb.begin(database)
+        try:
+            return transaction.get(key)
+        finally:
+            transaction.abort()
+
     def write(self) -> Transaction:
         """Begin the write transaction; the caller ends it."""
         return self._lmdb.begin(write=True)

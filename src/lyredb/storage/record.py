@@ -208,6 +208,11 @@ def body_offset_of(stored: bytes) -> int:
     return FIXED_BYTES + 8 if parts else FIXED_BYTES
 
 
+def has_deadline(stored: bytes) -> bool:
+    """Tell whether the record goes away by itself."""
+    return bool(stored[19] & HAS_EXPIRES)
+
+
 def is_expired(stored: bytes, now_ms: int) -> bool:
     """Tell whether the record's deadline has passed, decoding no more than needed."""
     flags = stored[19]

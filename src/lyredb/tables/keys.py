@@ -27,19 +27,19 @@ _RANGES: Final = {"Int": 2**31, "Long": SAFE_INTEGER, "BigInt": 10**300}
 
 
 class KeyRules:
-    """What keys of one type are; `open_topics` allows what every topic may have."""
+    """What keys of one type are; `open_topics` allows what every topic may have.
 
-    __slots__ = ("_is_free", "_limit", "_type")
+    Attributes:
+        is_integer: Only integers are keys.
+    """
+
+    __slots__ = ("_is_free", "_limit", "_type", "is_integer")
 
     def __init__(self, key_type: str, *, open_topics: bool = False) -> None:
         self._type = key_type
         self._limit = _RANGES.get(key_type, SAFE_INTEGER)
         self._is_free = open_topics
-
-    @property
-    def is_integer(self) -> bool:
-        """Only integers are keys."""
-        return self._type in _RANGES
+        self.is_integer = key_type in _RANGES
 
     def check(self, value: object) -> KeyValue:
         """Return the value as the key that it is.
@@ -111,7 +111,15 @@ class KeyRules:
         Raises:
             InvalidKey: The table cannot have it.
         """
-        full = encode_full_key(self.check(value))
+        return self.encode_checked(self.check(value))
+
+    def encode_checked(self, key: KeyValue) -> bytes:
+        """Return the stored form of what `check` or `from_text` has returned.
+
+        Raises:
+            InvalidKey: It is too long to be stored.
+        """
+        full = encode_full_key(key)
         if len(full) > MAX_FULL_KEY_BYTES:
             raise InvalidKey(f"a key has at most {MAX_FULL_KEY_BYTES - 1} bytes")
         return shorten_key(full)
@@ -153,9 +161,9 @@ def _check_path_text(text: str) -> str:
     """Refuse what could not be a topic, or would be ambiguous in a path."""
     if not text or text[0] == "/" or text[-1] == "/" or "//" in text:
         raise InvalidKey("a key must not be empty or have an empty segment between slashes")
-    for character in _RESERVED:
-        if character in text:
-            raise InvalidKey(f"a key must not contain {character!r}, which topics reserve")
+    if "#" in text or "+" in text or "\0" in text:
+        found = next(character for character in _RESERVED if character in text)
+        raise InvalidKey(f"a key must not contain {found!r}, which topics reserve")
     # A character has at most 4 bytes: the length is only counted when it could matter.
     if len(text) * 4 > MAX_TEXT_BYTES and len(text.encode("utf-8", "replace")) > MAX_TEXT_BYTES:
         raise InvalidKey(f"a key has at most {MAX_TEXT_BYTES} bytes")

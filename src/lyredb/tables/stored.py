@@ -89,6 +89,15 @@ class StoredTable:
         """
         return self._keys.from_text(text)
 
+    def locate(self, text: str) -> tuple[KeyValue, bytes]:
+        """Return the key that the rest of a path or topic names, and its stored form.
+
+        Raises:
+            InvalidKey, RecordNotFound: As `key_from_text`.
+        """
+        key = self._keys.from_text(text)
+        return key, self._keys.encode_checked(key)
+
     def key_to_text(self, key: KeyValue) -> str:
         """Return a key as it stands in paths and topics."""
         return key_text(key)
@@ -142,16 +151,24 @@ class StoredTable:
         body, amounts = self._rules.changes(changes)
         return pack_body(body), pack_body(amounts) if amounts else b""
 
-    def decode(self, key: KeyValue, stored: bytes) -> dict[str, object]:
+    def decode(
+        self, key: KeyValue, stored: bytes, header: RecordHeader | None = None
+    ) -> dict[str, object]:
         """Return a record as everybody sees it: key first, server-set times last.
 
         An opaque record is ``{"contentType": …, "data": …}``; the content type only when
         it is known, the data as text when it is UTF-8, else as bytes.
 
+        Args:
+            key: The record's key.
+            stored: The record's bytes.
+            header: Its header, when it was decoded before.
+
         Raises:
             InvalidRecord: The bytes are damaged.
         """
-        header = decode_header(stored)
+        if header is None:
+            header = decode_header(stored)
         if header.flags & OPAQUE:
             return _opaque(header, stored)
         record: dict[str, object] = {
