@@ -36,6 +36,7 @@ from lyredb.storage.mutation import Kind
 __all__ = ["Hub", "HubStatistics", "Ingress", "Path", "Terms"]
 
 _MAX_RECORDS: Final = 65_536
+_MAX_RECORD_KEY_BYTES: Final = 16_000_000
 """Cached records of the log, as many as there are routes."""
 
 
@@ -116,6 +117,7 @@ class Hub:
         )
         self._router = Router(admission, self._subscriptions, self._routes)
         self._records: dict[Address, _Record] = {}
+        self._key_bytes = 0  # of the cached records
         self._heads: dict[int, tuple[bytes, ...]] = {}
         self._ingresses: dict[tuple[Principal, str, str], Ingress] = {}
         self._holds: dict[Address, Hold] = {}
@@ -381,8 +383,10 @@ class Hub:
         routes = tuple(
             self._router.route(topic, address) for topic in self._topics.of(entry.slot, key)
         )
-        if len(self._records) >= _MAX_RECORDS:
+        if len(self._records) >= _MAX_RECORDS or self._key_bytes >= _MAX_RECORD_KEY_BYTES:
             self._records.clear()
+            self._key_bytes = 0
+        self._key_bytes += len(key)
         record = self._records[address] = _Record(decode_key(key) if key else None, routes)
         return record
 

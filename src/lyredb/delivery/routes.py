@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MAX_ROUTES: Final = 65_536
 """About 60 MB with paths; beyond it all are dropped, so that topics that come once
 cannot fill the memory."""
+MAX_TOPIC_BYTES: Final = 16_000_000
+"""All cached topics together; without it long topics would take 30 times as much."""
 MAX_WALKED: Final = 1_000
 """Routes that a new wildcard filter looks at one by one; more are dropped unseen."""
 
@@ -148,6 +150,7 @@ class RouteTable:
     def __init__(self) -> None:
         self.by_topic: dict[bytes, Route] = {}
         self.by_address: dict[Address, dict[bytes, Route]] = {}
+        self._topic_bytes = 0
         self._sorted: list[bytes] = []
         self._unsorted: list[bytes] = []
 
@@ -155,7 +158,10 @@ class RouteTable:
         """Cache a route whose topic has none."""
         self.by_topic[route.topic] = route
         self.by_address.setdefault(route.address, {})[route.topic] = route
+        self._topic_bytes += len(route.topic)
         self._unsorted.append(route.topic)
+        if len(self._unsorted) > len(self.by_topic) + MAX_WALKED:
+            self._sort()  # most of them were dropped again, and must not pile up
         for node in route.nodes:
             node.routes[route] = None
         if route.overlap is not None:
@@ -164,7 +170,7 @@ class RouteTable:
     @property
     def is_full(self) -> bool:
         """True when one more route would be too many."""
-        return len(self.by_topic) >= MAX_ROUTES
+        return len(self.by_topic) >= MAX_ROUTES or self._topic_bytes >= MAX_TOPIC_BYTES
 
     def drop(self, routes: Iterable[Route]) -> None:
         """Take routes and their paths out of all caches."""
@@ -173,6 +179,7 @@ class RouteTable:
                 continue
             route.is_dropped = True
             del self.by_topic[route.topic]
+            self._topic_bytes -= len(route.topic)
             siblings = self.by_address[route.address]
             del siblings[route.topic]
             if not siblings:

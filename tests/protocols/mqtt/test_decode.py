@@ -220,7 +220,7 @@ def test_publish_properties_are_decoded_and_forwarded_without_expiry() -> None:
         (client.publish("t", version=5, qos=3), Reason.MALFORMED_PACKET),
         (client.publish("t", version=5, dup=True), Reason.MALFORMED_PACKET),
         (client.publish("t", version=5, qos=1, packet_id=0), Reason.PROTOCOL_ERROR),
-        (client.publish("", version=5), Reason.TOPIC_NAME_INVALID),
+        (client.publish("", version=5), Reason.PROTOCOL_ERROR),
         (client.publish("a/+", version=5), Reason.TOPIC_NAME_INVALID),
         (client.publish("#", version=5), Reason.TOPIC_NAME_INVALID),
         (client.publish("a\0", version=5), Reason.MALFORMED_PACKET),

@@ -183,6 +183,8 @@ def decode_publish(first: int, body: bytes, version: int) -> Publish:
     properties = decode_properties(reader, "PUBLISH") if version == V5 else NONE
     if properties.has(Property.SUBSCRIPTION_IDENTIFIER):
         raise protocol_error("A client may not send a Subscription Identifier with a message")
+    if version == V5 and not topic:  # §3.3.2.1; an alias was refused already
+        raise protocol_error("An empty Topic Name needs a Topic Alias, and none are taken")
     check_topic_name(topic)
     payload = reader.rest()
     check_message(properties, payload)
