@@ -9,6 +9,7 @@ from lyredb.formats.json_text import JSON, JsonFormat, guess_json
 from lyredb.formats.limits import MAX_DEPTH
 from lyredb.formats.messagepack import MSGPACK, MessagePackFormat
 from lyredb.formats.negotiation import FORMATS, StructuredFormat, format_for_content_type, negotiate
+from lyredb.formats.pause import PAUSE, Pause
 
 __all__ = [
     "CBOR",
@@ -16,9 +17,11 @@ __all__ = [
     "JSON",
     "MAX_DEPTH",
     "MSGPACK",
+    "PAUSE",
     "CborFormat",
     "JsonFormat",
     "MessagePackFormat",
+    "Pause",
     "StructuredFormat",
     "format_for_content_type",
     "guess_json",

@@ -14,6 +14,7 @@ import cbor2
 
 from lyredb.errors import InvalidBody
 from lyredb.formats.limits import MAX_DEPTH, check_value, too_deep
+from lyredb.formats.pause import PAUSE
 
 
 def _refuse(value: object, immutable: bool = False) -> NoReturn:
@@ -45,10 +46,13 @@ class CborFormat:
         return cbor2.dumps(value)
 
     def encode_sequence(self, values: Iterable[object]) -> Iterator[bytes]:
-        """Yield the parts of an array of indefinite length (RFC 8949 §3.2.2)."""
+        """Yield the parts of an array of indefinite length (RFC 8949 §3.2.2).
+
+        A `PAUSE` among the values is an empty part.
+        """
         yield b"\x9f"
         for value in values:
-            yield cbor2.dumps(value)
+            yield b"" if value is PAUSE else cbor2.dumps(value)
         yield b"\xff"
 
     def decode(self, data: bytes) -> object:

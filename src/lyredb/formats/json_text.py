@@ -9,6 +9,7 @@ import msgspec
 
 from lyredb.errors import InvalidBody
 from lyredb.formats.limits import MAX_DEPTH, check_depth, too_deep
+from lyredb.formats.pause import PAUSE
 
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder()
@@ -31,9 +32,15 @@ class JsonFormat:
         return _encoder.encode(value)
 
     def encode_sequence(self, values: Iterable[object]) -> Iterator[bytes]:
-        """Yield the parts of an array, one element at a time, as it is iterated."""
+        """Yield the parts of an array, one element at a time, as it is iterated.
+
+        A `PAUSE` among the values is an empty part.
+        """
         before = b"["
         for value in values:
+            if value is PAUSE:
+                yield b""
+                continue
             yield before + _encoder.encode(value)
             before = b","
         yield b"[]" if before == b"[" else b"]"

@@ -9,6 +9,7 @@ import msgspec
 
 from lyredb.errors import InvalidBody
 from lyredb.formats.limits import check_value, too_deep
+from lyredb.formats.pause import PAUSE
 
 BIG_INTEGER: Final = 1
 """Extension code of an integer beyond 64 bits: two's complement, big-endian."""
@@ -46,8 +47,11 @@ class MessagePackFormat:
             return _encoder.encode(_with_extensions(value))
 
     def encode_sequence(self, values: Iterable[object]) -> Iterator[bytes]:
-        """Yield the values one after the other: a sequence, not one array."""
-        return map(self.encode, values)
+        """Yield the values one after the other: a sequence, not one array.
+
+        A `PAUSE` among the values is an empty part.
+        """
+        return (b"" if value is PAUSE else self.encode(value) for value in values)
 
     def decode(self, data: bytes) -> object:
         """Decode one value.

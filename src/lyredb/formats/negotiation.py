@@ -31,7 +31,7 @@ class StructuredFormat(Protocol):
         """Encode one value."""
 
     def encode_sequence(self, values: Iterable[object]) -> Iterator[bytes]:
-        """Yield the parts of a collection's body, lazily."""
+        """Yield the parts of a collection's body, lazily; `PAUSE` is an empty part."""
 
     def decode(self, data: bytes) -> object:
         """Decode one value. Raises `lyredb.errors.InvalidBody`."""

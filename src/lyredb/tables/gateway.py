@@ -107,6 +107,8 @@ class Gateway(Protocol):
     def find_records(self, table: str, query: Query) -> Iterator[object]:
         """Return what a query finds, lazily; wrong queries are refused at once.
 
+        `lyredb.formats.PAUSE` among the results says that others should have a turn.
+
         Raises:
             InvalidQuery, UnknownAttribute: The query makes no sense.
         """

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, Generic, Protocol, Self, TypeVar, cast, overload
+from typing import Any, Generic, Protocol, Self, TypeVar, cast, overload
 
+from lyredb.formats import PAUSE
 from lyredb.storage.keys import KeyValue
 from lyredb.tables.gateway import Event, EventSource, Gateway
 from lyredb.tables.query.conditions import ConditionLike
@@ -18,9 +19,6 @@ from lyredb.tables.validation import OPERATION
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-
-TURN_RECORDS: Final = 200
-"""After so many results others get a turn on the loop: 0.7 ms of small ones."""
 
 
 class Shape(Protocol[T_co]):
@@ -228,21 +226,20 @@ class TableHandle(Generic[T]):
 class Found(AsyncIterator[T]):
     """The results of a search: an async iterator, read as far as one wants."""
 
-    __slots__ = ("_count", "_found", "_wrap")
+    __slots__ = ("_found", "_wrap")
 
     def __init__(self, found: Iterator[object], wrap: Any) -> None:
         self._found = found
         self._wrap = wrap
-        self._count = 0
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> T:
-        self._count += 1
-        if self._count % TURN_RECORDS == 0:
-            await asyncio.sleep(0)
         for record in self._found:
+            if record is PAUSE:
+                await asyncio.sleep(0)
+                continue
             return cast("T", self._wrap(record) if self._wrap else record)
         raise StopAsyncIteration
 

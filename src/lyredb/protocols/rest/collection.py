@@ -31,6 +31,12 @@ async def send_collection(
     parts: list[bytes] = []
     size = 0
     for part in chosen.encode_sequence(stream):
+        if not part:
+            # The search looked at many records: others have a turn before it goes on.
+            await asyncio.sleep(0)
+            if exchange.disconnected:
+                return
+            continue
         parts.append(part)
         size += len(part)
         if size < PART_BYTES:

@@ -8,9 +8,9 @@ therefore not of one moment: each record is one that was committed during the se
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import Final
 
+from lyredb.formats import PAUSE, Pause
 from lyredb.storage.engine import Engine
 from lyredb.storage.keys import TAG_STRING, KeyValue, encode_key, is_cut
 from lyredb.storage.record import decode_header
@@ -28,6 +28,8 @@ _PREFIX_BYTES: Final = 400
 
 Row = tuple[bytes, bytes]
 """Stored key and stored record."""
+Match = tuple[KeyValue, bytes]
+"""Key and stored record."""
 Present = Callable[[KeyValue, bytes], object]
 
 
@@ -43,7 +45,8 @@ def search(
         prefix: Only ids that begin with this text; ends with a slash.
 
     Returns:
-        Records as mappings, or what is selected of them.
+        Records as mappings, or what is selected of them; and `PAUSE` after so many
+        records looked at that others on the loop should have a turn.
 
     Raises:
         UnknownAttribute, InvalidQuery: At once, not on iteration.
@@ -66,19 +69,31 @@ def explain(
 
 
 def _results(
-    rows: Iterator[tuple[KeyValue, bytes]], table: StoredTable, query: Query, present: Present
+    rows: Iterator[Match | Pause], table: StoredTable, query: Query, present: Present
 ) -> Iterator[object]:
-    stop = None if query.limit is None else query.offset + query.limit
-    for key, stored in islice(rows, query.offset, stop):
-        yield present(key, stored)
+    skip, left = query.offset, query.limit
+    if left == 0:
+        return
+    for row in rows:
+        if isinstance(row, Pause):
+            yield PAUSE
+        elif skip:
+            skip -= 1
+        else:
+            yield present(*row)
+            if left is not None:
+                left -= 1
+                if not left:
+                    return
 
 
 def _matching(
     engine: Engine, table: StoredTable, found: Plan, prefix: str
-) -> Iterator[tuple[KeyValue, bytes]]:
-    # What the access itself makes sure of is not checked again; see `_by_index`.
-    filters = [test for condition, test in found.filters if condition is not found.by]
-    for encoded, stored in _rows(engine, table, found, prefix):
+) -> Iterator[Match | Pause]:
+    filters = [test for _, test in found.filters]
+    for looked_at, (encoded, stored) in enumerate(_rows(engine, table, found, prefix), 1):
+        if looked_at % PAGE_RECORDS == 0:
+            yield PAUSE
         if not all(test(stored) for test in filters):
             continue
         key = table.decode_key(encoded, decode_header(stored))
