@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from lyredb.errors import UnsupportedOperation
 from lyredb.storage.keys import KeyValue
 from lyredb.tables.stored import StoredTable
 
@@ -37,3 +38,18 @@ class Target(msgspec.Struct, frozen=True, gc=False):
     key: bytes = ROOT_KEY
     prefix: str = ""
     attribute: str = ""
+
+    @property
+    def filter(self) -> str:
+        """The topic filter of who subscribes to it; a table means all of its topics.
+
+        Raises:
+            UnsupportedOperation: It is an attribute, which has no topic of its own.
+        """
+        match self.kind:
+            case "property":
+                raise UnsupportedOperation("subscribe to the whole record", allowed=("GET", "HEAD"))
+            case "table":
+                return f"{self.topic}/#"
+            case _:
+                return self.topic

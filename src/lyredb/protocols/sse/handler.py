@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 from urllib.parse import parse_qs
 
-from lyredb.errors import InvalidHeader, ServerStopping, UnsupportedOperation
+from lyredb.errors import InvalidHeader, ServerStopping
 from lyredb.formats import FORMATS
 from lyredb.plugins.context import Context
 from lyredb.protocols.http.accept import quality_of
@@ -15,7 +15,6 @@ from lyredb.protocols.http.request import Request
 from lyredb.protocols.sse.stream import Stream
 from lyredb.resources.database import Database
 from lyredb.resources.requests import SubscribeOptions
-from lyredb.resources.target import Target
 from lyredb.security.principals import ANONYMOUS
 
 PROTOCOL: Final = "sse"
@@ -31,21 +30,6 @@ def wants_stream(accept: str) -> bool:
     wish = quality_of(accept, MEDIA_TYPE) * QUALITY
     others = (quality_of(accept, one.media_type) * one.quality for one in FORMATS)
     return wish > 0 and wish >= max(others)
-
-
-def filter_of(target: Target) -> str:
-    """The topic filter of what a path names.
-
-    Raises:
-        UnsupportedOperation: It names an attribute.
-    """
-    match target.kind:
-        case "property":
-            raise UnsupportedOperation("subscribe to the whole record", allowed=("GET", "HEAD"))
-        case "table":
-            return f"{target.topic}/#"
-        case _:
-            return target.topic
 
 
 class Streams:
@@ -87,7 +71,7 @@ class Streams:
     async def answer(self, request: Request) -> None:
         """Stream until the end."""
         target = self._database.resolve(request.path, _RESOLVING)
-        topic_filter = filter_of(target)
+        topic_filter = target.filter
         await self._authentication.authenticate(request)
         if self._is_stopping:
             raise ServerStopping("the server is shutting down")

@@ -10,7 +10,6 @@ from lyredb.errors import (
     NotAuthorised,
     RecordNotFound,
     ServerStopping,
-    UnsupportedOperation,
 )
 from lyredb.formats import StructuredFormat, negotiate
 from lyredb.plugins.context import Context
@@ -62,7 +61,7 @@ class Sockets:
         target, chosen = self._target(request, context, chosen)
         encoding = ENCODINGS[chosen.name]
         reader = Reader(request.connection, encoding, self._buffer_bytes, self._database.drained)
-        await self._serve(request, reader, filter_of(target), context)
+        await self._serve(request, reader, target.filter, context)
 
     def _target(
         self, request: Request, context: Context, chosen: StructuredFormat
@@ -109,21 +108,6 @@ class Sockets:
         self._is_stopping = True
         for reader in list(self._readers):
             reader.close(ServerStopping("the server is shutting down"))
-
-
-def filter_of(target: Target) -> str:
-    """The topic filter of what a path names.
-
-    Raises:
-        UnsupportedOperation: It names an attribute.
-    """
-    match target.kind:
-        case "property":
-            raise UnsupportedOperation("subscribe to the whole record", allowed=("GET", "HEAD"))
-        case "table":
-            return f"{target.topic}/#"
-        case _:
-            return target.topic
 
 
 def position_of(request: Request) -> str:
