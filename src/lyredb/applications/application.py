@@ -7,15 +7,16 @@ beside each other, and may declare the same table if they say the same of it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from lyredb.applications.package import ApplicationPackage
 from lyredb.errors import SchemaError
 from lyredb.tables.declare import Table, schema_of
-from lyredb.tables.schema import Schema, TableSchema
+from lyredb.tables.schema import Schema
 from lyredb.tables.sdl import parse_sdl
+from lyredb.tables.source import merged
 
 TABLES_MODULE: Final = "tables"
 CONFIG_FILE: Final = "config.yaml"
@@ -54,7 +55,7 @@ def load_application(folder: Path) -> Application:
     return Application(
         name=folder.name,
         folder=folder,
-        schema=_merged(folder),
+        schema=merged(_declarations(folder)),
         web=_existing(folder / WEB_FOLDER, directory=True),
         config=_existing(folder / CONFIG_FILE, directory=False),
     )
@@ -62,20 +63,6 @@ def load_application(folder: Path) -> Application:
 
 def _existing(path: Path, *, directory: bool) -> Path | None:
     return path if (path.is_dir() if directory else path.is_file()) else None
-
-
-def _merged(folder: Path) -> Schema:
-    found: dict[str, tuple[TableSchema, str]] = {}
-    for file, schema in _declarations(folder):
-        for table in schema.tables:
-            first, first_file = found.setdefault(table.full_name, (table, file))
-            if first != table:
-                raise SchemaError(
-                    f"{table.name} is declared differently in {first_file} and {file}: "
-                    f"{', '.join(_differences(first, table))}",
-                    file=file,
-                )
-    return Schema.of(table for table, _ in found.values())
 
 
 def _declarations(folder: Path) -> Iterator[tuple[str, Schema]]:
@@ -102,15 +89,3 @@ def _schema_of_module(folder: Path) -> Schema:
     ]
     classes = list(dict.fromkeys(declared))  # one class may have two names
     return schema_of(classes)
-
-
-def _differences(first: TableSchema, second: TableSchema) -> list[str]:
-    """Name what differs: attributes, or else properties of the table itself."""
-    ours = {attribute.name: attribute for attribute in first.attributes}
-    theirs = {attribute.name: attribute for attribute in second.attributes}
-    names = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
-    return names or [
-        field.name
-        for field in fields(TableSchema)
-        if getattr(first, field.name) != getattr(second, field.name)
-    ]
