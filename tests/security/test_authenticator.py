@@ -190,6 +190,44 @@ def test_a_caller_that_leaves_does_not_take_the_others_check_with_it() -> None:
     run(body)
 
 
+def test_noted_credentials_are_recalled_as_long_as_their_pair() -> None:
+    """What a protocol carries is a second name of a remembered pair, never a longer life."""
+
+    async def body(place: Place) -> None:
+        authenticator = place.authenticator
+        authenticator.note(b"carried", "ada", "s3cret")
+        assert authenticator.recall(b"carried") is None, "the pair was never right"
+        account = await authenticator.verify("ada", "s3cret")
+        place.now_s += 20
+        authenticator.note(b"carried", "ada", "s3cret")
+        assert authenticator.recall(b"carried") == account
+        assert authenticator.recall(b"Carried") is None
+        place.now_s += 10
+        assert authenticator.recall(b"carried") is None
+
+    run(body)
+
+
+def test_noted_credentials_are_forgotten_with_their_user() -> None:
+    async def body(place: Place) -> None:
+        await place.authenticator.verify("ada", "s3cret")
+        place.authenticator.note(b"carried", "ada", "s3cret")
+        place.authenticator.forget("ada")
+        assert place.authenticator.recall(b"carried") is None
+
+    run(body)
+
+
+def test_noted_credentials_never_stand_for_a_pair() -> None:
+    """Bytes that look like the inner form of a pair are not taken for it."""
+
+    async def body(place: Place) -> None:
+        await place.authenticator.verify("ada", "s3cret")
+        assert place.authenticator.recall(b"3:ada:s3cret") is None
+
+    run(body)
+
+
 def test_memory_is_bounded_and_the_oldest_goes_first() -> None:
     async def body(place: Place) -> None:
         for name in ("u1", "u2", "u3"):

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from lyredb.plugins.delivery import Encoding
 from lyredb.resources.target import Target
 from lyredb.storage.keys import KeyValue
@@ -17,8 +19,7 @@ from lyredb.tables.stored import StoredTable
 WriteOperation = Literal["put", "patch", "delete", "create"]
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(msgspec.Struct, frozen=True):
     """One change of one record.
 
     Attributes:
@@ -49,8 +50,7 @@ class Write:
     expires_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(msgspec.Struct, frozen=True):
     """A write that is on disk.
 
     Attributes:

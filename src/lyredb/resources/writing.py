@@ -8,8 +8,9 @@ order in which they were sent, logged or not.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec.structs import replace
 
 from lyredb.errors import (
     InvalidBody,

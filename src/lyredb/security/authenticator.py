@@ -20,6 +20,7 @@ from lyredb.security.passwords import Passwords
 from lyredb.security.principals import ANONYMOUS, SUPER_USER, Role
 from lyredb.security.users import User, UserDirectory
 
+_AS_CARRIED: Final = b"as carried"
 MAX_REMEMBERED: Final = 10_000
 """Pairs remembered at most: about 3 MB."""
 
@@ -95,6 +96,23 @@ class Authenticator:
         self._hits += 1
         return found[1]
 
+    def recall(self, credentials: bytes) -> Account | None:
+        """As `cached`, for the bytes in which a protocol carries a pair; see `note`."""
+        found = self._remembered.get(self._digest_of(credentials))
+        if found is None or found[0] <= self._now_s():
+            return None
+        self._hits += 1
+        return found[1]
+
+    def note(self, credentials: bytes, name: str, password: str | bytes) -> None:
+        """Let `recall` answer for these bytes, which say this pair, while it is remembered.
+
+        Spares decoding them each time. Only their keyed hash is kept, as of the pair.
+        """
+        found = self._remembered.get(self._digest(name, password))
+        if found is not None:
+            self._keep(self._digest_of(credentials), *found)
+
     async def verify(self, name: str, password: str | bytes) -> Account:
         """Return the account of a name and its password.
 
@@ -163,10 +181,13 @@ class Authenticator:
     def _remember(self, digest: bytes, account: Account) -> None:
         if self._ttl_s <= 0 or self._max_remembered <= 0:
             return
+        self._keep(digest, self._now_s() + self._ttl_s, account)
+
+    def _keep(self, digest: bytes, until_s: float, account: Account) -> None:
         self._remembered.pop(digest, None)
         while len(self._remembered) >= self._max_remembered:
             del self._remembered[next(iter(self._remembered))]  # the oldest
-        self._remembered[digest] = (self._now_s() + self._ttl_s, account)
+        self._remembered[digest] = (until_s, account)
 
     def _end_check(self, digest: bytes, check: asyncio.Task[Account]) -> None:
         self._checks.pop(digest, None)
@@ -181,3 +202,9 @@ class Authenticator:
         )
         pair = b"%d:%b:%b" % (len(user), user, secret)
         return hashlib.blake2b(pair, digest_size=16, key=self._key).digest()
+
+    def _digest_of(self, credentials: bytes) -> bytes:
+        """As `_digest`, and never the same as that of a pair."""
+        return hashlib.blake2b(
+            credentials, digest_size=16, key=self._key, person=_AS_CARRIED
+        ).digest()

@@ -27,10 +27,17 @@ class FakeAuthenticator:
 
     def __init__(self) -> None:
         self.checked = 0
+        self.noted: list[bytes] = []
         self._known: Account | None = None
 
     def cached(self, name: str, password: str) -> Account | None:
         return self._known if (name, password) == ADMIN else None
+
+    def recall(self, credentials: bytes) -> Account | None:
+        return self._known if credentials in self.noted else None
+
+    def note(self, credentials: bytes, name: str, password: str) -> None:
+        self.noted.append(credentials)
 
     async def verify(self, name: str, password: str) -> Account:
         self.checked += 1

@@ -6,7 +6,7 @@ import asyncio
 import json
 from base64 import b64encode
 
-from tests.protocols.http.harness import LOGIN, TestPort, running
+from tests.protocols.http.harness import LOGIN, FakeAuthenticator, TestPort, running
 from tests.protocols.node import serving
 
 from lyredb.protocols.http import Authentication, HttpServer, Request
@@ -35,6 +35,25 @@ async def who(head: bytes, *, authorize_local: bool) -> str:
 
 def test_basic_is_checked_once_and_then_remembered() -> None:
     assert asyncio.run(who(LOGIN, authorize_local=False)) == "admin"
+
+
+def test_only_the_usual_form_of_a_header_is_noted() -> None:
+    """A user who varies its header must not push others out of what is remembered."""
+    fake = FakeAuthenticator()
+    users = Authentication(fake, authorize_local=False)  # type: ignore[arg-type]
+    pair = b64encode(b"admin:secret")
+
+    async def body() -> None:
+        async with running(prepare=lambda server, _: mount_whoami(server, users)) as port:
+            for value in (b"Basic   " + pair, b"basic " + pair, b"BASIC " + pair):
+                for _ in range(2):
+                    assert await ask(port, b"authorization: " + value + b"\r\n") == "admin"
+            assert fake.noted == []
+            for _ in range(3):
+                assert await ask(port, LOGIN) == "admin"
+            assert (fake.noted, fake.checked) == ([b"Basic " + pair], 1)
+
+    asyncio.run(body())
 
 
 def test_wrong_and_unreadable_credentials_are_refused() -> None:

@@ -9,7 +9,7 @@ another one), and Origin and Sec-Fetch-Site do not speak of another site.
 from __future__ import annotations
 
 import binascii
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from ipaddress import ip_address
 from typing import Final
 
@@ -44,14 +44,23 @@ class Authentication:
         if authorization is None:
             account = self._without_credentials(request)
         else:
-            name, password = read_basic(authorization)
-            if name or password:
-                found = self._authenticator.cached(name, password)
-                if found is None:
-                    return None
-                account = found
-            else:  # empty ones count as none
-                account = self._without_credentials(request)
+            known = self._authenticator.recall(authorization)
+            if known is None:
+                return self._read(request, authorization)
+            account = known
+        request.account = account
+        return account
+
+    def _read(self, request: Request, authorization: bytes) -> Account | None:
+        name, password = read_basic(authorization)
+        account: Account | None
+        if name or password:
+            account = self._authenticator.cached(name, password)
+            # Only the usual form: each further one would take the place of another user.
+            if account is not None and authorization == write_basic(name, password):
+                self._authenticator.note(authorization, name, password)
+        else:  # empty ones count as none
+            account = self._without_credentials(request)
         request.account = account
         return account
 
@@ -104,6 +113,11 @@ def read_basic(authorization: bytes) -> tuple[str, str]:
     if not colon:
         raise InvalidHeader("the Authorization header holds no name and password")
     return name, password
+
+
+def write_basic(name: str, password: str) -> bytes:
+    """Return the header that says this name and password, in the form that most send."""
+    return b"Basic " + b64encode(f"{name}:{password}".encode())
 
 
 def is_loopback(address: str) -> bool:

@@ -71,13 +71,13 @@ class Rest:
         target = request.target
         assert target is not None, "resolved by the predicate"
         method = request.method
-        if method not in methods_of(target) or self._authentication.quick(request) is None:
-            return False
         if method in _READS:
             answer = reading.NOW[target.kind]
-            return answer is not None and answer(self._service, request, target)
-        prepare = WRITES[target.kind].get(method)
-        if prepare is None:
+            if answer is None or self._authentication.quick(request) is None:
+                return False
+            return answer(self._service, request, target)
+        prepare = None if target.prefix else WRITES[target.kind].get(method)
+        if prepare is None or self._authentication.quick(request) is None:
             return False
         refuse_foreign(request)
         prepared = prepare(self._service, request, target, bytes(request.exchange.body))
