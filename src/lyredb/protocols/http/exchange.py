@@ -36,29 +36,31 @@ class Exchange(RequestResponseCycle):
             connection (HTTP/1.0).
     """
 
+    # What each one begins with; on the class, since most requests change few of them.
+    access_log = False
+    disconnected = False
+    more_body = True
+    response_started = False
+    response_complete = False
+    chunked_encoding = None
+    expected_content_length = 0
+    chosen: Any = None
+    status = 0
+    _event: asyncio.Event | None = None
+
     def __init__(self, guard: Guard, scope: Any, *, keep_alive: bool) -> None:
         # Without the base's own: what it sets is set here, and nothing made for nothing.
         self.guard = guard
         self.scope = scope
         self.chunked = scope["http_version"] == "1.1"
-        self.chosen: Any = None
-        self.status = 0
         self.transport = guard.transport
         self.flow = guard.flow
         self.logger = guard.logger
-        self.access_log = False
         self.default_headers = guard.port.default_headers
         self.on_response = guard.on_response_complete
-        self.disconnected = False
         self.keep_alive = keep_alive
         self.waiting_for_100_continue = guard.expect_100_continue
         self.body = bytearray()
-        self.more_body = True
-        self.response_started = False
-        self.response_complete = False
-        self.chunked_encoding = None
-        self.expected_content_length = 0
-        self._event: asyncio.Event | None = None
 
     @property
     def message_event(self) -> asyncio.Event:  # type: ignore[override]  # an attribute there

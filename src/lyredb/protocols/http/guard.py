@@ -253,7 +253,6 @@ class Guard(HttpToolsProtocol):
         self._phase = Phase.BODY
         keep_alive = version == "1.1" and parser.should_keep_alive()
         self.cycle = exchange = Exchange(self, self._scope, keep_alive=keep_alive)
-        self._scope["extensions"] = {CONNECTION: exchange}
         if self._has_body:
             self._deadline = self.loop.time() + self.limits.body_timeout_s
         if not self._is_soon_whole:
@@ -337,6 +336,9 @@ class Guard(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._current = cycle
+        # Only now: scope and exchange then hold each other, which the garbage collector
+        # has to find out, and what is answered at once has no task.
+        cast(Any, cycle.scope)["extensions"] = {CONNECTION: cycle}
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
@@ -380,7 +382,7 @@ class Guard(HttpToolsProtocol):
 
     def _check_headers(self) -> None:
         limit = self.limits.max_header_bytes
-        if max(self._exact_bytes, self._chunk_bytes) > limit:
+        if self._exact_bytes > limit or self._chunk_bytes > limit:
             self._refuse(TooLarge(f"the headers have more than {limit} bytes"), 431)
 
     def _too_large(self) -> None:

@@ -64,13 +64,13 @@ class Request:
         "target",
     )
 
-    def __init__(self, scope: Any, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Any, receive: Receive, send: Send, connection: Any = None) -> None:
         self.scope = scope
         self.receive = receive
         self.send = send
         self.is_websocket: bool = scope["type"] == "websocket"
         self.method: str = "GET" if self.is_websocket else scope["method"]
-        self.connection: Any = scope["extensions"].get(CONNECTION)
+        self.connection = connection
         self.query: bytes = scope["query_string"]
         self.target: Target | None = None
         self.account: Account | None = None

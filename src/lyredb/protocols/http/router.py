@@ -89,7 +89,7 @@ class Router:
         A task costs more than a look-up. Returns False when the request needs one; what
         was found out about it is kept in ``exchange.chosen``.
         """
-        request = Request(exchange.scope, exchange.receive, exchange.send)
+        request = Request(exchange.scope, exchange.receive, exchange.send, exchange)
         try:
             mount = self._choose(request)
             if mount.now is None or not mount.now(request, self._fail_now):
@@ -110,7 +110,7 @@ class Router:
         """Answer one request (ASGI)."""
         connection = scope["extensions"].get(CONNECTION)
         chosen = getattr(connection, "chosen", None)
-        request = Request(scope, receive, send) if chosen is None else chosen[0]
+        request = Request(scope, receive, send, connection) if chosen is None else chosen[0]
         if not request.is_websocket:
             await request.exchange.drain()
         try:
