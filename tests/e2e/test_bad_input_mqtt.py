@@ -121,7 +121,13 @@ def test_wrong_packet_ends_its_v5_connection_with_a_sentence(
             assert not LEAKS.search(said.decode("utf-8", "replace")), said
 
 
-@pytest.mark.parametrize("name", [name for name in WRONG if "property" not in name])
+V5_ONLY = ("property", "properties", "alias", "subscription id")
+"""What is payload in 3.1.1, and so never wrong."""
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in WRONG if not any(word in name for word in V5_ONLY)]
+)
 def test_wrong_packet_ends_its_311_connection_without_a_word(
     strict: ServerProcess, name: str
 ) -> None:

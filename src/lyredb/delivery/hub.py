@@ -36,7 +36,7 @@ from lyredb.storage.mutation import Kind
 __all__ = ["Hub", "HubStatistics", "Ingress", "Path", "Terms"]
 
 _MAX_RECORDS: Final = 65_536
-_MAX_RECORD_KEY_BYTES: Final = 16_000_000
+_MAX_RECORD_KEY_BYTES: Final = 8_000_000
 """Cached records of the log, as many as there are routes."""
 
 

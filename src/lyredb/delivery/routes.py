@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 MAX_ROUTES: Final = 65_536
 """About 60 MB with paths; beyond it all are dropped, so that topics that come once
 cannot fill the memory."""
-MAX_TOPIC_BYTES: Final = 16_000_000
-"""All cached topics together; without it long topics would take 30 times as much."""
+MAX_TOPIC_BYTES: Final = 8_000_000
+"""All cached topics together, each of which is kept about three times: as topic, key and
+id. Without it long topics would take 30 times as much memory as short ones."""
 MAX_WALKED: Final = 1_000
 """Routes that a new wildcard filter looks at one by one; more are dropped unseen."""
 
