@@ -52,11 +52,14 @@ class RawHttp:
 
     def reply(self, method: str = "GET") -> Reply:
         """Read one response."""
-        head = self._until(b"\r\n\r\n").decode("latin-1").split("\r\n")
-        pairs = (line.partition(": ") for line in head[1:] if line)
-        headers = {name.lower(): value for name, _, value in pairs}
-        status = int(head[0].split()[1])
+        status, headers = self.head()
         return Reply(status, headers, self._body(method, status, headers))
+
+    def head(self) -> tuple[int, dict[str, str]]:
+        """Read status line and headers only."""
+        lines = self._until(b"\r\n\r\n").decode("latin-1").split("\r\n")
+        pairs = (line.partition(": ") for line in lines[1:])
+        return int(lines[0].split()[1]), {name.lower(): value for name, _, value in pairs}
 
     def _body(self, method: str, status: int, headers: dict[str, str]) -> bytes:
         if method == "HEAD" or status in (204, 304) or status < 200:
@@ -64,10 +67,10 @@ class RawHttp:
         if headers.get("transfer-encoding") == "chunked":
             body = b""
             while size := int(self._until(b"\r\n"), 16):
-                body += self._exactly(size + 2)[:-2]
-            self._exactly(2)
+                body += self.exactly(size + 2)[:-2]
+            self.exactly(2)
             return body
-        return self._exactly(int(headers["content-length"]))
+        return self.exactly(int(headers["content-length"]))
 
     def _until(self, mark: bytes) -> bytes:
         while mark not in self._rest:
@@ -75,7 +78,8 @@ class RawHttp:
         found, _, self._rest = self._rest.partition(mark)
         return found
 
-    def _exactly(self, size: int) -> bytes:
+    def exactly(self, size: int) -> bytes:
+        """Read so many bytes of what follows."""
         while len(self._rest) < size:
             self._more()
         found, self._rest = self._rest[:size], self._rest[size:]

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,14 +79,30 @@ class ServerProcess:
 
 
 def start_server(
-    application: Path, data: Path, *arguments: str, command: str = "run"
+    application: Path,
+    data: Path,
+    *arguments: str,
+    command: str = "run",
+    prefix: Sequence[str] = (),
+    program: Sequence[str] = ("-m", "lyredb"),
+    environment: Mapping[str, str] | None = None,
 ) -> ServerProcess:
-    """Start ``lyredb run`` on free ports and wait for its ready line."""
+    """Start ``lyredb run`` on free ports and wait for its ready line.
+
+    Args:
+        application: The application folder.
+        data: The data directory; the log lies beside it.
+        arguments: More of them for the command line.
+        command: ``run`` or ``dev``.
+        prefix: A program that starts the interpreter, with its arguments.
+        program: What the interpreter runs.
+        environment: More variables.
+    """
     log = data.parent / f"{data.name}.log"
     with log.open("a") as errors:
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "lyredb", command, str(application)),
+                *(*prefix, sys.executable, *program, command, str(application)),
                 *("--data", str(data)),
                 *("--http-port", "0", "--mqtt-port", "0", "--operations-port", "0"),
                 *arguments,
@@ -94,12 +110,15 @@ def start_server(
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env=os.environ | {"LYREDB_ADMIN_USERNAME": USER, "LYREDB_ADMIN_PASSWORD": PASSWORD},
+            env=os.environ
+            | {"LYREDB_ADMIN_USERNAME": USER, "LYREDB_ADMIN_PASSWORD": PASSWORD}
+            | dict(environment or {}),
         )
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
         process.wait(START_DEADLINE_S)
+        process.stdout.close()
         raise AssertionError(f"the server did not start: {log.read_text()}")
     ready = json.loads(line)
     mqtt_port = urlsplit(str(ready["mqtt"])).port

@@ -107,7 +107,7 @@ class Listener:
                 self._answered.set()
                 return
             assert packet.kind == 3, packet
-            assert packet.topic.startswith("Sensor/fuzz/"), packet
+            assert f"{packet.topic}/".startswith("Sensor/fuzz/"), packet
             if packet.qos:
                 self._client.send(frames.puback(packet.packet_id))
 

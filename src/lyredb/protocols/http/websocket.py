@@ -7,7 +7,7 @@ send is counted and thrown away; who does not finish closing is cut off.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
 
 from uvicorn.config import Config
@@ -51,9 +51,12 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             cast("dict[str, Any]", self.scope)["extensions"][CONNECTION] = self
 
     def send_receive_event_to_app(self) -> None:
-        """Forget a message that nobody wants."""
+        """Forget a message that nobody wants; text still has to be text (RFC 6455 §8.1)."""
         if self.ignores_messages:
+            is_wrong = self.curr_msg_data_type == "text" and not _is_utf8(self.frames)
             self.frames = []
+            if is_wrong:
+                self.end(1007, "text must be UTF-8")
             return
         super().send_receive_event_to_app()
 
@@ -97,3 +100,11 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         """Cut off a peer that does not finish closing; called by `Port.sweep`."""
         if now >= self._deadline:
             self.transport.abort()
+
+
+def _is_utf8(parts: Iterable[bytes]) -> bool:
+    try:
+        b"".join(parts).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
