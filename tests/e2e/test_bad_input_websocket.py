@@ -159,6 +159,9 @@ def test_mqtt_inside_a_websocket_is_held_to_its_own_limits(
         ((*UPGRADE[:2], "Sec-WebSocket-Protocol: mqtt"), 400),
         ((*MQTT[:2], "Sec-WebSocket-Version: 12", *MQTT[3:]), 400),
         ((*MQTT[:3], "Sec-WebSocket-Key: short", MQTT[4]), 400),
+        ((*MQTT[:3], "Sec-WebSocket-Key: \xff" + "A" * 21 + "==", MQTT[4]), 400),
+        ((*UPGRADE, "Host: twice"), 400),
+        ((*MQTT, "Host: twice"), 400),
     ],
 )
 def test_wrong_upgrade_is_refused_in_http(

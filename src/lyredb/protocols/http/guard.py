@@ -129,7 +129,8 @@ class Guard(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._upgraded(data, upgrade.args[0])
+            if self._refusal is None:  # else its headers were refused a moment ago
+                self._upgraded(data, upgrade.args[0])
         except httptools.HttpParserError:
             self._refuse(InvalidHeader("this is no valid HTTP request"))
         if self._refusal is not None:

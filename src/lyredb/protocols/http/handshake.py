@@ -7,7 +7,6 @@ Other upgrades take uvicorn's way through the router.
 from __future__ import annotations
 
 import asyncio
-import binascii
 import logging
 from base64 import b64decode
 from collections.abc import Iterable
@@ -119,7 +118,7 @@ def check_upgrade(request: Request) -> str:
     try:
         if len(b64decode(key, validate=True)) == 16:
             return key
-    except binascii.Error:
+    except ValueError:  # not base64, or not ASCII
         pass  # said below, as for a key of another length
     raise InvalidHeader("Sec-WebSocket-Key must be 16 bytes in base64")
 
