@@ -19,7 +19,7 @@ from lyredb.plugins.delivery import Publisher, Subscriber
 from lyredb.resources.access import Access
 from lyredb.resources.description import describe
 from lyredb.resources.registry import Registry
-from lyredb.resources.requests import Reading, SubscribeOptions, Write, Written
+from lyredb.resources.requests import Reading, SubscribeOptions, Write, WriteOperation, Written
 from lyredb.resources.subscription import Rooms, Subscription
 from lyredb.resources.target import Target
 from lyredb.resources.writing import Done, Writing
@@ -97,6 +97,14 @@ class Database:
         if target.kind not in ("collection", "table"):
             raise InvalidQuery("a query needs the path of a table or collection")
         return search(self._engine, target.table, query, prefix=target.prefix)
+
+    def admit(self, operation: WriteOperation, target: Target, context: Context) -> None:
+        """Refuse a write that may not be, before its body is read.
+
+        Raises:
+            NotAuthorised: The principal may not.
+        """
+        self._writing.admit(operation, target.table, context)
 
     def submit(self, write: Write, context: Context, done: Done) -> None:
         """Send a write and go on; see `Writing.submit`."""

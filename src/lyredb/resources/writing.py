@@ -23,7 +23,7 @@ from lyredb.errors import (
 from lyredb.formats import JSON, format_for_content_type
 from lyredb.plugins.context import Context
 from lyredb.resources.access import Access, Decision
-from lyredb.resources.requests import Write, Written
+from lyredb.resources.requests import Write, WriteOperation, Written
 from lyredb.storage.keys import KeyValue, encode_full_key, is_short_form
 from lyredb.storage.metadata import encode_metadata
 from lyredb.storage.mutation import Applied, Kind, Mutation, Precondition
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 Done = Callable[[Written | LyreError], None]
 
-_DECISIONS: dict[str, Decision] = {
+_DECISIONS: dict[WriteOperation, Decision] = {
     "put": "update",
     "patch": "update",
     "create": "insert",
@@ -69,6 +69,14 @@ class Writing:
         self._access = access
         self._next_integer = next_integer
 
+    def admit(self, operation: WriteOperation, table: StoredTable, context: Context) -> None:
+        """Decide before a body is read whether such a write may come at all.
+
+        Raises:
+            NotAuthorised: It may not.
+        """
+        self._access.require(context.principal, _DECISIONS[operation], table)
+
     def submit(self, write: Write, context: Context, done: Done) -> None:
         """Send one write; ``done`` gets its result after the commit, in order of arrival.
 
@@ -77,7 +85,7 @@ class Writing:
             Overloaded: Nothing was sent and ``done`` will not be called.
         """
         table = write.target.table
-        self._access.require(context.principal, _DECISIONS[write.operation], table)
+        self.admit(write.operation, table, context)
         if table.schema.expiration_s and not write.expires_ms and write.operation != "delete":
             write = replace(write, expires_ms=table.deadline_ms(self._now_ms()))
         record_id, mutation = self._mutation(write, context)

@@ -246,6 +246,23 @@ def test_without_a_login_is_401_with_a_challenge_and_a_wrong_one_says_so() -> No
     asyncio.run(body())
 
 
+def test_who_may_not_write_learns_nothing_about_the_body() -> None:
+    """A body that would be a 400 is a 401 for a stranger: it is not looked at."""
+
+    async def body() -> None:
+        async with serving(RestPlugin()) as node:
+            for method, path in (
+                ("PUT", "/Sensor/a"),
+                ("PATCH", "/Sensor/a"),
+                ("POST", "/Sensor/"),
+            ):
+                reply = await node.call(method, path, b'{"value":', login=b"")
+                assert reply.status == 401, (method, path)
+                assert (await node.call(method, path, b'{"value":')).status == 400
+
+    asyncio.run(body())
+
+
 def test_if_none_match_takes_lists_weak_tags_and_a_star() -> None:
     async def body() -> None:
         async with serving(RestPlugin()) as node:

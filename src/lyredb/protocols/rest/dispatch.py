@@ -9,7 +9,7 @@ from lyredb.protocols.http.authentication import Authentication
 from lyredb.protocols.http.request import Request
 from lyredb.protocols.rest import reading
 from lyredb.protocols.rest.service import PROTOCOL, Service
-from lyredb.protocols.rest.writing import WRITES, Fail, perform, refuse_foreign, submit
+from lyredb.protocols.rest.writing import OPERATIONS, WRITES, Fail, perform, refuse_foreign, submit
 from lyredb.resources.database import Database
 from lyredb.resources.target import Target
 
@@ -79,7 +79,7 @@ class Rest:
         prepare = None if target.prefix else WRITES[target.kind].get(method)
         if prepare is None or self._authentication.quick(request) is None:
             return False
-        refuse_foreign(request)
+        self._admit(request, target)
         prepared = prepare(self._service, request, target, bytes(request.exchange.body))
         submit(self._service, request, prepared, fail)
         return True
@@ -99,8 +99,14 @@ class Rest:
         if method in _READS:
             await self._read(request, target)
             return
-        refuse_foreign(request)
+        self._admit(request, target)
         await perform(self._service, request, target, WRITES[target.kind][method])
+
+    def _admit(self, request: Request, target: Target) -> None:
+        """Refuse before the body is looked at: strangers learn nothing about it."""
+        refuse_foreign(request)
+        operation = OPERATIONS[request.method]
+        self._service.database.admit(operation, target, request.context(PROTOCOL))
 
     async def _read(self, request: Request, target: Target) -> None:
         answer = reading.NOW[target.kind]

@@ -14,7 +14,7 @@ from lyredb.protocols.http.request import Request
 from lyredb.protocols.rest.bodies import decode_object, object_in, structured_format
 from lyredb.protocols.rest.preconditions import precondition_of
 from lyredb.protocols.rest.service import PROTOCOL, Service, head_of, path_text
-from lyredb.resources.requests import Write, Written
+from lyredb.resources.requests import Write, WriteOperation, Written
 from lyredb.resources.target import Target
 
 Fail = Callable[[Request, Exception], None]
@@ -89,6 +89,15 @@ WRITES: Final[dict[str, dict[str, Prepare]]] = {
     "table": {},
 }
 """How a write is prepared, by kind of target and method."""
+
+
+OPERATIONS: Final[dict[str, WriteOperation]] = {
+    "PUT": "put",
+    "PATCH": "patch",
+    "DELETE": "delete",
+    "POST": "create",
+}
+"""What a method asks for, to decide about it before its body is looked at."""
 
 
 def submit(service: Service, request: Request, prepared: Prepared, fail: Fail) -> None:
