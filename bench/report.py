@@ -6,9 +6,10 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from bench.result import Comparison, Report, Side
 from rich.console import Console
 from rich.table import Table
+
+from bench.result import Comparison, Report, Side
 
 COLUMNS = ("scenario", "LyreDB", "peer", "ratio", "wanted", "load/server CPU", "frames/read")
 PLAIN_WIDTH = 150

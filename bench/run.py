@@ -15,12 +15,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)  # it was bench/, whose modules are not top-level ones
 
+from rich.console import Console  # noqa: E402
+
 from bench import report as reports  # noqa: E402
 from bench.conditions import conditions  # noqa: E402
 from bench.result import Report  # noqa: E402
 from bench.scenarios import mqtt, rest  # noqa: E402
 from bench.scenarios.plan import Plan  # noqa: E402
-from rich.console import Console  # noqa: E402
 
 SCENARIOS = (*mqtt.SCENARIOS, *rest.SCENARIOS)
 LATEST = ROOT / "bench" / "results" / "latest.json"

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from bench.load import packets
 from bench.load.check import AckCheck, DeliveryCheck, Faults
 from bench.load.driver import Driver, flow_of

@@ -6,9 +6,10 @@ import io
 import json
 from pathlib import Path
 
+from rich.console import Console
+
 from bench.report import show, write_json, write_page
 from bench.result import Comparison, Report, Round, Side
-from rich.console import Console
 
 FAST = Side("LyreDB", [Round(3_000, 1, 1.0, 0.5), Round(1_000, 1, 1.0, 0.5)])
 SLOW = Side("mosquitto", [Round(250, 1, 0.5, 0.1)])

@@ -10,8 +10,6 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.delivery.world import SensorTable
-from tests.storage.store import SLOT, SMALL, Store, delete, message, put
 
 from lyredb.delivery.cursor import CatchUp
 from lyredb.delivery.message import Message, RecordTable
@@ -20,6 +18,8 @@ from lyredb.errors import PositionLost
 from lyredb.storage.frontier import KeyRange
 from lyredb.storage.keys import decode_key, encode_key
 from lyredb.storage.mutation import Kind, Mutation
+from tests.delivery.world import SensorTable
+from tests.storage.store import SLOT, SMALL, Store, delete, message, put
 
 WHOLE = [KeyRange(SLOT)]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.delivery.world import ROOT, SENSOR_SLOT, LineEncoding, Publisher, Reader, World, put
 
 from lyredb.delivery.fence import MAX_HELD_BYTES
 from lyredb.storage.keys import encode_key
+from tests.delivery.world import ROOT, SENSOR_SLOT, LineEncoding, Publisher, Reader, World, put
 
 KEY = encode_key("1")
 RAW = LineEncoding("raw", raw="m4")

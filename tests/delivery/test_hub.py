@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+
+from lyredb.delivery.message import Message
+from lyredb.errors import InvalidTopic, NotAuthorised
 from tests.delivery.world import (
     ROOT,
     LineEncoding,
@@ -13,9 +16,6 @@ from tests.delivery.world import (
     put,
     terms,
 )
-
-from lyredb.delivery.message import Message
-from lyredb.errors import InvalidTopic, NotAuthorised
 
 RAW = LineEncoding(wire="raw", raw="m4")
 

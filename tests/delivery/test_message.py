@@ -7,7 +7,6 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.delivery.world import LOG_ID, SensorTable, entry, put
 
 from lyredb.delivery.admission import Destination
 from lyredb.delivery.envelope import encode_envelope, envelope
@@ -19,6 +18,7 @@ from lyredb.storage.layout import TOPIC_SLOT
 from lyredb.storage.metadata import encode_metadata
 from lyredb.storage.mutation import Kind
 from lyredb.storage.record import OPAQUE, encode_record
+from tests.delivery.world import LOG_ID, SensorTable, entry, put
 
 TO = Destination(16, encode_key("1"), "1", "data.Sensor")
 TOPIC = b"Sensor/1"

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.delivery.world import LineEncoding, Publisher, Reader, Someone, World, put, terms
 
 from lyredb.delivery.filters import matches, parse_filter
+from tests.delivery.world import LineEncoding, Publisher, Reader, Someone, World, put, terms
 
 FILTERS = ["#", "+/#", "Sensor/#", "Sensor/+", "Sensor/1", "Sensor/2", "a", "a/+", "a/b", "+"]
 TOPICS = ["Sensor/1", "Sensor/2", "Sensor/3", "a", "a/b", "a/c", "$x", "b"]

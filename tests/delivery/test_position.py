@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.delivery.world import error_of
 
 from lyredb.delivery.position import Position, format_position, parse_position
 from lyredb.errors import InvalidHeader
+from tests.delivery.world import error_of
 
 LOG = "00ff0badcafe1234"
 

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.delivery.world import LineEncoding, Reader, SensorTable, World, terms
-from tests.storage.store import SLOT, Store, put
 
 from lyredb.delivery.hub import Hub
 from lyredb.delivery.tail import Tail
@@ -16,6 +14,8 @@ from lyredb.errors import PositionLost
 from lyredb.storage.entry import Entry
 from lyredb.storage.mutation import Kind, Mutation
 from lyredb.storage.settings import StorageSettings
+from tests.delivery.world import LineEncoding, Reader, SensorTable, World, terms
+from tests.storage.store import SLOT, Store, put
 
 
 class Followed:

@@ -9,11 +9,10 @@ import re
 from collections.abc import Iterable
 from inspect import getmembers, isclass
 
-from tests.docs.pages import DOCS
-
 from lyredb import errors
 from lyredb.protocols.http.errors import STATUSES
 from lyredb.protocols.mqtt.errors import ANSWERS
+from tests.docs.pages import DOCS
 
 MADE = {"errors": "errors.md", "mqtt reasons": "mqtt.md"}
 """Names of the tables, and the pages that they stand in."""

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 import typer.main
-from tests.docs.pages import DOCS, ROOT, Block, all_blocks, blocks, matches, pairs
-from tests.server.process import Server, environment
 
 from lyredb.cli.main import app
 from lyredb.tables.source import load_schema
+from tests.docs.pages import DOCS, ROOT, Block, all_blocks, blocks, matches, pairs
+from tests.server.process import Server, environment
 
 DEADLINE_S = 60
 STARTS = re.compile(r"^(?:(?:\.venv/bin/)?lyredb (?:dev|run)|make)\b", re.MULTILINE)

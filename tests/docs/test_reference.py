@@ -6,8 +6,6 @@ import re
 
 import pytest
 import typer.main
-from tests.docs.pages import DOCS
-from tests.docs.tables import MADE, error_classes, with_table
 
 import lyredb
 from lyredb.cli.main import app
@@ -16,6 +14,8 @@ from lyredb.protocols.mqtt.errors import ANSWERS
 from lyredb.server.composition import settings_table
 from lyredb.tables.schema import SCALARS
 from lyredb.tables.sdl import _FIELD_DIRECTIVES, _LATER_DIRECTIVES, _TYPE_DIRECTIVES
+from tests.docs.pages import DOCS
+from tests.docs.tables import MADE, error_classes, with_table
 
 
 def page(name: str) -> str:

@@ -17,8 +17,9 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
-from tests.e2e.server_process import PASSWORD, USER, ServerProcess
 from websockets.sync.client import ClientConnection, connect
+
+from tests.e2e.server_process import PASSWORD, USER, ServerProcess
 
 DEADLINE_S = 10
 QUIET_S = 0.5

@@ -7,6 +7,7 @@ import json
 import cbor2
 import httpx
 from paho.mqtt.enums import MQTTProtocolVersion
+
 from tests.e2e.clients import (
     DEADLINE_S,
     MqttClient,

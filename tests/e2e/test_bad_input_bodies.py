@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import cbor2
 import pytest
+
 from tests.e2e.bystander import Bystander, undisturbed
 from tests.e2e.clients import sse
 from tests.e2e.raw_http import Reply, ask, assert_clean, assert_refused, raw_http, request

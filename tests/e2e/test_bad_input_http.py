@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from tests.e2e.bystander import Bystander, undisturbed
 from tests.e2e.clients import AUTHORIZATION
 from tests.e2e.raw_http import (

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+
 from tests.e2e.bystander import Bystander, undisturbed
 from tests.e2e.clients import rest
 from tests.e2e.raw_http import LEAKS

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from tests.e2e.bystander import Bystander, undisturbed
 from tests.e2e.raw_http import RawHttp, Reply, assert_clean, raw_http, request
 from tests.e2e.server_process import PASSWORD, USER, ServerProcess

@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
+
 from tests.e2e.clients import DEADLINE_S, MqttClient, rest
 from tests.e2e.server_process import PASSWORD, USER, ServerProcess
 

@@ -8,10 +8,11 @@ import queue
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-from tests.e2e.clients import AUTHORIZATION, DEADLINE_S, MqttClient, rest
-from tests.e2e.server_process import PASSWORD, USER, ServerProcess
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
+
+from tests.e2e.clients import AUTHORIZATION, DEADLINE_S, MqttClient, rest
+from tests.e2e.server_process import PASSWORD, USER, ServerProcess
 
 
 class WebSocketMqtt:

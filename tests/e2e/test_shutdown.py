@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
+from websockets.exceptions import ConnectionClosed
+
 from tests.e2e.clients import DEADLINE_S, MqttClient, receive, rest, sse, websocket
 from tests.e2e.server_process import running_server, start_server
-from websockets.exceptions import ConnectionClosed
 
 
 def test_sigterm_ends_each_protocol_with_its_own_words() -> None:

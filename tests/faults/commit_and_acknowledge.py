@@ -10,11 +10,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.storage.store import ROOMY, Store, put
-
 from lyredb.errors import LyreError
 from lyredb.storage.commit import Committer, Request, Result
 from lyredb.storage.mutation import Applied
+from tests.storage.store import ROOMY, Store, put
 
 ACK = 3
 GROUPS = 12

@@ -12,11 +12,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from tests.storage.store import SLOT, SMALL, Store, add, body_of, delete, message, put
-
 from lyredb.errors import DiskFull, LyreError, StorageError, StorageFailed
 from lyredb.storage.check import check
 from lyredb.storage.mutation import Applied
+from tests.storage.store import SLOT, SMALL, Store, add, body_of, delete, message, put
 
 TRANSACTIONS = 8
 _shim = ctypes.CDLL(None)

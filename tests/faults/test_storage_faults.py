@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.faults.killing import SETTINGS
-from tests.faults.shim import HERE, build_shim, python_environment, run_under_shim
-from tests.storage.store import SLOT, Store, body_of
 
 from lyredb.storage.check import check
 from lyredb.storage.keys import encode_key
+from tests.faults.killing import SETTINGS
+from tests.faults.shim import HERE, build_shim, python_environment, run_under_shim
+from tests.storage.store import SLOT, Store, body_of
 
 
 @pytest.fixture(scope="module")

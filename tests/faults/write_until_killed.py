@@ -6,11 +6,10 @@ import os
 import sys
 from pathlib import Path
 
-from tests.faults.killing import SETTINGS
-from tests.storage.store import Store, add, delete, message, put
-
 from lyredb.errors import LyreError
 from lyredb.storage.mutation import Applied
+from tests.faults.killing import SETTINGS
+from tests.storage.store import Store, add, delete, message, put
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
 import pytest
+
 from tests.e2e.bystander import Bystander, undisturbed
 from tests.e2e.raw_http import raw_http, request
 from tests.e2e.raw_mqtt import RawMqtt, raw_mqtt

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.protocols.http.harness import DEADLINE_S, LOGIN, RawClient, Reply, TestPort, running
-
 from lyredb.plugins.context import Context
 from lyredb.plugins.scope import Scope
 from lyredb.plugins.settings import Setting, SettingValue
@@ -22,6 +20,7 @@ from lyredb.security.principals import SUPER_USER
 from lyredb.server.node import Node
 from lyredb.server.settings import SettingsInForce
 from lyredb.tables.sdl import parse_sdl
+from tests.protocols.http.harness import DEADLINE_S, LOGIN, RawClient, Reply, TestPort, running
 
 SCHEMA = """
 type Sensor @table @export {

@@ -7,7 +7,6 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.resources.test_registry import registry_of
 
 from lyredb.delivery.filters import matches, parse_filter
 from lyredb.errors import NotAuthorised, UnknownTopic
@@ -15,6 +14,7 @@ from lyredb.plugins.context import Context
 from lyredb.resources.access import Access
 from lyredb.resources.coverage import coverage
 from lyredb.security.principals import ANONYMOUS, SUPER_USER
+from tests.resources.test_registry import registry_of
 
 REGISTRY = registry_of(open_topics=True)
 CLOSED = registry_of()

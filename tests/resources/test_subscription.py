@@ -8,13 +8,6 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.resources.node_under_test import (
-    CONTEXT,
-    Collector,
-    data_directory,
-    open_node,
-    write_of,
-)
 
 from lyredb.errors import NotAuthorised, UnknownTopic
 from lyredb.plugins.context import Context
@@ -23,6 +16,13 @@ from lyredb.resources.subscription import State, Subscription
 from lyredb.security.principals import ANONYMOUS
 from lyredb.server.node import Node
 from lyredb.storage.settings import StorageSettings
+from tests.resources.node_under_test import (
+    CONTEXT,
+    Collector,
+    data_directory,
+    open_node,
+    write_of,
+)
 
 RECORDS = 40
 """More than one step of a scan at the step size that the tests set."""

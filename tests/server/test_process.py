@@ -11,9 +11,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.server.process import Server, make_application, run_lyredb
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
+
+from tests.server.process import Server, make_application, run_lyredb
 
 WITHIN_S = 5.0
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.storage.store import SLOT, SMALL, Store, body_of, delete, fill, message, patch, put
 
 from lyredb.errors import PositionLost
 from lyredb.storage.asof import AsOfScan
 from lyredb.storage.keys import encode_key
 from lyredb.storage.record import with_last_seq
+from tests.storage.store import SLOT, SMALL, Store, body_of, delete, fill, message, patch, put
 
 writes = st.lists(
     st.tuples(st.sampled_from(["put", "patch", "delete", "message"]), st.sampled_from("abcdef")),

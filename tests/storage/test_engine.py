@@ -8,17 +8,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.storage.store import (
-    ROOMY,
-    SLOT,
-    TABLE,
-    VALUE_INDEX,
-    ManualClock,
-    Store,
-    body_of,
-    fill,
-    put,
-)
 
 from lyredb.errors import (
     DataDirectoryInUse,
@@ -32,6 +21,17 @@ from lyredb.storage.check import check
 from lyredb.storage.engine import Engine
 from lyredb.storage.keys import encode_index_value, encode_key
 from lyredb.storage.layout import IndexLayout, IndexSource, TableLayout
+from tests.storage.store import (
+    ROOMY,
+    SLOT,
+    TABLE,
+    VALUE_INDEX,
+    ManualClock,
+    Store,
+    body_of,
+    fill,
+    put,
+)
 
 SOURCE = str(Path(meta.__file__).parents[2])
 

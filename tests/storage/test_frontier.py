@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.storage.store import ROOMY, SLOT, SMALL, Store, body_of, delete, fill, message, put
 
 from lyredb.errors import PositionLost
 from lyredb.storage.entry import Entry
@@ -14,6 +13,7 @@ from lyredb.storage.frontier import Frontier, FrontierScan, KeyRange, Row, Step
 from lyredb.storage.keys import encode_key
 from lyredb.storage.layout import TableLayout
 from lyredb.storage.mutation import Kind, Mutation
+from tests.storage.store import ROOMY, SLOT, SMALL, Store, body_of, delete, fill, message, put
 
 OTHER = 17
 names = st.sampled_from("abcdefgh")

@@ -4,6 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from lyredb.errors import PositionLost
+from lyredb.storage.check import check
+from lyredb.storage.directory import RING_SEGMENTS
+from lyredb.storage.keys import encode_key
+from lyredb.storage.mutation import Kind, Mutation
 from tests.storage.store import (
     ROOMY,
     SLOT,
@@ -15,12 +21,6 @@ from tests.storage.store import (
     message,
     put,
 )
-
-from lyredb.errors import PositionLost
-from lyredb.storage.check import check
-from lyredb.storage.directory import RING_SEGMENTS
-from lyredb.storage.keys import encode_key
-from lyredb.storage.mutation import Kind, Mutation
 
 
 def test_a_full_ring_loses_its_oldest_segment(tmp_path: Path) -> None:

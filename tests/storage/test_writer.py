@@ -6,19 +6,6 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace as changed
-from tests.storage.store import (
-    ROOMY,
-    SLOT,
-    VALUE_INDEX,
-    ManualClock,
-    Store,
-    add,
-    body_of,
-    delete,
-    message,
-    patch,
-    put,
-)
 
 from lyredb.errors import (
     DiskFull,
@@ -40,6 +27,19 @@ from lyredb.storage.mutation import Applied, DeleteReason, Kind, Mutation, Preco
 from lyredb.storage.record import decode_header, pack_body
 from lyredb.storage.session_row import SessionProgress, encode_session
 from lyredb.storage.writer import Writer
+from tests.storage.store import (
+    ROOMY,
+    SLOT,
+    VALUE_INDEX,
+    ManualClock,
+    Store,
+    add,
+    body_of,
+    delete,
+    message,
+    patch,
+    put,
+)
 
 
 def when(mutation: Mutation, **wanted: object) -> Mutation:

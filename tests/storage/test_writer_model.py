@@ -8,6 +8,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from msgspec.structs import replace
+
+from lyredb.errors import InvalidRecord, LyreError, PreconditionFailed, RecordExists
+from lyredb.storage.check import check
+from lyredb.storage.engine import Engine
+from lyredb.storage.keys import encode_key
+from lyredb.storage.mutation import Applied, Mutation, Precondition
+from lyredb.storage.record import decode_header
 from tests.storage.store import (
     SLOT,
     SMALL,
@@ -19,13 +26,6 @@ from tests.storage.store import (
     patch,
     put,
 )
-
-from lyredb.errors import InvalidRecord, LyreError, PreconditionFailed, RecordExists
-from lyredb.storage.check import check
-from lyredb.storage.engine import Engine
-from lyredb.storage.keys import encode_key
-from lyredb.storage.mutation import Applied, Mutation, Precondition
-from lyredb.storage.record import decode_header
 
 Record = dict[str, Any]
 names = st.sampled_from(["a", "b", "c", "d"])

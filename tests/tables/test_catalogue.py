@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given, settings
-from tests.tables.conftest import Store
-from tests.tables.schemas import schemas
 
 from lyredb.errors import FormatMismatch
 from lyredb.formats import PAUSE
@@ -14,6 +12,8 @@ from lyredb.tables.catalogue import decode_schema_row, encode_schema_row
 from lyredb.tables.query.execute import explain, search
 from lyredb.tables.query.query import Query
 from lyredb.tables.schema import Schema
+from tests.tables.conftest import Store
+from tests.tables.schemas import schemas
 
 FIRST = "type A @table @export { id: ID a: Int @indexed b: Int } type B @table { id: ID }"
 BY_A = Query.of(("a", 1))

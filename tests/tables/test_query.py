@@ -11,7 +11,6 @@ from urllib.parse import quote
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.tables.conftest import Store
 
 from lyredb.errors import InvalidQuery, UnknownAttribute
 from lyredb.formats import PAUSE
@@ -23,6 +22,7 @@ from lyredb.tables.query.execute import PAGE_RECORDS, explain, search
 from lyredb.tables.query.parse_url import parse_query
 from lyredb.tables.query.query import Query, Select
 from lyredb.tables.stored import StoredTable
+from tests.tables.conftest import Store
 
 SENSORS = """
 type Sensor @table {

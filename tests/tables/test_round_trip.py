@@ -6,13 +6,13 @@ import sys
 from types import ModuleType
 
 from hypothesis import HealthCheck, given, settings
-from tests.tables.schemas import schemas, sdl_of
 
 from lyredb.tables.declare import schema_of
 from lyredb.tables.generate import classes_source
 from lyredb.tables.schema import Schema
 from lyredb.tables.sdl import parse_sdl
 from lyredb.tables.source import load_schema, tables_of
+from tests.tables.schemas import schemas, sdl_of
 
 
 def schema_of_source(source: str) -> Schema:

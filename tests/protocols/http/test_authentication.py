@@ -6,11 +6,10 @@ import asyncio
 import json
 from base64 import b64encode
 
-from tests.protocols.http.harness import LOGIN, FakeAuthenticator, TestPort, running
-from tests.protocols.node import serving
-
 from lyredb.protocols.http import Authentication, HttpServer, Request
 from lyredb.protocols.rest.plugin import RestPlugin
+from tests.protocols.http.harness import LOGIN, FakeAuthenticator, TestPort, running
+from tests.protocols.node import serving
 
 
 def mount_whoami(server: HttpServer, users: Authentication) -> None:

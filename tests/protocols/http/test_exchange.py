@@ -8,11 +8,11 @@ import weakref
 from typing import Any
 
 import pytest
-from tests.protocols.http.harness import LOGIN
-from tests.protocols.node import serving
 
 from lyredb.protocols.http.exchange import Exchange
 from lyredb.protocols.rest.plugin import RestPlugin
+from tests.protocols.http.harness import LOGIN
+from tests.protocols.node import serving
 
 
 def test_a_request_answered_at_once_leaves_nothing_to_the_garbage_collector(

@@ -7,9 +7,9 @@ import json
 import logging
 
 import pytest
-from tests.protocols.http.harness import running
 
 from lyredb.protocols.http import HttpLimits, Request
+from tests.protocols.http.harness import running
 
 
 async def echo(request: Request) -> None:

@@ -6,7 +6,6 @@ import asyncio
 from dataclasses import dataclass, field
 
 import pytest
-from tests.protocols.http.harness import LOGIN, TestPort, running
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame
@@ -15,6 +14,7 @@ from websockets.frames import Opcode as TheirOpcode
 from lyredb.protocols.http import Authentication, HttpServer, Request
 from lyredb.protocols.http.upgrade import UpgradedTransport
 from lyredb.security.authenticator import Account
+from tests.protocols.http.harness import LOGIN, TestPort, running
 
 AUTHORIZATION = {"Authorization": LOGIN.decode().split(": ")[1].strip()}
 

@@ -12,8 +12,6 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
-from tests.protocols.mqtt import client_frames as client
-
 from lyredb.delivery.admission import ALL, Destination, View
 from lyredb.delivery.filters import matches, parse_filter
 from lyredb.delivery.hub import Hub, Ingress
@@ -33,6 +31,7 @@ from lyredb.resources.target import Target
 from lyredb.security.authenticator import Account, Authenticator
 from lyredb.security.principals import ANONYMOUS, SUPER_USER
 from lyredb.tables.stored import StoredTable
+from tests.protocols.mqtt import client_frames as client
 
 Done = Callable[[Written | LyreError], None]
 T = TypeVar("T")

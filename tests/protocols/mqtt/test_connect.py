@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.protocols.mqtt import client_frames as client
-from tests.protocols.mqtt.harness import Harness, run
 
 from lyredb.errors import Overloaded
+from tests.protocols.mqtt import client_frames as client
+from tests.protocols.mqtt.harness import Harness, run
 
 FOUR_BYTES = 4
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.protocols.mqtt import client_frames as client
 
 from lyredb.protocols.mqtt import encode
 from lyredb.protocols.mqtt.decode import decode, decode_connect
@@ -23,6 +22,7 @@ from lyredb.protocols.mqtt.packets import (
 from lyredb.protocols.mqtt.properties import Property
 from lyredb.protocols.mqtt.reasons import Reason, ReturnCode, Violation
 from lyredb.protocols.mqtt.wire import read_header, varint
+from tests.protocols.mqtt import client_frames as client
 
 VERSIONS = st.sampled_from((4, 5))
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)

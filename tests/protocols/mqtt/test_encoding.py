@@ -7,11 +7,11 @@ from types import MappingProxyType
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.protocols.mqtt import client_frames as client
-from tests.protocols.mqtt.harness import message_of, now_ms
 
 from lyredb.formats import CBOR, JSON, MSGPACK
 from lyredb.protocols.mqtt.encoding import MqttEncoding, raw_kind
+from tests.protocols.mqtt import client_frames as client
+from tests.protocols.mqtt.harness import message_of, now_ms
 
 VERSIONS = st.sampled_from((4, 5))
 TOPICS = st.text(

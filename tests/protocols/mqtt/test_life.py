@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.protocols.mqtt import client_frames as client
-from tests.protocols.mqtt.harness import Harness, Peer, run
 
 from lyredb.errors import InvalidRecord
+from tests.protocols.mqtt import client_frames as client
+from tests.protocols.mqtt.harness import Harness, Peer, run
 
 TICKS_PER_S = 2
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.protocols.mqtt import client_frames as client
 
 from lyredb.plugins.delivery import Batch
 from lyredb.protocols.mqtt.outbox import Outbox, frame_ends
+from tests.protocols.mqtt import client_frames as client
 
 
 @dataclass

@@ -9,14 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
-from tests.protocols.mqtt import client_frames as client
-from tests.protocols.mqtt.harness import (
-    FakeAuthenticator,
-    FakeDatabase,
-    FakeTransport,
-    Harness,
-    run,
-)
 
 from lyredb.errors import SettingError
 from lyredb.formats import CBOR
@@ -30,6 +22,14 @@ from lyredb.protocols.mqtt.settings import MQTT_SETTINGS
 from lyredb.protocols.mqtt.upgrade import Upgrades
 from lyredb.resources.database import Database
 from lyredb.security.authenticator import Authenticator
+from tests.protocols.mqtt import client_frames as client
+from tests.protocols.mqtt.harness import (
+    FakeAuthenticator,
+    FakeDatabase,
+    FakeTransport,
+    Harness,
+    run,
+)
 
 DEADLINE_S = 5
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.protocols.mqtt import client_frames as client
-from tests.protocols.mqtt.harness import Harness, Peer, now_ms, run
 
 from lyredb.errors import DiskFull, InvalidRecord, LyreError
 from lyredb.formats import CBOR, JSON
+from tests.protocols.mqtt import client_frames as client
+from tests.protocols.mqtt.harness import Harness, Peer, now_ms, run
 
 
 def reader(harness: Harness, version: int = 4, qos: int = 1, *, props: bytes = b"") -> Peer:

@@ -8,6 +8,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tests.protocols.mqtt import client_frames as client
 from tests.protocols.mqtt.harness import Harness, run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.protocols.mqtt import client_frames as client
 from tests.protocols.mqtt.harness import Harness, Peer, run
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import cbor2
 import msgspec
-from tests.protocols.node import LOGIN, TestNode, serving
 
 from lyredb.protocols.rest.plugin import RestPlugin
+from tests.protocols.node import LOGIN, TestNode, serving
 
 JSON = b"content-type: application/json\r\n"
 

@@ -6,11 +6,10 @@ import asyncio
 import json
 from dataclasses import dataclass
 
-from tests.protocols.node import LOGIN, RawClient, TestNode, serving, until
-
 from lyredb.protocols.rest.plugin import RestPlugin
 from lyredb.protocols.sse.handler import wants_stream
 from lyredb.protocols.sse.plugin import SsePlugin
+from tests.protocols.node import LOGIN, RawClient, TestNode, serving, until
 
 
 @dataclass

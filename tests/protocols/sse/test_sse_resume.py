@@ -7,10 +7,10 @@ import random
 from typing import Any
 
 import pytest
-from tests.protocols.node import TestNode, serving
-from tests.protocols.sse.test_sse import Event, Source, source
 
 from lyredb.protocols.sse.plugin import SsePlugin
+from tests.protocols.node import TestNode, serving
+from tests.protocols.sse.test_sse import Event, Source, source
 
 KEYS = [f"k{number}" for number in range(40)]
 WRITES = 300

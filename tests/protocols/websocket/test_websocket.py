@@ -9,7 +9,6 @@ from typing import Any
 import cbor2
 import msgspec
 import pytest
-from tests.protocols.node import LOGIN, TestNode, serving, until
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -18,6 +17,7 @@ from lyredb.protocols.http import HttpLimits
 from lyredb.protocols.rest.plugin import RestPlugin
 from lyredb.protocols.websocket.errors import close_code_of
 from lyredb.protocols.websocket.plugin import WebSocketPlugin
+from tests.protocols.node import LOGIN, TestNode, serving, until
 
 AUTHORIZATION = {"Authorization": LOGIN.decode().split(": ")[1].strip()}
 DEADLINE_S = 10
