@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import uvloop
 
@@ -15,6 +17,10 @@ from lyredb.server.lifecycle import StopRequest
 from lyredb.server.logs import set_up_logs
 from lyredb.server.ready import announce
 from lyredb.server.worker import Worker
+
+NEW_OBJECTS: Final = 5000
+"""How many the garbage collector lets come before it looks at them. With Python's 700 it
+looks at each write that waits for its commit, and finds it alive."""
 
 
 def serve(
@@ -42,8 +48,21 @@ async def _live(launch: Launch) -> None:
     request = StopRequest()
     request.listen()  # first: a signal during the start stops in order too
     worker = Worker(launch)
-    announce(await worker.start(), sys.stdout)
+    ready = await worker.start()
+    spare_collector()
+    announce(ready, sys.stdout)
     try:
         await request.wait()
     finally:
         await worker.stop()
+
+
+def spare_collector() -> None:
+    """Have the garbage collector look at what requests make, seldom, and at nothing else.
+
+    What the start has made stays until the end anyway. Durable writes over REST gain about
+    7 % by it (15,300 instead of 14,300 a CPU second, three rounds each on a busy machine).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(NEW_OBJECTS)
