@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import queue
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -204,7 +205,9 @@ def sse(server: ServerProcess, path: str, last_event_id: str = "") -> Iterator[S
         try:
             yield client
         finally:
-            response.extensions["network_stream"].get_extra_info("socket").shutdown(2)
+            connection = response.extensions["network_stream"].get_extra_info("socket")
+            with suppress(OSError):  # the server may have ended it already
+                connection.shutdown(socket.SHUT_RDWR)
             reader.join(DEADLINE_S)
 
 
