@@ -71,6 +71,11 @@ class Exchange(RequestResponseCycle):
                 self._event.set()
         return self._event
 
+    @property
+    def is_gone(self) -> bool:
+        """True when nobody reads any more; uvloop closes a transport before it says so."""
+        return self.disconnected or self.transport.is_closing()
+
     def respond(self, status: int, head: bytes, body: bytes = b"") -> None:
         """Send a whole response; does nothing when the peer is gone.
 
@@ -79,7 +84,7 @@ class Exchange(RequestResponseCycle):
             head: Header lines, each with its line end; they must be clean.
             body: Left out for HEAD, but counted.
         """
-        if self.disconnected:
+        if self.is_gone:
             return
         parts = self._begin(status, head)
         if status not in _WITHOUT_LENGTH:
@@ -92,7 +97,7 @@ class Exchange(RequestResponseCycle):
 
     def start_stream(self, status: int, head: bytes) -> None:
         """Send the head of a response whose end is not known yet."""
-        if self.disconnected:
+        if self.is_gone:
             return
         if not self.chunked:
             self.keep_alive = False
@@ -104,14 +109,14 @@ class Exchange(RequestResponseCycle):
 
     def write_part(self, data: bytes) -> None:
         """Send a part of a stream."""
-        if self.disconnected or self.response_complete or not data:
+        if self.is_gone or self.response_complete or not data:
             return
         if self.scope["method"] != "HEAD":
             self.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self.chunked else data)
 
     def end_stream(self) -> None:
         """End a stream; the second call does nothing."""
-        if self.disconnected or self.response_complete:
+        if self.is_gone or self.response_complete:
             return
         if self.chunked and self.scope["method"] != "HEAD":
             self.transport.write(b"0\r\n\r\n")

@@ -105,6 +105,12 @@ class Guard(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell who writes to this connection from outside."""
         super().connection_lost(exc)
+        self.pipeline.clear()
+        current = self._current
+        if current is not None and not current.response_complete:
+            # uvicorn tells the last request only; this one may be before it.
+            current.disconnected = True
+            current.message_event.set()
         gone, self.gone, self.drained = self.gone, None, None
         if gone is not None:
             gone()
