@@ -1,0 +1,170 @@
+"""A disk that fills under the real server: writes say so, reads go on, space heals it.
+
+The data directory is a small file system of its own, mounted in a mount namespace that
+only the server has, so nothing is left behind whatever happens.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lyredb.storage.check import check
+from lyredb.storage.engine import Engine
+from lyredb.storage.settings import StorageSettings
+from tests.e2e.bystander import DEADLINE_S
+from tests.e2e.clients import rest, sse
+from tests.e2e.raw_http import ask, assert_refused
+from tests.e2e.raw_mqtt import raw_mqtt
+from tests.e2e.server_process import SCHEMA, ServerProcess, start_server
+from tests.protocols.mqtt import client_frames as frames
+
+DISK_BYTES = 24 * 1024 * 1024
+QUOTA_EXCEEDED = 0x97
+LARGE = b'{"site":"' + b"x" * 100_000 + b'"}'
+"""Finds no place in the few pages that LMDB has left from earlier commits."""
+
+
+def why_not() -> str:
+    """Why no file system can be mounted here, ``""`` when one can."""
+    if os.geteuid() != 0:
+        return "mounting a small file system needs root"
+    if shutil.which("unshare") is None:
+        return "unshare (util-linux) is not installed"
+    done = subprocess.run(
+        ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE_S,
+    )
+    return "" if done.returncode == 0 else f"no mount is possible here: {done.stderr.strip()}"
+
+
+REASON = why_not()
+pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON or "mounts are possible")
+
+
+@dataclass(frozen=True)
+class SmallDisk:
+    """The server, and its data directory as seen from outside of its namespace."""
+
+    server: ServerProcess
+    data: Path
+
+    @property
+    def ballast(self) -> Path:
+        return self.data / "ballast"
+
+    def fill(self, leave: int) -> None:
+        """Take all space but so many bytes."""
+        status = os.statvfs(self.data)
+        with self.ballast.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, status.f_bavail * status.f_frsize - leave)
+
+    def free(self) -> None:
+        self.ballast.unlink()
+
+
+@contextmanager
+def small_disk(folder: Path, min_free: str) -> Iterator[SmallDisk]:
+    application, data = folder / "app", folder / "data"
+    application.mkdir()
+    data.mkdir()
+    (application / "schema.graphql").write_text(SCHEMA)
+    (application / "config.yaml").write_text(f"storage: {{minFree: {min_free}}}\n")
+    mount = f'mount -t tmpfs -o size={DISK_BYTES} tmpfs "{data}" && exec "$@"'
+    server = start_server(application, data, prefix=("unshare", "-m", "sh", "-c", mount, "sh"))
+    try:
+        yield SmallDisk(server, Path(f"/proc/{server.process.pid}/root{data}"))
+    finally:
+        server.kill()
+        assert server.process.stdout is not None
+        server.process.stdout.close()
+
+
+@pytest.fixture(params=["4MB", "0"], ids=["below the minimum", "no space at all"])
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SmallDisk]:
+    """Once refused before the disk is really full, once by the system call itself."""
+    with small_disk(tmp_path, request.param) as small:
+        yield small
+
+
+def fill_until_refused(disk: SmallDisk) -> list[str]:
+    """Fill the disk, then write until that is refused; return what was acknowledged."""
+    disk.fill(leave=16 * 4_096)
+    written: list[str] = []
+    with rest(disk.server) as client:
+        for number in range(500):
+            reply = client.put(f"/Sensor/last/{number}", json={"site": "x" * 4_000})
+            if reply.status_code != 204:
+                assert reply.status_code == 503, reply.text
+                return written
+            written.append(f"/Sensor/last/{number}")
+    raise AssertionError("a full disk took 2 MB")
+
+
+def test_full_disk_is_said_in_every_protocol_and_ends_with_it(disk: SmallDisk) -> None:
+    """REST 503, MQTT 5 0x97, 3.1.1 closed without PUBACK; then all work without a restart."""
+    server = disk.server
+    assert ask(server, "PUT", "/Sensor/before", body=b'{"value":1}').status == 204
+    with sse(server, "/Sensor/") as stream, raw_mqtt(server, 5) as v5, raw_mqtt(server, 4) as v4:
+        stream.until_ready()
+        acknowledged = fill_until_refused(disk)
+        for method, path in (("PUT", "/before"), ("PATCH", "/before"), ("POST", "/")):
+            reply = ask(server, method, "/Sensor" + path, body=LARGE)
+            assert_refused(reply, 503, "DiskFull", "nothing was written")
+            assert "retry-after" in reply.headers
+
+        v5.send(frames.publish("Sensor/before", LARGE, version=5, qos=1, retain=True))
+        answer = v5.until(4)
+        assert answer.reason == QUOTA_EXCEEDED
+        assert answer.properties[:1] == b"\x1f", "a reason string"
+        v4.send(frames.publish("Sensor/before", LARGE, qos=1, retain=True))
+        assert v4.to_the_end() == [], "it may send it again, so it must not be acknowledged"
+
+        assert ask(server, "GET", "/Sensor/before").body == b'{"id":"before","value":1}'
+        assert all(ask(server, "GET", path).status == 200 for path in acknowledged)
+        for path in acknowledged:
+            assert stream.next().envelope["id"] == path.removeprefix("/Sensor/")
+        assert v5.publish("Sensor/before/direct", b"x", 7) == 0, "what needs no disk goes on"
+        assert stream.next().envelope["id"] == "before/direct"
+
+        disk.free()
+        assert ask(server, "PUT", "/Sensor/before", body=b'{"value":3}').status == 204
+        assert stream.next().envelope["value"] == {"id": "before", "value": 3}
+        assert v5.publish("Sensor/before", b'{"value":4}', 8, retain=True) == 0
+        with raw_mqtt(server, 4) as again:
+            assert again.publish("Sensor/before", b'{"value":5}', 9, retain=True) == 0
+    assert ask(server, "GET", "/Sensor/before").body == b'{"id":"before","value":5}'
+    assert "Traceback" not in server.errors()
+    assert_sound_on_disk(disk)
+
+
+def test_even_a_delete_is_refused_below_the_minimum(tmp_path: Path) -> None:
+    """It is a write like any other: it appends to the log."""
+    with small_disk(tmp_path, "4MB") as disk:
+        assert ask(disk.server, "PUT", "/Sensor/before", body=b'{"value":1}').status == 204
+        disk.fill(leave=1_000_000)
+        assert_refused(ask(disk.server, "DELETE", "/Sensor/before"), 503, "nearly full")
+        disk.free()
+        assert ask(disk.server, "DELETE", "/Sensor/before").status == 200
+
+
+def assert_sound_on_disk(disk: SmallDisk) -> None:
+    """A copy of the data file, taken while nobody writes, has no problem."""
+    copy = disk.server.data.parent / "copy"
+    copy.mkdir()
+    shutil.copy(disk.data / "data.mdb", copy)
+    engine = Engine.open(copy, settings=StorageSettings())
+    try:
+        assert check(engine) == []
+    finally:
+        engine.close()
