@@ -8,6 +8,10 @@
  * file is the order that matters: an acknowledgement may only follow the return of the
  * write that made its commit.
  *
+ * With SHIM_SOCKETS=1 a server is watched instead: bytes read from a socket that begin a
+ * write (REST's PUT, PATCH, DELETE, POST, MQTT's PUBLISH with QoS 1) are "begin", bytes
+ * sent that begin with a success (HTTP's 20x, a PUBACK) are "ack".
+ *
  * shim_arm(n, error) lets the n-th call from now on fail with an errno, and every write
  * after it too when error is ENOSPC; shim_arm(0, 0) ends that. shim_calls() counts.
  */
@@ -18,6 +22,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -56,6 +62,37 @@ static int is_data(int descriptor)
         return 0;
     path[size] = 0;
     return strcmp(path + size - 9, "/data.mdb") == 0;
+}
+
+static int watches_sockets(void)
+{
+    static int watches = -1;
+    if (watches < 0)
+        watches = getenv("SHIM_SOCKETS") != NULL;
+    return watches;
+}
+
+static int is_socket(int descriptor)
+{
+    struct stat status;
+    return fstat(descriptor, &status) == 0 && S_ISSOCK(status.st_mode);
+}
+
+static void note_received(int descriptor, const char *data, ssize_t size)
+{
+    if (!watches_sockets() || size < 4 || !is_socket(descriptor))
+        return;
+    if (!memcmp(data, "PUT ", 4) || !memcmp(data, "PATC", 4) || !memcmp(data, "DELE", 4)
+        || !memcmp(data, "POST", 4) || (data[0] & 0xf6) == 0x32)
+        note("begin", -1, 0);
+}
+
+static void note_sent(int descriptor, const char *data, size_t size)
+{
+    if (!watches_sockets() || size < 4 || !is_socket(descriptor))
+        return;
+    if ((size > 12 && !memcmp(data, "HTTP/1.1 20", 11)) || (data[0] == 0x40 && data[1] <= 4))
+        note("ack", -1, 0);
 }
 
 static int must_fail(int allocates)
@@ -98,7 +135,6 @@ int shim_calls(void)
 
 WATCHED(ssize_t, pwrite, (int fd, const void *data, size_t size, off_t at), (fd, data, size, at), fd, 1)
 WATCHED(ssize_t, pwrite64, (int fd, const void *data, size_t size, off64_t at), (fd, data, size, at), fd, 1)
-WATCHED(ssize_t, writev, (int fd, const struct iovec *parts, int count), (fd, parts, count), fd, 1)
 WATCHED(ssize_t, pwritev, (int fd, const struct iovec *parts, int count, off_t at), (fd, parts, count, at), fd, 1)
 WATCHED(int, fdatasync, (int fd), (fd), fd, 0)
 WATCHED(int, fsync, (int fd), (fd), fd, 0)
@@ -112,11 +148,73 @@ ssize_t write(int fd, const void *data, size_t size)
         note(size && *(const char *)data == 'b' ? "begin" : "ack", -1, 0);
         return raw_write(fd, data, size);
     }
-    if (!is_data(fd))
+    if (!is_data(fd)) {
+        note_sent(fd, data, size);
         return raw_write(fd, data, size);
+    }
     ssize_t result = must_fail(1) ? -1 : raw_write(fd, data, size);
     int error = errno;
     note("write", fd, (long)result);
+    errno = error;
+    return result;
+}
+
+ssize_t writev(int fd, const struct iovec *parts, int count)
+{
+    static ssize_t (*real)(int, const struct iovec *, int);
+    if (!real)
+        real = dlsym(RTLD_NEXT, "writev");
+    if (!is_data(fd)) {
+        if (count > 0)
+            note_sent(fd, parts[0].iov_base, parts[0].iov_len);
+        return real(fd, parts, count);
+    }
+    ssize_t result = must_fail(1) ? -1 : real(fd, parts, count);
+    int error = errno;
+    note("writev", fd, (long)result);
+    errno = error;
+    return result;
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    static ssize_t (*real)(int, const struct msghdr *, int);
+    if (!real)
+        real = dlsym(RTLD_NEXT, "sendmsg");
+    if (message->msg_iovlen > 0)
+        note_sent(fd, message->msg_iov[0].iov_base, message->msg_iov[0].iov_len);
+    return real(fd, message, flags);
+}
+
+ssize_t send(int fd, const void *data, size_t size, int flags)
+{
+    static ssize_t (*real)(int, const void *, size_t, int);
+    if (!real)
+        real = dlsym(RTLD_NEXT, "send");
+    note_sent(fd, data, size);
+    return real(fd, data, size, flags);
+}
+
+ssize_t read(int fd, void *data, size_t size)
+{
+    static ssize_t (*real)(int, void *, size_t);
+    if (!real)
+        real = dlsym(RTLD_NEXT, "read");
+    ssize_t result = real(fd, data, size);
+    int error = errno;
+    note_received(fd, data, result);
+    errno = error;
+    return result;
+}
+
+ssize_t recv(int fd, void *data, size_t size, int flags)
+{
+    static ssize_t (*real)(int, void *, size_t, int);
+    if (!real)
+        real = dlsym(RTLD_NEXT, "recv");
+    ssize_t result = real(fd, data, size, flags);
+    int error = errno;
+    note_received(fd, data, result);
     errno = error;
     return result;
 }
