@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Final
 
 import typer
+
+from lyredb.errors import InvalidInput, SchemaError
 from lyredb.tables.generate import classes_source
 from lyredb.tables.schema import Schema, TableSchema
 from lyredb.tables.sdl import parse_sdl
-
-from lyredb.errors import InvalidInput, SchemaError
 
 _MARK: Final = "# Made by `lyredb types`"
 
