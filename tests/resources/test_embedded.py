@@ -222,3 +222,19 @@ def test_records_outlive_the_process_and_a_schema_change(tmp_path: Path) -> None
 
     asyncio.run(first())
     asyncio.run(second())
+
+
+def test_call_from_another_event_loop_is_refused_and_does_not_hang(tmp_path: Path) -> None:
+    async def body(db: EmbeddedDatabase) -> None:
+        async def elsewhere() -> None:
+            with pytest.raises(RuntimeError, match="event loop"):
+                await db[Sensor].put("a", {"value": 1.0})
+            with pytest.raises(RuntimeError, match="event loop"):
+                await db[Sensor].publish("a", {"value": 1.0})
+            with pytest.raises(RuntimeError, match="event loop"):
+                db[Sensor].subscribe("a")
+
+        await asyncio.to_thread(lambda: asyncio.run(elsewhere()))
+        await db[Sensor].put("a", {"value": 2.0})
+
+    in_database(tmp_path, body)

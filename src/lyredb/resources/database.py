@@ -57,6 +57,7 @@ class Database:
         self._rooms = Rooms(engine, registry, access, hub, tail)
         self._writing = Writing(writer, hub, access, self._next_integer, engine.now_ms)
         self._integers: dict[int, Iterator[int]] = {}
+        self._loop = asyncio.get_running_loop()
         self._subscriptions: set[Subscription] = set()
 
     def resolve(self, path: str, context: Context) -> Target:
@@ -120,8 +121,10 @@ class Database:
             PreconditionFailed, RecordExists: Nothing was written.
             Overloaded, DiskFull: Nothing was written; try again later.
             StorageFailed: It may or may not be on disk.
+            RuntimeError: Called in another event loop than the database's.
         """
-        future: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
+        self._require_own_loop()
+        future: asyncio.Future[Written] = self._loop.create_future()
 
         def done(result: Written | LyreError) -> None:
             if future.done():
@@ -133,6 +136,17 @@ class Database:
 
         self._writing.submit(write, context, done)
         return await future
+
+    def _require_own_loop(self) -> None:
+        """Refuse calls from other loops: their futures would never be woken.
+
+        Checked where code of the process comes in; protocols live in the loop itself.
+        """
+        if asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError(
+                "the database belongs to the event loop that opened it; from another thread "
+                "use asyncio.run_coroutine_threadsafe(…, that loop)"
+            )
 
     def ingress(self, context: Context, raw: str = "") -> Ingress:
         """The way in for messages that do not last, for one connection or task."""
@@ -155,6 +169,7 @@ class Database:
         Raises:
             InvalidTopic, UnknownTopic, NotAuthorised: Nobody got it.
         """
+        self._require_own_loop()
         encoded = topic.encode()
         ingress = self.ingress(context)
         path = ingress.path(encoded)
@@ -192,6 +207,7 @@ class Database:
             UnknownTopic: It names a topic or table that does not exist.
             NotAuthorised: The principal may not subscribe to what it names.
         """
+        self._require_own_loop()
         subscription = Subscription(
             self._rooms, filter, subscriber, context, options, after, self._subscriptions.discard
         )

@@ -246,6 +246,19 @@ def test_without_a_login_is_401_with_a_challenge_and_a_wrong_one_says_so() -> No
     asyncio.run(body())
 
 
+def test_compressed_body_is_refused_and_not_stored_as_it_is() -> None:
+    async def body() -> None:
+        async with serving(RestPlugin()) as node:
+            reply = await node.call(
+                "PUT", "/Sensor/a", b"\x1f\x8b", head=b"content-encoding: gzip\r\n"
+            )
+            assert reply.status == 400
+            assert "compressed" in json.loads(reply.body)
+            assert (await node.call("GET", "/Sensor/a")).status == 404
+
+    asyncio.run(body())
+
+
 def test_who_may_not_write_learns_nothing_about_the_body() -> None:
     """A body that would be a 400 is a 401 for a stranger: it is not looked at."""
 

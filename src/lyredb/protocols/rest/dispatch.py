@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from lyredb.errors import UnknownTopic, UnsupportedOperation
+from lyredb.errors import UnknownTopic, UnsupportedContentType, UnsupportedOperation
 from lyredb.protocols.http.authentication import Authentication
 from lyredb.protocols.http.request import Request
 from lyredb.protocols.rest import reading
@@ -105,6 +105,7 @@ class Rest:
     def _admit(self, request: Request, target: Target) -> None:
         """Refuse before the body is looked at: strangers learn nothing about it."""
         refuse_foreign(request)
+        _refuse_compressed(request)
         operation = OPERATIONS[request.method]
         self._service.database.admit(operation, target, request.context(PROTOCOL))
 
@@ -116,3 +117,14 @@ class Rest:
             await reading.get_by_ending(self._service, request)
         else:
             await reading.get_collection(self._service, request, target)
+
+
+def _refuse_compressed(request: Request) -> None:
+    """Refuse what would be stored as it is and never read again by anybody.
+
+    Raises:
+        UnsupportedContentType: The body has a content coding (RFC 9110 §8.4).
+    """
+    coding = request.headers.get(b"content-encoding", b"identity").strip().lower()
+    if coding not in (b"", b"identity"):
+        raise UnsupportedContentType("compressed bodies are not taken yet; send it as it is")
