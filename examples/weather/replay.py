@@ -316,8 +316,10 @@ def main() -> int:
     add_options(parser)
     options = parser.parse_args()
     stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # Under nohup it is ignored, and shall stay so.
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: stopped.set())
     about: dict[str, object] = {"mqttPort": options.port, "daysPerSecond": options.speed}
     publisher = Publisher(options.host, options.port, about=about, stopped=stopped)
     try:

@@ -1,6 +1,6 @@
 """Start the weather example: the server, and the replay that publishes to it.
 
-Ctrl-C or SIGTERM ends both. What to try is printed when the server is ready.
+Ctrl-C, SIGTERM or a closed terminal ends both. What to try is printed when the server is ready.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ HTTP_PORT: Final = 9926
 MQTT_PORT: Final = 1883
 STOP_DEADLINE_S: Final = 6
 """The server needs at most 5 s to end."""
+STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(Exception):
-    """Ctrl-C, or SIGTERM."""
+    """Ctrl-C, SIGTERM, or the end of the terminal."""
 
 
 def free_or_any(port: int) -> int:
@@ -141,7 +142,7 @@ def wait_for_either(server: subprocess.Popen[str], replay: subprocess.Popen[str]
 
 def stop(number: int, frame: FrameType | None) -> None:
     """Leave all blocks; a second signal must not cut their endings short."""
-    for one in (signal.SIGINT, signal.SIGTERM):
+    for one in STOP_SIGNALS:
         signal.signal(one, signal.SIG_IGN)
     raise Stopped
 
@@ -155,8 +156,10 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print the server's ready line instead")
     add_options(parser)
     options = parser.parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+    for number in STOP_SIGNALS:
+        # Under nohup it is ignored, and shall stay so.
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
     try:
         if options.data is not None:
             return run(options, options.data)

@@ -170,9 +170,17 @@ def test_commands_name_the_real_ports(example: Example, page: Page) -> None:
     assert f"curl -X PUT {example.http}/Weather/" in str(commands)
 
 
-def test_interrupt_ends_replay_and_server(tmp_path: Path) -> None:
-    """Whoever started the example has nothing left to end."""
-    running = start_example(tmp_path / "errors.log", "--data", str(tmp_path / "data"))
-    assert stop_example(running, signal.SIGINT) == 0, (tmp_path / "errors.log").read_text()
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_interrupt_and_closed_terminal_end_replay_and_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Whoever started the example has nothing left to end, and no directory to remove."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    running = start_example(tmp_path / "errors.log")
+    assert list(temporary.iterdir()) != []
+    assert stop_example(running, number) == 0, (tmp_path / "errors.log").read_text()
+    assert list(temporary.iterdir()) == []
     with pytest.raises(ProcessLookupError):
         os.kill(running.server_pid, 0)

@@ -28,6 +28,43 @@ def test_a_signal_asks_for_the_end_and_a_second_one_forces_it() -> None:
     asyncio.run(body())
 
 
+def test_a_closed_terminal_asks_for_the_end_and_never_insists() -> None:
+    """Kernel and shell each send SIGHUP: the second one must not cut the end short."""
+
+    async def body() -> None:
+        exits: list[int] = []
+        request = StopRequest(exits.append)
+        request.listen()
+        try:
+            os.kill(os.getpid(), signal.SIGHUP)
+            await asyncio.wait_for(request.wait(), 5)
+            request.receive(signal.SIGHUP)
+            assert exits == []
+            request.receive(signal.SIGTERM)
+            assert exits == [128 + signal.SIGTERM]
+        finally:
+            request.deafen()
+
+    asyncio.run(body())
+
+
+def test_under_nohup_a_closed_terminal_is_nothing() -> None:
+    async def body() -> None:
+        request = StopRequest()
+        request.listen()
+        try:
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        finally:
+            request.deafen()
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        asyncio.run(body())
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_steps_run_in_order_and_share_the_time() -> None:
     async def body() -> list[tuple[str, float]]:
         seen: list[tuple[str, float]] = []

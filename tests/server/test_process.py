@@ -156,7 +156,7 @@ def test_a_second_server_on_a_data_directory_is_refused(tmp_path: Path) -> None:
         assert_refused(done, str(server.process.pid), "data directory")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_the_server_with_code_0_within_5_seconds(
     tmp_path: Path, number: signal.Signals
 ) -> None:

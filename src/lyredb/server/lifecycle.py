@@ -12,13 +12,17 @@ from typing import Final
 
 STOP_S: Final = 4.5
 """All steps together: a supervisor's patience is promised 5 s, exit included."""
-SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""The last one is the end of the terminal that the server was started in."""
 
 _logger: Final = logging.getLogger(__name__)
 
 
 class StopRequest:
-    """Waits for SIGTERM or SIGINT; the second one ends the process at once.
+    """Waits for SIGTERM, SIGINT or SIGHUP; a second one ends the process at once.
+
+    SIGHUP never insists: kernel and shell both send one when a terminal is closed. Who
+    started the server with SIGHUP ignored (``nohup``) wants it to outlive the terminal.
 
     Args:
         exit_now: Called with 128 + signal number at the second signal; tests replace it.
@@ -27,22 +31,25 @@ class StopRequest:
     def __init__(self, exit_now: Callable[[int], object] = os._exit) -> None:
         self._requested = asyncio.Event()
         self._exit_now = exit_now
+        self._taken: tuple[int, ...] = ()
 
     def listen(self) -> None:
         """Take the signals of this process; on the main thread, in the running loop."""
         loop = asyncio.get_running_loop()
-        for number in SIGNALS:
+        is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        self._taken = SIGNALS[:-1] if is_ignored else SIGNALS
+        for number in self._taken:
             loop.add_signal_handler(number, self.receive, number)
 
     def deafen(self) -> None:
         """Give the signals back."""
         loop = asyncio.get_running_loop()
-        for number in SIGNALS:
+        for number in self._taken:
             loop.remove_signal_handler(number)
 
     def receive(self, number: int) -> None:
         """Note a signal."""
-        if self._requested.is_set():
+        if self._requested.is_set() and number != signal.SIGHUP:
             # Somebody insists. Nothing acknowledged is lost: commits are on disk.
             self._exit_now(128 + number)
             return

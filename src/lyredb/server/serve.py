@@ -26,7 +26,7 @@ looks at each write that waits for its commit, and finds it alive."""
 def serve(
     folder: Path, *, mode: Mode, flags: Mapping[str, object], config: Path | None = None
 ) -> int:
-    """Serve an application until SIGTERM or SIGINT, and return the exit code.
+    """Serve an application until SIGTERM, SIGINT or SIGHUP, and return the exit code.
 
     Args:
         folder: Of the application.
