@@ -268,3 +268,15 @@ def test_statistics_tell_position_floor_and_sizes(store: Store) -> None:
     assert (numbers.position, numbers.floor, numbers.segments, numbers.tables) == (1, 1, 1, 1)
     assert 0 < numbers.log_bytes < numbers.used_bytes
     assert not numbers.failed
+
+
+def test_as_many_databases_as_there_can_be_are_an_error_of_the_schema_alone(
+    tmp_path: Path,
+) -> None:
+    """The engine stays writable: no byte of it was in doubt."""
+    store = Store(tmp_path)
+    with pytest.raises(StorageError, match="1024 databases") as caught:
+        store.engine.open_databases(*(f"x{number}" for number in range(1000, 2100)))
+    assert not isinstance(caught.value, StorageFailed)
+    store.commit(put("a", value=1))
+    store.close()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 
-from lyredb.errors import FormatMismatch
+from lyredb.errors import FormatMismatch, SchemaError
 from lyredb.formats import PAUSE
-from lyredb.storage.mutation import Kind
+from lyredb.storage.mutation import Kind, Mutation
 from lyredb.tables.catalogue import decode_schema_row, encode_schema_row
 from lyredb.tables.query.execute import explain, search
 from lyredb.tables.query.query import Query
@@ -118,3 +118,60 @@ def test_a_row_of_a_later_version_is_refused() -> None:
     """Better than to serve a table as something that it is not."""
     with pytest.raises(FormatMismatch):
         decode_schema_row(b"\x81\xa4name\x01")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "keys"),
+    [
+        ("id: ID", "name: ID @primaryKey", r"id \(ID\) to name \(ID\)"),
+        ("id: ID", "id: Int", r"id \(ID\) to id \(Int\)"),
+        ("id: ID", "a: Int", r"id \(ID\) to id \(Any\)"),
+        ("a: Int", "id: String", r"id \(Any\) to id \(String\)"),
+    ],
+)
+def test_the_key_of_records_cannot_change(store: Store, before: str, after: str, keys: str) -> None:
+    """Every record would have a wrong key; the message says from what to what, and the way out."""
+    table = store.table(f"type A @table {{ {before} b: Int }}")
+    store.put(table, "x", {"b": 1})
+    store.reopen()
+    with pytest.raises(SchemaError, match=f"data.A has 1 records.*{keys}.*new table"):
+        store.tables(f"type A @table {{ {after} b: Int }}")
+    assert store.tables(f"type A @table {{ {before} b: Int }}").tables["data.A"]
+
+
+def test_a_key_may_change_while_no_record_has_one(store: Store) -> None:
+    """An empty table is nothing that could become wrong, whatever it held before."""
+    table = store.table("type A @table { id: ID b: Int }")
+    store.put(table, "x", {"b": 1})
+    store.write(Mutation(table.slot, table.encode_key("x"), Kind.DELETE))
+    store.reopen()
+    changed = store.table("type A @table { number: Int @primaryKey b: Int }")
+    store.put(changed, 7, {"b": 1})
+    assert list(search(store.engine, changed, BY_B)) == [{"number": 7, "b": 1}]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "key"),
+    [("ID", "String", "7"), ("String", "ID", "a/b"), ("Int", "Long", 7), ("Long", "Any", -(2**53))],
+)
+def test_a_key_type_may_change_where_every_key_stays(
+    store: Store, before: str, after: str, key: str | int
+) -> None:
+    """Found as before by what it was written with."""
+    table = store.table(f"type A @table {{ id: {before} b: Int }}")
+    store.put(table, key, {"b": 1})
+    store.reopen()
+    changed = store.table(f"type A @table {{ id: {after} b: Int }}")
+    assert changed.encode_key(key) == table.encode_key(key)
+    assert list(search(store.engine, changed, BY_B)) == [{"id": key, "b": 1}]
+
+
+def test_a_schema_with_too_many_tables_is_refused_before_anything_is_made(store: Store) -> None:
+    """With numbers; and the store goes on with what it had."""
+    store.tables(FIRST)
+    many = "".join(f"type T{number} @table {{ id: ID a: Int @indexed }} " for number in range(300))
+    with pytest.raises(SchemaError, match=r"304 tables .* 300 indexes.* 2 tables with 1 .* 893"):
+        store.tables(many)
+    assert "data.T0" not in {layout.name for layout in store.engine.layouts.values()}
+    table = store.table(FIRST)
+    store.put(table, "x", {"a": 1})

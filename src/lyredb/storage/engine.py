@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,8 @@ from lyredb.storage.clock import Clock
 from lyredb.storage.data_directory import DirectoryLock, free_bytes
 from lyredb.storage.directory import Directory
 from lyredb.storage.environment import (
+    MAX_DATABASES,
+    DatabasesFull,
     EngineError,
     Environment,
     Handles,
@@ -293,6 +295,10 @@ class Engine:
         """Return the lowest free slots; see `shape.allocate_slots`."""
         return shape.allocate_slots(self.layouts, tables=tables, indexes=indexes)
 
+    def check_room(self, layouts: Iterable[TableLayout]) -> None:
+        """Check that all these tables can be defined; see `shape.check_room`."""
+        shape.check_room(self, layouts)
+
     def build_index(self, table: TableLayout, index: IndexLayout) -> Iterator[int]:
         """Fill an index in bounded steps; see `shape.build_index`."""
         return shape.build_index(self, table, index)
@@ -303,6 +309,7 @@ class Engine:
         Raises:
             DiskFull: Nothing was created.
             StorageFailed: The engine is read-only now.
+            StorageError: There are too many; nothing was created.
         """
         self._check_writable()
         try:
@@ -403,6 +410,11 @@ class Engine:
         """Say what a failed commit means, and put the engine into the state for it."""
         if isinstance(error, MapFull):
             return DiskFull("the data file has its largest size; raise storage.mapSize")
+        if isinstance(error, DatabasesFull):
+            return StorageError(
+                f"the store has its {MAX_DATABASES} databases for tables, indexes and the log; "
+                "nothing was made"
+            )
         full = is_disk_full(error) or self._is_below_minimum()
         if full and self._environment.is_usable():
             return DiskFull("the disk is full; nothing was written")

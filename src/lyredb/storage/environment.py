@@ -30,6 +30,7 @@ Handle: TypeAlias = Any
 
 EngineError: TypeAlias = lmdb.Error
 MapFull: TypeAlias = lmdb.MapFullError
+DatabasesFull: TypeAlias = lmdb.DbsFullError
 
 MAX_DATABASES: Final = 1024
 MAX_READERS: Final = 1024
@@ -37,7 +38,7 @@ SPARE_TRANSACTIONS: Final = 8
 """Ended read transactions that are kept to be renewed, which is cheaper than a new one."""
 _LMDB_MAJOR: Final = 0
 """The 0.9 format; the 1.0 engine in the same package is not used."""
-_FIXED_NAMES: Final = ("meta", "sess", "unref")
+FIXED_NAMES: Final = ("meta", "sess", "unref")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ class Environment:
         self._add(opened)
 
     def _has(self, name: str) -> bool:
-        if name in _FIXED_NAMES:
+        if name in FIXED_NAMES:
             return getattr(self.handles, name) is not None
         role, number = _role_of(name)
         return number in getattr(self.handles, role)
@@ -161,7 +162,7 @@ class Environment:
     def _add(self, opened: Mapping[str, Handle]) -> None:
         changes: dict[str, Any] = {}
         for name, handle in opened.items():
-            if name in _FIXED_NAMES:
+            if name in FIXED_NAMES:
                 changes[name] = handle
                 continue
             role, number = _role_of(name)

@@ -9,12 +9,20 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lyredb.errors import StorageError
 from lyredb.storage import meta
-from lyredb.storage.environment import Transaction, grave_name, index_name, record_name
+from lyredb.storage.directory import RING_SEGMENTS
+from lyredb.storage.environment import (
+    FIXED_NAMES,
+    MAX_DATABASES,
+    Transaction,
+    grave_name,
+    index_name,
+    record_name,
+)
 from lyredb.storage.indexing import IndexExtractor
 from lyredb.storage.layout import FIRST_FREE_SLOT, MAX_SLOT, IndexLayout, TableLayout
 from lyredb.storage.snapshot import Snapshot
@@ -25,6 +33,8 @@ if TYPE_CHECKING:
 STEP_MS: Final = 10.0
 """How long one step of a build may hold the writer."""
 STEP_RECORDS: Final = 1000
+MAX_TABLE_DATABASES: Final = MAX_DATABASES - len(FIXED_NAMES) - 2 * RING_SEGMENTS
+"""What is left beside the log for tables, of which each needs two, and indexes."""
 _BUILD: Final = struct.Struct(">H")
 
 
@@ -53,6 +63,32 @@ def _lowest_free(used: set[int], count: int) -> tuple[int, ...]:
     if found and found[-1] > MAX_SLOT:
         raise StorageError("there are no free slots left")
     return found
+
+
+def check_room(engine: Engine, layouts: Iterable[TableLayout]) -> None:
+    """Check that tables can be defined before the first of them is.
+
+    A database of the environment is never given back (see `environment`), but an index
+    or table that is added takes over those of a slot that became free.
+
+    Raises:
+        StorageError: With the numbers; the store has not so many databases.
+    """
+    wanted = {layout.slot: layout for layout in layouts}
+    others = [one for slot, one in engine.layouts.items() if slot not in wanted]
+    handles = engine.handles
+    tables = {*handles.records, *wanted}
+    indexes = {*handles.indexes, *(one.slot for table in wanted.values() for one in table.indexes)}
+    if 2 * len(tables) + len(indexes) <= MAX_TABLE_DATABASES:
+        return
+    count = sum(len(table.indexes) for table in wanted.values())
+    kept = sum(len(table.indexes) for table in others)
+    raise StorageError(
+        f"the schema has {len(wanted)} tables (the server's own included) and {count} indexes, "
+        f"the store keeps {len(others)} tables with {kept} indexes that are declared no more; "
+        f"indexes and twice the tables together may be {MAX_TABLE_DATABASES}: "
+        "declare fewer, or use another data directory"
+    )
 
 
 def define_table(engine: Engine, layout: TableLayout) -> None:

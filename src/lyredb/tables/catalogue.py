@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from lyredb.errors import FormatMismatch, LyreError
+from lyredb.errors import FormatMismatch, LyreError, SchemaError, StorageError
 from lyredb.storage.engine import Engine
 from lyredb.storage.layout import TableLayout
 from lyredb.storage.mutation import Applied, Kind, Mutation
@@ -25,6 +25,15 @@ from lyredb.tables.stored import StoredTable
 
 ROW_PREFIX: Final = "table/"
 """Schema rows of tables: ``table/<database>.<table>``."""
+
+_SAME_KEYS: Final = frozenset(
+    (
+        ("ID", "String"), ("String", "ID"),
+        ("Int", "Long"), ("Int", "BigInt"), ("Long", "BigInt"),
+        ("Int", "Any"), ("Long", "Any"),
+    )
+)  # fmt: skip
+"""Changes of a key's type with which every key stays what it is, stored and as text."""
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(TableSchema)
@@ -53,19 +62,23 @@ class Catalogue:
         interrupted is finished. The same schema again writes nothing.
 
         Raises:
+            SchemaError: The key of a table with records would change, or there are more
+                tables and indexes than the store has room for. Nothing was done.
             StorageError: It could not be written. What was done until then stays, and
                 another open goes on from there.
             FormatMismatch: A schema row was written by a later version.
         """
         declared = [*BUILTIN_SCHEMAS.values(), *schema.tables]
+        rows = engine.list_meta(ROW_PREFIX)
+        _refuse_other_keys(engine, rows, declared)
         layouts = _layouts(engine, declared)
+        _refuse_too_many(engine, layouts)
         for layout in layouts:
             engine.define_table(layout)
         for layout in engine.layouts.values():
             for index in layout.indexes:
                 for _ in engine.build_index(layout, index):
                     pass
-        rows = engine.list_meta(ROW_PREFIX)
         _write_rows(writer, rows, zip(declared, layouts, strict=True))
         tables = [StoredTable(*pair) for pair in zip(declared, layouts, strict=True)]
         return cls([*tables, *_undeclared(engine, rows, {one.full_name for one in declared})])
@@ -86,6 +99,50 @@ def decode_schema_row(row: bytes) -> TableSchema:
         return _decoder.decode(row)
     except msgspec.DecodeError as error:
         raise FormatMismatch("a table's schema row cannot be read by this version") from error
+
+
+def _refuse_other_keys(
+    engine: Engine, rows: Mapping[str, bytes], declared: Iterable[TableSchema]
+) -> None:
+    """Refuse another key for records that are there: each would get a wrong one.
+
+    Raises:
+        SchemaError: Names the table, the old and the new key, and the way out.
+    """
+    existing = {layout.name: layout.slot for layout in engine.layouts.values()}
+    for schema in declared:
+        row = rows.get(ROW_PREFIX + schema.full_name)
+        slot = existing.get(schema.full_name)
+        if row is None or slot is None:
+            continue
+        old = decode_schema_row(row)
+        if _has_same_keys(old, schema):
+            continue
+        with engine.snapshot() as snapshot:
+            count = snapshot.count(slot)
+        if count:
+            raise SchemaError(
+                f"table {schema.full_name} has {count} records, so its key cannot change from "
+                f"{_key_of(old)} to {_key_of(schema)}; declare a new table, or export the "
+                "records, delete them, and import them again"
+            )
+
+
+def _has_same_keys(old: TableSchema, new: TableSchema) -> bool:
+    types = (old.key_type, new.key_type)
+    same_types = types[0] == types[1] or types in _SAME_KEYS
+    return old.primary_key == new.primary_key and same_types
+
+
+def _key_of(schema: TableSchema) -> str:
+    return f"{schema.primary_key} ({schema.key_type})"
+
+
+def _refuse_too_many(engine: Engine, layouts: Iterable[TableLayout]) -> None:
+    try:
+        engine.check_room(layouts)
+    except StorageError as error:
+        raise SchemaError(str(error)) from error
 
 
 def _layouts(engine: Engine, declared: Iterable[TableSchema]) -> list[TableLayout]:
