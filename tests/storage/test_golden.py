@@ -12,7 +12,7 @@ import pytest
 from lyredb.storage import meta
 from lyredb.storage.entry import ENTRY_FORMAT, LAST, RETAIN, Entry, decode_entry, encode_entry
 from lyredb.storage.keys import ABSENT, encode_full_key, encode_index_value, encode_key
-from lyredb.storage.layout import IndexLayout, IndexSource, TableLayout
+from lyredb.storage.layout import IndexLayout, IndexSource, IntegerBounds, TableLayout
 from lyredb.storage.logx import SegmentIndex
 from lyredb.storage.mutation import DeleteReason, Kind
 from lyredb.storage.record import DELETED, MESSAGED, OPAQUE, encode_record, pack_body
@@ -84,6 +84,7 @@ LAYOUT = TableLayout(
     frozenset({"b", "a"}),
     frozenset({"a", "b", "c"}),
 )
+BOUNDED_LAYOUT = TableLayout(17, "data.Counter", bounds=(IntegerBounds("n", -(2**31), 2**31 - 1),))
 SESSION = SessionProgress(
     3, 100, (102, 105), ScanProgress(16, b"0a", 99), (InFlight(1, 101, released=True),), (7, 9)
 )
@@ -152,6 +153,9 @@ def forms() -> dict[str, str]:
             ("directory", meta.encode_directory(segments)),
             (meta.table_row_name(16).decode(), meta.encode_layout(LAYOUT)),
         ),
+        "meta-bounds": lines(
+            (meta.table_row_name(17).decode(), meta.encode_layout(BOUNDED_LAYOUT)),
+        ),
         "sess": lines(("every part", encode_session(SESSION))),
         "logx": lines(
             *(("table", key + b" -> " + row) for key, row in index.slot_rows()),
@@ -195,6 +199,8 @@ def test_golden_entries_and_rows_are_read_as_they_were_written() -> None:
     )
     rows = golden_rows("meta")
     assert meta.decode_layout(b"table/00016", rows["table/00016"]) == LAYOUT
+    bounded = golden_rows("meta-bounds")["table/00017"]
+    assert meta.decode_layout(b"table/00017", bounded) == BOUNDED_LAYOUT
     assert meta.decode_position(rows["position"]) == (1002, VERSION, 6)
     assert meta.decode_directory(rows["directory"])[1] == meta.Segment(4, 1000, 20)
     assert decode_session(golden_rows("sess")["every part"]) == SESSION

@@ -22,7 +22,7 @@ from lyredb.errors import (
 from lyredb.storage.check import check
 from lyredb.storage.engine import Engine
 from lyredb.storage.keys import encode_full_key, encode_index_value, encode_key, record_key
-from lyredb.storage.layout import TableLayout
+from lyredb.storage.layout import IntegerBounds, TableLayout
 from lyredb.storage.mutation import Applied, DeleteReason, Kind, Mutation, Precondition
 from lyredb.storage.record import decode_header, pack_body
 from lyredb.storage.session_row import SessionProgress, encode_session
@@ -30,6 +30,7 @@ from lyredb.storage.writer import Writer
 from tests.storage.store import (
     ROOMY,
     SLOT,
+    TABLE,
     VALUE_INDEX,
     ManualClock,
     Store,
@@ -484,3 +485,31 @@ def test_a_scan_goes_both_ways_and_on_from_any_key(store: Store) -> None:
     assert names(start=b, stop=d, reverse=True) == "cb"
     assert names(after=d, reverse=True) == "cba"
     assert names(stop=encode_key("z"), reverse=True) == "edcba"
+
+
+@pytest.mark.parametrize(
+    ("present", "amount", "sentence"),
+    [
+        (9, 2, "Property n must be -10 to 10"),
+        (-9, -2, "Property n must be -10 to 10"),
+        (1, 0.5, "Property n is an integer"),
+        (None, 11, "Property n must be -10 to 10"),
+    ],
+)
+def test_a_sum_beyond_its_bounds_is_refused(
+    tmp_path: Path, present: int | None, amount: float, sentence: str
+) -> None:
+    """Decided against the record as it is at its turn, and for its transaction alone."""
+    bounded = replace(TABLE, bounds=(IntegerBounds("n", -10, 10),))
+    store = Store(tmp_path, table=bounded)
+    store.commit(put("a", n=present))
+    refused, taken = store.submit(add("a", n=amount)), store.submit(put("b", n=1))
+    store.run()
+    assert isinstance(refused[0], InvalidRecord)
+    assert sentence in str(refused[0])
+    assert isinstance(taken[0], Applied)
+    assert store.record("a") == {"n": present}
+    store.commit(add("b", n=9.0))
+    assert store.record("b") == {"n": 10}
+    assert type((store.record("b") or {})["n"]) is int
+    store.close()

@@ -1,7 +1,7 @@
 """What storage knows of a table: slots, index paths, and the names it must check.
 
 `tables` makes layouts from schemas. Storage knows no types: it extracts the values
-at the index paths and checks the attribute names of a merged patch.
+at the index paths, checks the attribute names of a merged patch and the bounds of sums.
 """
 
 from __future__ import annotations
@@ -40,6 +40,15 @@ class IndexLayout:
 
 
 @dataclass(frozen=True, slots=True)
+class IntegerBounds:
+    """An attribute whose sums are integers, from `least` to `greatest`, both included."""
+
+    attribute: str
+    least: int
+    greatest: int
+
+
+@dataclass(frozen=True, slots=True)
 class TableLayout:
     """One table: its slot, key attribute, indexes and the names of a whole record.
 
@@ -50,6 +59,7 @@ class TableLayout:
         indexes: Each with a slot of its own, unique over all tables.
         required: Attributes that a merged patch must have, not null.
         sealed: All attributes that a merged patch may have; ``None`` is an open table.
+        bounds: Of attributes that are integers; what a patch adds to must stay within.
     """
 
     slot: int
@@ -58,3 +68,4 @@ class TableLayout:
     indexes: tuple[IndexLayout, ...] = ()
     required: frozenset[str] = frozenset()
     sealed: frozenset[str] | None = None
+    bounds: tuple[IntegerBounds, ...] = ()

@@ -9,9 +9,11 @@ import msgspec
 
 from lyredb.errors import InvalidRecord
 from lyredb.storage.body import decode_extension, pack_value
-from lyredb.storage.layout import TableLayout
+from lyredb.storage.layout import IntegerBounds, TableLayout
 
 _NIL: Final = b"\xc0"
+_LONGEST_SHOWN: Final = 2**63
+"""Bounds beyond it, of hundreds of digits, do not stand in messages."""
 _shallow: Final = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
 _values: Final = msgspec.msgpack.Decoder(ext_hook=decode_extension)
 _numbers: Final = msgspec.msgpack.Decoder(dict[str, object], ext_hook=decode_extension)
@@ -31,8 +33,8 @@ def merge(layout: TableLayout, body: bytes, changes: bytes, operations: bytes) -
         operations: Attribute to number to add as a map, or empty; after `changes`.
 
     Raises:
-        InvalidRecord: No maps, something else than a number is to be added to or the
-            sum is not finite, or an attribute is missing or not allowed.
+        InvalidRecord: No maps, something else than a number is to be added to, the sum
+            is not finite or beyond its bounds, or an attribute is missing or not allowed.
     """
     try:
         merged = _shallow.decode(body)
@@ -40,14 +42,14 @@ def merge(layout: TableLayout, body: bytes, changes: bytes, operations: bytes) -
             merged.update(_shallow.decode(changes))
         if operations:
             for name, amount in _numbers.decode(operations).items():
-                merged[name] = msgspec.Raw(_sum(name, merged.get(name), amount))
+                merged[name] = msgspec.Raw(_sum(layout, name, merged.get(name), amount))
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidRecord("a patch must be a MessagePack map of attributes") from error
     _check_names(layout, merged)
     return _encoder.encode(merged)
 
 
-def _sum(name: str, present: msgspec.Raw | None, amount: object) -> bytes:
+def _sum(layout: TableLayout, name: str, present: msgspec.Raw | None, amount: object) -> bytes:
     """Return the packed sum; an absent or null attribute counts as 0."""
     value = 0 if present is None or bytes(present) == _NIL else _values.decode(present)
     if not _is_number(value) or not _is_number(amount):
@@ -58,7 +60,22 @@ def _sum(name: str, present: msgspec.Raw | None, amount: object) -> bytes:
         raise InvalidRecord(f"Property {name[:100]} would be out of range") from error
     if isinstance(total, float) and not math.isfinite(total):
         raise InvalidRecord(f"Property {name[:100]} would be out of range")
+    for bounds in layout.bounds:
+        if bounds.attribute == name:
+            total = _bounded(bounds, total)
     return pack_value(total)
+
+
+def _bounded(bounds: IntegerBounds, total: float) -> int:
+    """Return the sum as the integer that it has to be."""
+    name = bounds.attribute[:100]
+    if total != int(total):
+        raise InvalidRecord(f"Property {name} is an integer, and its sum would be none")
+    if bounds.least <= total <= bounds.greatest:
+        return int(total)
+    if max(-bounds.least, bounds.greatest) > _LONGEST_SHOWN:
+        raise InvalidRecord(f"Property {name} would be out of range")
+    raise InvalidRecord(f"Property {name} must be {bounds.least} to {bounds.greatest}")
 
 
 def _is_number(value: object) -> bool:

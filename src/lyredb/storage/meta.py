@@ -23,7 +23,7 @@ from typing import Final
 import msgspec
 
 from lyredb.errors import FormatMismatch
-from lyredb.storage.layout import IndexLayout, IndexSource, TableLayout
+from lyredb.storage.layout import IndexLayout, IndexSource, IntegerBounds, TableLayout
 
 FORMAT_MAJOR: Final = 1
 FORMAT_MINOR: Final = 0
@@ -81,12 +81,21 @@ class _IndexRow(msgspec.Struct, frozen=True, array_like=True):
     source: int
 
 
-class _TableRow(msgspec.Struct, frozen=True):
+class _BoundsRow(msgspec.Struct, frozen=True, array_like=True):
+    """The numbers as decimal text: MessagePack's own have 64 bits."""
+
+    attribute: str
+    least: str
+    greatest: str
+
+
+class _TableRow(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str
     key: str
     indexes: list[_IndexRow]
     required: list[str]
     sealed: list[str] | None
+    bounds: list[_BoundsRow] = []
 
 
 _formats: Final = msgspec.msgpack.Decoder(Format)
@@ -164,6 +173,7 @@ def encode_layout(layout: TableLayout) -> bytes:
             [_IndexRow(index.slot, list(index.path), index.source) for index in layout.indexes],
             sorted(layout.required),
             None if layout.sealed is None else sorted(layout.sealed),
+            [_BoundsRow(one.attribute, str(one.least), str(one.greatest)) for one in layout.bounds],
         )
     )
 
@@ -181,4 +191,7 @@ def decode_layout(name: bytes, row: bytes) -> TableLayout:
         ),
         required=frozenset(table.required),
         sealed=None if table.sealed is None else frozenset(table.sealed),
+        bounds=tuple(
+            IntegerBounds(one.attribute, int(one.least), int(one.greatest)) for one in table.bounds
+        ),
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from lyredb.storage.layout import IndexLayout, IndexSource, TableLayout
+from lyredb.storage.layout import IndexLayout, IndexSource, IntegerBounds, TableLayout
 from lyredb.tables.schema import Attribute, Role, TableSchema
+from lyredb.tables.values import INTEGER_BOUNDS
 
 _SOURCES: Final[Mapping[Role, IndexSource]] = {
     "plain": IndexSource.BODY,
@@ -47,4 +48,9 @@ def layout_of(schema: TableSchema, slot: int, index_slots: Mapping[IndexKey, int
         ),
         required=frozenset(one.name for one in plain if one.required),
         sealed=frozenset(one.name for one in plain) if schema.sealed else None,
+        bounds=tuple(
+            IntegerBounds(one.name, *INTEGER_BOUNDS[one.type.name])
+            for one in plain
+            if one.type.name in INTEGER_BOUNDS
+        ),
     )

@@ -24,6 +24,12 @@ Check = Callable[[object, str, Problems], object]
 
 MAX_LEVELS: Final = 64
 """Nesting beyond it is refused by the store; a check must not recurse further either."""
+INTEGER_BOUNDS: Final[Mapping[str, tuple[int, int]]] = {
+    "Int": (-(2**31), 2**31 - 1),
+    "Long": (-(2**53), 2**53),
+    "BigInt": (-(10**300), 10**300),
+}
+"""Least and greatest value of the types that are integers."""
 _DIGITS: Final = re.compile(r"-?[0-9]{1,300}")
 _BIGGEST: Final = 10**300
 
@@ -219,8 +225,8 @@ def _accept(value: object, path: str, problems: Problems) -> object:
 _SCALARS: Final[Mapping[str, Check]] = {
     "ID": _check_id,
     "String": _check_string,
-    "Int": _integer_check("Int", -(2**31), 2**31 - 1),
-    "Long": _integer_check("Long", -(2**53), 2**53),
+    "Int": _integer_check("Int", *INTEGER_BOUNDS["Int"]),
+    "Long": _integer_check("Long", *INTEGER_BOUNDS["Long"]),
     "Float": _check_float,
     "BigInt": _check_big_integer,
     "Boolean": _check_boolean,
