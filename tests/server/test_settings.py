@@ -84,6 +84,16 @@ def test_an_unknown_name_like_nothing_known_gets_no_hint(
     assert "did you mean" not in str(caught.value)
 
 
+@pytest.mark.parametrize("written", ["5", "[1]", "text", "true"])
+def test_a_group_that_is_given_a_value_names_its_settings(
+    table: SettingsTable, tmp_path: Path, written: str
+) -> None:
+    file = yaml_file(tmp_path, f"http: {written}")
+    assert_refused(
+        table, file, "http", "a group of settings", "http.maxBodySize, http.keepAliveTimeout"
+    )
+
+
 def test_a_value_that_is_not_allowed_names_key_source_and_what_is(
     table: SettingsTable, tmp_path: Path
 ) -> None:
@@ -131,6 +141,11 @@ def test_a_choice_may_be_written_as_a_yaml_boolean(
         ("- 1\n- 2\n", "must be a mapping"),
         ("a: [", "expected"),
         ("http.maxBodySize: 1\nhttp.maxBodySize: 2\n", "http.maxBodySize is set twice"),
+        ("? [a, b]\n: 1\n", "a name must be text"),
+        ("? {a: b}\n: 1\n", "a name must be text"),
+        ("http: 2024-13-45\n", "month must be in 1..12"),
+        ("http: &a {b: *a}\n", "recursive"),
+        (f"a: {'[' * 3000}{']' * 3000}\n", "nested too deeply"),
     ],
 )
 def test_a_file_that_is_no_mapping_of_names_is_refused(

@@ -132,9 +132,14 @@ class SettingsTable:
     def _named(self, name: str, source: str) -> Setting:
         row = self._by_name.get(name)
         if row is None:
-            problem = f"no such setting, in {source}{_near_miss(name, self._by_name)}"
-            raise SettingError(name, problem)
+            raise SettingError(name, self._unknown(name, source))
         return row
+
+    def _unknown(self, name: str, source: str) -> str:
+        members = ", ".join(row.name for row in self.rows if row.name.startswith(f"{name}."))
+        if members:
+            return f"a group of settings, not a setting, in {source}; it has {members}"
+        return f"no such setting, in {source}{_near_miss(name, self._by_name)}"
 
     def _of_variable(self, variable: str) -> Setting | None:
         row = self._by_variable.get(variable)
@@ -177,6 +182,10 @@ class _Loader(yaml.SafeLoader):
 def _mapping_without_doubles(loader: _Loader, node: yaml.MappingNode) -> dict[object, object]:
     seen = set()
     for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise yaml.constructor.ConstructorError(
+                None, None, "a name must be text, not a list or a mapping", key.start_mark
+            )
         if key.value in seen:
             raise yaml.constructor.ConstructorError(
                 None, None, f"{key.value} is set twice", key.start_mark
@@ -195,8 +204,10 @@ def _read_yaml(file: Path) -> Mapping[str, object]:
         raise SettingError(str(file), f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SettingError(file.name, "is no UTF-8 text") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-13-45
         raise SettingError(file.name, " ".join(str(error).split())) from error
+    except RecursionError as error:
+        raise SettingError(file.name, "is nested too deeply") from error
     if tree is None:
         return {}
     if not isinstance(tree, Mapping):
