@@ -103,6 +103,14 @@ def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
         load_application(tmp_path / "none")
 
 
+def test_a_folder_that_is_named_like_a_schema_is_an_error(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    (folder / "old.graphql").mkdir()
+    with pytest.raises(SchemaError, match="cannot be read: Is a directory") as caught:
+        load_application(folder)
+    assert caught.value.file == "old.graphql"
+
+
 def test_a_file_that_is_no_text_is_an_error(tmp_path: Path) -> None:
     folder = make(tmp_path)
     (folder / "schema.graphql").write_bytes(b"\xff\xfe\x00")

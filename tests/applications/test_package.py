@@ -82,6 +82,15 @@ def test_an_exception_is_named_with_the_applications_line(tmp_path: Path) -> Non
     assert (caught.value.file, caught.value.line) == ("tables.py", 3)
 
 
+@pytest.mark.parametrize("code", ["0", "3", "'bye'", ""])
+def test_a_module_cannot_end_the_program(tmp_path: Path, code: str) -> None:
+    """A start that ends with code 0 and no word looks like success."""
+    where = folder(tmp_path, "app", tables=f"import sys\n\nsys.exit({code})\n")
+    with pytest.raises(SchemaError, match="ended the program") as caught:
+        ApplicationPackage(where).load("tables")
+    assert (caught.value.file, caught.value.line) == ("tables.py", 3)
+
+
 def test_a_missing_import_says_what_is_missing(tmp_path: Path) -> None:
     where = folder(tmp_path, "app", tables="import not_a_module_anywhere\n")
     with pytest.raises(SchemaError, match="No module named 'not_a_module_anywhere'"):

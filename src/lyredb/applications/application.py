@@ -74,6 +74,8 @@ def _declarations(folder: Path) -> Iterator[tuple[str, Schema]]:
             text = file.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise SchemaError("is no UTF-8 text", file=file.name) from error
+        except OSError as error:  # also a folder of that name
+            raise SchemaError(f"cannot be read: {error.strerror}", file=file.name) from error
         yield file.name, parse_sdl(text, file=file.name)
 
 

@@ -42,7 +42,7 @@ class ApplicationPackage:
             module: Its name in the folder, such as ``tables``.
 
         Raises:
-            SchemaError: The module does not run; says file and line.
+            SchemaError: The module does not run, or ends the program; says file and line.
         """
         try:
             if self.name not in sys.modules:
@@ -55,6 +55,10 @@ class ApplicationPackage:
             raise SchemaError(
                 f"{error.msg}", file=file, line=error.lineno or 0, column=error.offset or 0
             ) from error
+        except SystemExit as error:
+            # It would end the server without a word, with whatever code it carries.
+            file, line = self._place_of(error)
+            raise SchemaError("ended the program (sys.exit)", file=file, line=line) from error
         except Exception as error:
             file, line = self._place_of(error)
             raise SchemaError(f"{type(error).__name__}: {error}", file=file, line=line) from error
@@ -87,7 +91,7 @@ class ApplicationPackage:
         spec.submodule_search_locations = places
         return spec
 
-    def _place_of(self, error: Exception) -> tuple[str, int]:
+    def _place_of(self, error: BaseException) -> tuple[str, int]:
         """Return file and line of the innermost frame that is the application's."""
         for frame in reversed(traceback.extract_tb(error.__traceback__)):
             if Path(frame.filename).is_relative_to(self.folder):
