@@ -7,8 +7,11 @@ import os
 
 import pytest
 
+from lyredb.errors import SettingError
 from lyredb.plugins.settings import Setting
-from lyredb.server.listening import listen_error
+from lyredb.server.core_settings import CORE_SETTINGS
+from lyredb.server.listening import bind_port, listen_error
+from lyredb.server.settings import SettingsTable
 
 ROW = Setting("http.port", 9926, "port", "The port.", option="--http-port")
 
@@ -29,3 +32,14 @@ def test_each_reason_is_a_sentence_that_names_the_setting(
     assert error.key == key
     for phrase in phrases:
         assert phrase in str(error)
+
+
+@pytest.mark.parametrize("host", ["no.such.name.invalid", "a" * 70, "a..b"])
+def test_a_host_that_is_not_known_is_a_fault_of_the_host(host: str) -> None:
+    settings = SettingsTable(CORE_SETTINGS).load(
+        flags={"network.host": host, "operationsApi.network.port": 0}
+    )
+    with pytest.raises(SettingError, match="no address or name that this machine knows") as caught:
+        bind_port(settings, "operationsApi.network.port")
+    assert caught.value.key == "network.host"
+    assert host in str(caught.value)

@@ -42,6 +42,8 @@ def listen_error(error: OSError, row: Setting, *, host: str, port: int) -> Setti
         host: The address to listen on.
         port: The port to listen on.
     """
+    if isinstance(error, socket.gaierror):
+        return SettingError("network.host", f"{error.strerror}; choose another (--host)")
     option = f" ({row.option})" if row.option else ""
     if error.errno == errno.EADDRINUSE:
         return SettingError(

@@ -25,6 +25,11 @@ def bind_socket(host: str, port: int) -> socket.socket:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind((host, port))
         taken.listen(BACKLOG)
+    except (socket.gaierror, UnicodeError) as error:  # UnicodeError: no name at all
+        taken.close()
+        raise socket.gaierror(
+            socket.EAI_NONAME, f"{host} is no address or name that this machine knows"
+        ) from error
     except OSError as error:
         taken.close()
         raise OSError(error.errno, _reason(error, host, port)) from error
