@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import stat
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -209,13 +210,24 @@ def test_a_given_password_is_the_admins_and_stands_in_no_file(tmp_path: Path) ->
     run(tmp_path, body)
 
 
-def test_a_given_password_does_not_change_that_of_a_user_that_exists(tmp_path: Path) -> None:
+def test_a_given_password_does_not_change_that_of_a_user_that_exists(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line says that it is ignored, as long as it is another one; neither is told."""
+
     async def body(place: Place) -> None:
-        await place.ensure("root", "first")
+        await place.ensure("root", "f1rst")
+        assert await place.ensure("root", "f1rst") is None
+        assert caplog.records == []
         assert await place.ensure("root", "second") is None
-        assert await place.accepts("root", "first")
+        assert await place.accepts("root", "f1rst")
 
     run(tmp_path, body)
+    [line] = caplog.records
+    assert line.levelno == logging.WARNING
+    assert "admin.password is ignored: the user root exists" in line.getMessage()
+    assert "f1rst" not in caplog.text
+    assert "second" not in caplog.text
 
 
 def test_a_second_admin_can_be_given_beside_other_users(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from lyredb.security.users import User, Users
 
 DEFAULT_NAME: Final = "admin"
 PASSWORD_FILE: Final = "admin-password"
+
+_logger: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,9 @@ async def ensure_admin(
     """
     admin = name or DEFAULT_NAME
     if password:
-        if users.find(admin) is not None:
+        user = users.find(admin)
+        if user is not None:
+            await _warn_if_other(passwords, user, password)
             return None
         await _make(users, passwords, admin, password)
         return FirstAdmin(admin, None)
@@ -67,6 +72,14 @@ async def ensure_admin(
         raise StorageFailed(f"{PASSWORD_FILE} cannot be written: {error.strerror}") from error
     await _make(users, passwords, admin, generated)
     return FirstAdmin(admin, file)
+
+
+async def _warn_if_other(passwords: Passwords, user: User, password: str) -> None:
+    """Say once per start that a new password in the settings is none: it looks like one."""
+    if not await passwords.matches(user.password, password):
+        _logger.warning(
+            "admin.password is ignored: the user %s exists and keeps its password", user.name
+        )
 
 
 async def _make(users: Users, passwords: Passwords, name: str, password: str) -> None:
