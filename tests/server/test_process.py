@@ -153,7 +153,7 @@ def test_a_second_server_on_a_data_directory_is_refused(tmp_path: Path) -> None:
     with Server("dev", app) as server:
         ports = ("--http-port", "0", "--mqtt-port", "0", "--operations-port", "0")
         done = run_lyredb("dev", str(app), *ports)
-        assert_refused(done, str(server.process.pid), "data directory")
+        assert_refused(done, str(server.process.pid), "data directory", str(app / ".lyredb"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -49,7 +49,7 @@ CORE_SETTINGS: Final[tuple[Setting, ...]] = (
         "text",
         "Its password. When empty, and there is no user at all, one is generated and written "
         "to `admin-password` in the data directory, which only its owner can read. The "
-        "password of a user that exists stays as it is.",
+        "password of a user that exists stays as it is; a warning says so when this is another.",
     ),
     Setting(
         "authentication.cacheTTL",
@@ -137,7 +137,8 @@ CORE_SETTINGS: Final[tuple[Setting, ...]] = (
         "storage.logSize",
         _STORAGE.retention_bytes,
         "size",
-        "The oldest segments are dropped while the log takes more than this.",
+        "The oldest segments are dropped while the log takes more than this. It is in the "
+        "data file, so more than `storage.mapSize` is refused.",
         minimum=2 * _MB,
     ),
 )

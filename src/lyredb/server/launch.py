@@ -12,6 +12,7 @@ from lyredb.applications.application import Application, load_application
 from lyredb.errors import SettingError
 from lyredb.server.composition import Plugin, find_plugins, settings_table
 from lyredb.server.settings import SettingsInForce
+from lyredb.storage.settings import StorageSettings
 
 Mode = Literal["dev", "run"]
 
@@ -72,11 +73,25 @@ def _check(settings: SettingsInForce, mode: Mode) -> None:
             allowed="1",
         )
     host = settings.text("network.host")
+    if not host:  # the system would take it for every interface
+        raise SettingError("network.host", "got ''", allowed="an address; 0.0.0.0 for every one")
     if mode == "dev" and not is_loopback(host):
         raise SettingError(
             "network.host",
             f"got {host!r}, but dev asks for no credentials; use `lyredb run`",
             allowed="127.0.0.1, ::1 or localhost",
+        )
+    _check_sizes(settings)
+
+
+def _check_sizes(settings: SettingsInForce) -> None:
+    """Refuse a log that cannot fit. Its default is no wish: the store takes what fits."""
+    log, most = settings.integer("storage.logSize"), settings.integer("storage.mapSize")
+    if log > most and log != StorageSettings().retention_bytes:
+        raise SettingError(
+            "storage.logSize",
+            f"got {log} bytes, but the log is in the data file, whose storage.mapSize is {most}",
+            allowed=f"at most {most} bytes",
         )
 
 

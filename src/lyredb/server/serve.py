@@ -12,6 +12,7 @@ from typing import Final
 
 import uvloop
 
+from lyredb.errors import DataDirectoryInUse
 from lyredb.server.launch import Launch, Mode, prepare_launch
 from lyredb.server.lifecycle import StopRequest
 from lyredb.server.logs import set_up_logs
@@ -48,7 +49,12 @@ async def _live(launch: Launch) -> None:
     request = StopRequest()
     request.listen()  # first: a signal during the start stops in order too
     worker = Worker(launch)
-    ready = await worker.start()
+    try:
+        ready = await worker.start()
+    except DataDirectoryInUse as error:
+        # Its message has no path, as clients might see it; who starts a server needs it.
+        where = f"{error}: {launch.data_dir}; stop that one or choose another (--data)"
+        raise DataDirectoryInUse(where) from error
     spare_collector()
     announce(ready, sys.stdout)
     try:

@@ -6,10 +6,16 @@ import asyncio
 import json
 from base64 import b64encode
 
+import pytest
+
 from lyredb.protocols.http import Authentication, HttpServer, Request
 from lyredb.protocols.rest.plugin import RestPlugin
 from tests.protocols.http.harness import LOGIN, FakeAuthenticator, TestPort, running
 from tests.protocols.node import serving
+
+
+async def unused(*_: object) -> None:
+    raise AssertionError("nothing is received or sent")
 
 
 def mount_whoami(server: HttpServer, users: Authentication) -> None:
@@ -78,6 +84,32 @@ def test_empty_name_and_password_count_as_none() -> None:
 def test_loopback_is_local_only_in_dev() -> None:
     assert asyncio.run(who(b"", authorize_local=True)) == "local"
     assert asyncio.run(who(b"", authorize_local=False)) == "nobody"
+
+
+@pytest.mark.parametrize(
+    ("peer", "name"),
+    [
+        ("127.0.0.1", "local"),
+        ("127.9.8.7", "local"),
+        ("::1", "local"),
+        ("192.168.1.7", "nobody"),
+        ("2001:db8::1", "nobody"),
+        ("", "nobody"),
+        ("localhost", "nobody"),
+    ],
+)
+def test_local_is_who_comes_over_loopback(peer: str, name: str) -> None:
+    """The last guard should a dev server ever listen on more: its Host can be forged."""
+    users = Authentication(FakeAuthenticator(), authorize_local=True)  # type: ignore[arg-type]
+    scope = {
+        "type": "websocket",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost")],
+        "client": (peer, 4711) if peer else None,
+    }
+    account = users.quick(Request(scope, unused, unused))
+    assert account is not None
+    assert (account.name or "nobody") == name
 
 
 def test_no_web_page_can_use_the_local_rule() -> None:
