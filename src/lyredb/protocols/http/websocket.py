@@ -50,6 +50,16 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         if self.handshake_initiated and hasattr(self, "scope"):
             cast("dict[str, Any]", self.scope)["extensions"][CONNECTION] = self
 
+    async def send(self, message: Any) -> None:
+        """Take an answer in HTTP for the end of the handshake, which it is.
+
+        uvicorn does so for its own 403 only, and else logs an error for each refusal.
+        """
+        await super().send(message)
+        is_body = message["type"] == "websocket.http.response.body"
+        if is_body and not message.get("more_body", False):
+            self.handshake_complete = True
+
     def send_receive_event_to_app(self) -> None:
         """Forget a message that nobody wants; text still has to be text (RFC 6455 §8.1)."""
         if self.ignores_messages:
