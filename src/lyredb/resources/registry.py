@@ -120,6 +120,21 @@ class Registry:
         return Target(kind, table, f"{base}/{text}", record_id, key, attribute=attribute)
 
     @staticmethod
+    def literal(target: Target) -> Target | None:
+        """The record whose id is all that a property's path says: id, dot and attribute.
+
+        Returns:
+            ``None`` when the table can have no such key.
+        """
+        base = target.topic[: len(target.topic) - len(str(target.id))]
+        text = f"{target.id}.{target.attribute}"
+        try:
+            record_id, key = target.table.locate(text)
+        except (InvalidKey, RecordNotFound):
+            return None
+        return Target("record", target.table, f"{base}{text}", record_id, key)
+
+    @staticmethod
     def _attribute_of(table: StoredTable, rest: str) -> str:
         """The declared attribute after the last dot of the path, ``""`` for none."""
         name = rest.rpartition(".")[2] if "." in rest else ""

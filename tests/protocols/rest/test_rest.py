@@ -109,8 +109,42 @@ def test_property_is_one_attribute_and_undeclared_ones_belong_to_the_id() -> Non
             other = json.loads((await node.call("GET", "/Sensor/a.extra")).body)
             assert other == {"id": "a.extra", "value": 3}
             assert (await node.call("GET", "/Sensor/a.site")).status == 404
-            put = await node.call("PUT", "/Sensor/a.value", b"{}")
-            assert (put.status, put.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
+
+    asyncio.run(body())
+
+
+def test_a_record_with_the_id_of_a_property_path_comes_first() -> None:
+    """As it does before a format's ending; writes are to that record, as over MQTT."""
+
+    async def body() -> None:
+        async with serving(RestPlugin()) as node:
+            await node.put("Sensor/a", {"value": 1.5})
+            assert (await node.call("GET", "/Sensor/a.value")).body == b"1.5"
+            put = await node.call("PUT", "/Sensor/a.value", b'{"value": 7}', head=JSON)
+            assert put.status == 204
+            get = await node.call("GET", "/Sensor/a.value")
+            assert json.loads(get.body) == {"id": "a.value", "value": 7}
+            await node.call("PATCH", "/Sensor/a.value", b'{"site": "x"}', head=JSON)
+            get = await node.call("GET", "/Sensor/a.value")
+            assert json.loads(get.body) == {"id": "a.value", "value": 7, "site": "x"}
+            assert json.loads((await node.call("GET", "/Sensor/a")).body)["value"] == 1.5
+            assert (await node.call("DELETE", "/Sensor/a.value")).status == 200
+            assert (await node.call("GET", "/Sensor/a.value")).body == b"1.5"
+            options = await node.call("OPTIONS", "/Sensor/a.value")
+            assert options.headers["allow"] == "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"
+
+    asyncio.run(body())
+
+
+def test_a_property_path_that_can_be_no_key_takes_no_writes() -> None:
+    """Of a table with integer keys."""
+
+    async def body() -> None:
+        async with serving(RestPlugin()) as node:
+            await node.put("Counter/7", {"n": 3})
+            reply = await node.call("PUT", "/Counter/7.n", b'{"n": 4}', head=JSON)
+            assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
+            assert (await node.call("GET", "/Counter/7.n")).body == b"3"
 
     asyncio.run(body())
 

@@ -11,6 +11,7 @@ from lyredb.protocols.rest import reading
 from lyredb.protocols.rest.service import PROTOCOL, Service
 from lyredb.protocols.rest.writing import OPERATIONS, WRITES, Fail, perform, refuse_foreign, submit
 from lyredb.resources.database import Database
+from lyredb.resources.registry import Registry
 from lyredb.resources.target import Target
 
 _READS: Final = frozenset(("GET", "HEAD"))
@@ -18,9 +19,17 @@ _READS: Final = frozenset(("GET", "HEAD"))
 
 def methods_of(target: Target) -> tuple[str, ...]:
     """The methods that a target answers, for ``Allow``."""
+    target = _as_written(target)
     writes = () if target.prefix else WRITES[target.kind]
     # Not POST below a prefix: a generated key does not begin with it.
     return ("GET", "HEAD", *writes, "OPTIONS")
+
+
+def _as_written(target: Target) -> Target:
+    """What a write to a path means: never an attribute, but the record of that id."""
+    if target.kind != "property":
+        return target
+    return Registry.literal(target) or target
 
 
 class Rest:
@@ -76,6 +85,7 @@ class Rest:
             if answer is None or self._authentication.quick(request) is None:
                 return False
             return answer(self._service, request, target)
+        target = _as_written(target)
         prepare = None if target.prefix else WRITES[target.kind].get(method)
         if prepare is None or self._authentication.quick(request) is None:
             return False
@@ -99,6 +109,7 @@ class Rest:
         if method in _READS:
             await self._read(request, target)
             return
+        target = _as_written(target)
         self._admit(request, target)
         await perform(self._service, request, target, WRITES[target.kind][method])
 

@@ -69,7 +69,14 @@ async def get_by_ending(service: Service, request: Request) -> None:
 
 
 def get_property(service: Service, request: Request, target: Target) -> bool:
-    """Answer with one attribute: 200, 304, or 404 when it is absent."""
+    """Answer with one attribute: 200, 304, or 404 when it is absent.
+
+    A record that has the whole path as its id comes first, as it does before the ending
+    that names a format.
+    """
+    literal = service.database.registry.literal(target)
+    if literal is not None and service.database.get(literal, request.context(PROTOCOL)):
+        return get_record(service, request, literal)
     reading = service.database.get(target, request.context(PROTOCOL))
     if reading is None:
         raise RecordNotFound("there is no such record")
