@@ -62,8 +62,8 @@ def test_texts_that_could_not_be_topics_are_no_keys(key_type: str, text: str) ->
 @pytest.mark.parametrize(
     ("key_type", "value"),
     [
-        ("ID", 7), ("ID", []), ("ID", [1]), ("ID", ["a", "b/"]), ("ID", None), ("ID", True),
-        ("String", ["a"]), ("Int", 2**31), ("Int", "7"), ("Int", 1.5), ("Int", True),
+        ("ID", 7), ("ID", None), ("ID", True), ("Int", [1]), ("BigInt", ["a"]),
+        ("Int", 2**31), ("Int", "7"), ("Int", 1.5), ("Int", True),
         ("Long", 2**53 + 1), ("Any", 1.5), ("Any", {}), ("Any", 2**53 + 2), ("BigInt", "x"),
     ],
 )  # fmt: skip
@@ -111,3 +111,11 @@ def test_generated_keys_are_uuids_or_the_next_number() -> None:
     assert UUID(str(KeyRules("ID").generate(never))).version == 4
     assert KeyRules("Any").generate(next_integer) == 12
     assert KeyRules("Int").generate(next_integer) == 12
+
+
+@pytest.mark.parametrize("key_type", ["ID", "Any", "String"])
+@pytest.mark.parametrize("value", [["a", "b"], ("a",), []])
+def test_a_list_is_no_key_yet(key_type: str, value: object) -> None:
+    """No path reaches it, and its topic would be that of a text key; the way out is named."""
+    with pytest.raises(InvalidKey, match="use a string such as 'a/b'"):
+        KeyRules(key_type).check(value)
