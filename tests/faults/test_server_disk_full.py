@@ -6,6 +6,7 @@ only the server has, so nothing is left behind whatever happens.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -130,6 +131,7 @@ def test_full_disk_is_said_in_every_protocol_and_ends_with_it(disk: SmallDisk) -
         v4.send(frames.publish("Sensor/before", LARGE, qos=1, retain=True))
         assert v4.to_the_end() == [], "it may send it again, so it must not be acknowledged"
 
+        assert health(server) == (200, {"status": "degraded", "reason": "disk full"})
         assert ask(server, "GET", "/Sensor/before").body == b'{"id":"before","value":1}'
         assert all(ask(server, "GET", path).status == 200 for path in acknowledged)
         for path in acknowledged:
@@ -139,6 +141,7 @@ def test_full_disk_is_said_in_every_protocol_and_ends_with_it(disk: SmallDisk) -
 
         disk.free()
         assert ask(server, "PUT", "/Sensor/before", body=b'{"value":3}').status == 204
+        assert health(server) == (200, {"status": "ok"})
         assert stream.next().envelope["value"] == {"id": "before", "value": 3}
         assert v5.publish("Sensor/before", b'{"value":4}', 8, retain=True) == 0
         with raw_mqtt(server, 4) as again:
@@ -146,6 +149,11 @@ def test_full_disk_is_said_in_every_protocol_and_ends_with_it(disk: SmallDisk) -
     assert ask(server, "GET", "/Sensor/before").body == b'{"id":"before","value":5}'
     assert "Traceback" not in server.errors()
     assert_sound_on_disk(disk)
+
+
+def health(server: ServerProcess) -> tuple[int, object]:
+    reply = ask(server, "GET", "/health")
+    return reply.status, json.loads(reply.body)
 
 
 def test_even_a_delete_is_refused_below_the_minimum(tmp_path: Path) -> None:

@@ -347,12 +347,15 @@ def test_a_full_disk_refuses_and_the_same_write_succeeds_later(tmp_path: Path) -
     )
     engine.define_table(TableLayout(SLOT, "data.T"))
     writer = Writer(engine, call_soon=lambda _: None)
+    assert engine.full == ""
     free[0] = 999
+    assert engine.full == "disk full", "known before a write is refused"
     replies: list[Applied | LyreError] = []
     writer.submit([put("a")], replies.append)
     writer.commit_now()
     assert isinstance(replies[0], DiskFull)
     free[0] = 1000
+    assert engine.full == ""
     writer.submit([put("a")], replies.append)
     writer.commit_now()
     assert isinstance(replies[1], Applied)
@@ -368,6 +371,7 @@ def test_a_full_map_refuses_and_rolls_back(tmp_path: Path) -> None:
         store.writer.submit([put(f"{number}", value="x" * 100)], replies.append)
     store.run()
     assert any(isinstance(reply, DiskFull) for reply in replies)
+    assert store.engine.full == "data file full"
     assert check(store.engine) == []
     store.close()
 

@@ -107,15 +107,19 @@ class Worker:
         def health() -> str:
             return node.engine.failure
 
+        def lack() -> str:
+            return node.engine.full
+
         self._http = HttpServer(
             bind_port(settings, "http.port"),
             limits,
             authentication=Authentication(authenticator, authorize_local=launch.authorize_local),
             health=health,
+            lack=lack,
             web=launch.application.web,
         )
         self._operations = HttpServer(
-            bind_port(settings, "operationsApi.network.port"), limits, health=health
+            bind_port(settings, "operationsApi.network.port"), limits, health=health, lack=lack
         )
         return self._http, self._operations
 

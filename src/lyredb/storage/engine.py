@@ -95,6 +95,7 @@ class Engine:
         self._path = path
         self._free_bytes_of = free_bytes_of
         self._failure = ""
+        self._full = ""
         self._closed = False
         self._directory: Directory = ()
         self._directory_number = -1
@@ -219,6 +220,15 @@ class Engine:
         """Why the engine is read-only, or empty."""
         return self._failure
 
+    @property
+    def full(self) -> str:
+        """What has no space for writes, or empty: ``disk full`` or ``data file full``.
+
+        The disk's minimum is looked at now; a commit that found no space counts until the
+        next one succeeds. Reads go on meanwhile.
+        """
+        return "disk full" if self._is_below_minimum() else self._full
+
     def snapshot(self) -> Snapshot:
         """Begin a snapshot; a context manager.
 
@@ -335,6 +345,7 @@ class Engine:
             transaction = self._environment.write()
             yield transaction
             transaction.commit()
+            self._full = ""
         except EngineError as error:
             if transaction is not None:
                 _abort(transaction)
@@ -409,6 +420,7 @@ class Engine:
     def _failed_commit(self, error: EngineError) -> StorageError:
         """Say what a failed commit means, and put the engine into the state for it."""
         if isinstance(error, MapFull):
+            self._full = "data file full"
             return DiskFull("the data file has its largest size; raise storage.mapSize")
         if isinstance(error, DatabasesFull):
             return StorageError(
@@ -417,6 +429,7 @@ class Engine:
             )
         full = is_disk_full(error) or self._is_below_minimum()
         if full and self._environment.is_usable():
+            self._full = "disk full"
             return DiskFull("the disk is full; nothing was written")
         _logger.critical("commit failed, the engine is read-only from here: %s", error)
         self._failure = "a write failed on disk; the database is read-only until it is reopened"

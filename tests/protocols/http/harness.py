@@ -149,6 +149,7 @@ async def running(
     limits: HttpLimits | None = None,
     web: Path | None = None,
     health: Callable[[], str] = lambda: "",
+    lack: Callable[[], str] = lambda: "",
     authorize_local: bool = False,
     prepare: Callable[[HttpServer, Authentication], None] | None = None,
 ) -> AsyncIterator[TestPort]:
@@ -159,6 +160,7 @@ async def running(
         limits or HttpLimits(),
         authentication=users,
         health=health,
+        lack=lack,
         web=web,
     )
     if handler is not None:

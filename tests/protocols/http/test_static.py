@@ -103,6 +103,24 @@ def test_files_can_only_be_read(web: Path) -> None:
     asyncio.run(body())
 
 
+def test_health_without_space_is_degraded_and_still_200() -> None:
+    """A load balancer that stopped asking would take reads away that work."""
+    problem, lack = "", "disk full"
+
+    async def body() -> None:
+        nonlocal problem, lack
+        async with running(health=lambda: problem, lack=lambda: lack) as port:
+            reply = await port.ask("GET", "/health")
+            expected = {"status": "degraded", "reason": "disk full"}
+            assert (reply.status, json.loads(reply.body)) == (200, expected)
+            problem = "the disk is broken"
+            assert (await port.ask("GET", "/health")).status == 503
+            problem = lack = ""
+            assert json.loads((await port.ask("GET", "/health")).body) == {"status": "ok"}
+
+    asyncio.run(body())
+
+
 def test_health_says_ok_or_what_is_wrong() -> None:
     problem = ""
 

@@ -1,4 +1,8 @@
-"""``/health``: whether this server answers and can write, for load balancers and people."""
+"""``/health``: whether this server answers and can write, for load balancers and people.
+
+Without space for writes the answer is still 200: reads and streams are served as ever, so
+a load balancer shall go on sending them here, and writes are refused one by one with 503.
+"""
 
 from __future__ import annotations
 
@@ -18,22 +22,26 @@ class Health:
 
     Args:
         problem: Returns a sentence that says what is wrong, ``""`` for nothing.
+        lack: Returns what keeps writes from being taken while reads are, ``""`` for nothing.
     """
 
-    def __init__(self, problem: Callable[[], str]) -> None:
+    def __init__(self, problem: Callable[[], str], lack: Callable[[], str]) -> None:
         self._problem = problem
+        self._lack = lack
 
     def wants(self, request: Request) -> bool:
         """Tell whether the request is for this."""
         return request.scope["raw_path"] == b"/health" and not request.is_websocket
 
     async def answer(self, request: Request) -> None:
-        """Answer 200 when all is well, else 503."""
+        """Answer 200 when all is well, or reads are; else 503."""
         if request.method not in ("GET", "HEAD"):
             raise UnsupportedOperation("the health can only be read", allowed=("GET", "HEAD"))
         problem = self._problem()
         if not problem:
-            request.respond(200, _HEAD, b'{"status":"ok"}')
+            lack = self._lack()
+            state = {"status": "degraded", "reason": lack} if lack else {"status": "ok"}
+            request.respond(200, _HEAD, JSON.encode(state))
             return
         body = JSON.encode({"status": "unavailable", "detail": problem})
         request.respond(503, _HEAD + b"retry-after: 1\r\n", body)

@@ -76,7 +76,8 @@ class HttpServer:
         listener: From `bind_socket`.
         limits: Every bound.
         authentication: Who logs upgrades in; ``None`` for a port without users.
-        problem: Returns what is wrong with the node, ``""`` for nothing.
+        health: Returns what is wrong with the node, ``""`` for nothing.
+        lack: Returns what keeps the node from writing only, ``""`` for nothing.
         web: A folder of files to serve.
     """
 
@@ -87,6 +88,7 @@ class HttpServer:
         *,
         authentication: Authentication | None = None,
         health: Callable[[], str] = lambda: "",
+        lack: Callable[[], str] = lambda: "",
         web: Path | None = None,
     ) -> None:
         host, port = listener.getsockname()[:2]
@@ -99,7 +101,7 @@ class HttpServer:
         self._uvicorn: _Uvicorn | None = None
         self._serving: asyncio.Task[None] | None = None
         self._port.answer_now = self._router.answer_now
-        state = Health(self._problem)
+        state = Health(self._problem, lack)
         self.mount("health", state.wants, state.answer, priority=HEALTH_PRIORITY)
         if web is not None and web.is_dir():
             files = StaticFiles(web)
