@@ -89,6 +89,21 @@ def test_open_topics_take_unknown_roots_byte_for_byte() -> None:
     assert registry.topic("Sensor/1", "mqtt").table.name == "data.Sensor"
 
 
+@pytest.mark.parametrize("path", ["a\0b", "a+b", "a#", "x/+", "y" * 70_000])
+def test_path_that_is_no_legal_topic_is_refused_in_open_topics(path: str) -> None:
+    """Delivered as a topic name it would make every subscriber of `#` disconnect."""
+    with pytest.raises(InvalidTopic):
+        registry_of(open_topics=True).resolve(path, "rest")
+
+
+@pytest.mark.parametrize("path", ["/", "/a", "//b", "/a//c"])
+def test_empty_first_level_is_a_level_like_others(path: str) -> None:
+    registry = registry_of(open_topics=True)
+    assert registry.topic(path, "mqtt").id == path
+    if not path.endswith("/"):
+        assert registry.resolve(path, "rest").id == path
+
+
 @pytest.mark.parametrize("topic", ["$SYS/x", "health", "metrics/x"])
 def test_topics_of_the_server_are_not_open(topic: str) -> None:
     with pytest.raises(UnknownTopic):

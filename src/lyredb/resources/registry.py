@@ -18,6 +18,9 @@ from lyredb.storage.layout import TOPIC_SLOT
 from lyredb.tables.schema import RESERVED_ROOTS, Export
 from lyredb.tables.stored import StoredTable
 
+MAX_TOPIC_BYTES = 65_535
+"""What the length field of MQTT can say (MQTT 5 §1.5.4)."""
+
 INTERNAL = "\0"
 """How the topics of tables that are not exported begin."""
 
@@ -142,15 +145,26 @@ class Registry:
 
     def _resolve_open(self, path: str) -> Target:
         first = path.split("/", 1)[0]
-        if self.open_table is None or not path or first in RESERVED_ROOTS or first[0] == "$":
+        if self.open_table is None or not path or self._is_reserved(first):
             raise UnknownTopic(f"no table is exported as {shorten(path)}")
         if path.endswith("/"):
             return self.collection(self.open_table, path)
         return self._open_record(path)
 
+    @staticmethod
+    def _is_reserved(first: str) -> bool:
+        """Whether a first level belongs to the server; an empty one is nobody's."""
+        return first in RESERVED_ROOTS or first.startswith("$")
+
     def _open_record(self, topic: str) -> Target:
         table = self.open_table
         assert table is not None
+        # A path can say what a topic cannot; delivered, it would end its subscribers.
+        for character in "\0+#":
+            if character in topic:
+                raise InvalidTopic(f"a topic must not contain {character!r}")
+        if len(topic) > MAX_TOPIC_BYTES or len(topic.encode()) > MAX_TOPIC_BYTES:
+            raise InvalidTopic(f"a topic has at most {MAX_TOPIC_BYTES} bytes")
         return Target("record", table, topic, id=topic, key=table.encode_key(topic))
 
     def topic(self, topic: str, protocol: str) -> Target:
@@ -176,7 +190,7 @@ class Registry:
     def _open_topic(self, topic: str) -> Target:
         """Open topics take every legal topic, byte for byte, but the server's own."""
         first = topic.split("/", 1)[0]
-        if self.open_table is None or first in RESERVED_ROOTS or first.startswith("$"):
+        if self.open_table is None or self._is_reserved(first):
             raise UnknownTopic(f"no table is exported as {shorten(topic)}")
         return self._open_record(topic)
 
