@@ -41,6 +41,7 @@ class Node:
         writer: The sequencer of all writes.
         tail: Delivers what the log gets.
         hub: Who gets what.
+        registry: Which path is what.
         database: What protocols and code use.
     """
 
@@ -51,7 +52,7 @@ class Node:
         self.engine = engine
         self.writer = writer
         self.catalogue = catalogue
-        registry = Registry(catalogue.by_slot.values(), open_topics=open_topics)
+        registry = self.registry = Registry(catalogue.by_slot.values(), open_topics=open_topics)
         access = Access(registry)
         self.hub = Hub(access, registry, catalogue.by_slot, schedule_flush=_next_tick(loop))
         self.tail = Tail(engine, self.hub, schedule=_next_tick(loop))

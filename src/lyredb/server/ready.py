@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
+from urllib.parse import quote
 
 from lyredb.plugins.scope import Address
+from lyredb.server.sample import Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,8 @@ class Ready:
         local: Loopback needs no credentials.
         admin: The administrator that was made now, ``""`` for none.
         password_file: Where its generated password stands.
-        has_page: The application has a web folder.
+        has_page: There is something to see at ``/``.
+        sample: A record that can be written, ``None`` when none can.
     """
 
     version: str
@@ -42,6 +46,7 @@ class Ready:
     admin: str = ""
     password_file: Path | None = None
     has_page: bool = False
+    sample: Sample | None = None
 
     def as_json(self) -> str:
         """Return one line with the addresses by protocol."""
@@ -58,20 +63,37 @@ class Ready:
         return json.dumps(line, ensure_ascii=False)
 
     def tries(self) -> list[str]:
-        """Return commands that work on this server as they are."""
-        table = self.tables[0] if self.tables else "hello"
-        user = "" if self.local else f" -u {self.admin or 'admin'}:$PASSWORD"
-        url = f"{self.http}/{table}"
-        commands = [
-            f"curl -N{user} -H 'Accept: text/event-stream' {url}/",
-            f"curl{user} {url}/",
-        ]
-        mqtt = self.listeners.get("mqtt", ())
-        if mqtt:
-            login = "" if self.local else f" -u {self.admin or 'admin'} -P $PASSWORD"
-            where = f"-h {mqtt[0].host} -p {mqtt[0].port}"
-            commands.append(f"mosquitto_sub {where}{login} -v -t '{table}/#'")
-        return commands
+        """Return commands that work on this server as they are, in this order."""
+        sample = self.sample
+        if sample is None:
+            return [f"curl {self.http}/health"]
+        commands = []
+        if self.password_file is not None:
+            commands.append(f"PASSWORD=$(cat {shlex.quote(str(self.password_file))})")
+        return [*commands, *self._tries_http(sample), *self._tries_mqtt(sample)]
+
+    def _tries_http(self, sample: Sample) -> Iterator[str]:
+        user = "" if self.local else f" -u {shlex.quote(self.admin or 'admin')}:$PASSWORD"
+        url = f"{self.http}/{quote(sample.export.path)}"
+        if sample.export.rest:
+            body = shlex.quote(json.dumps(sample.record))
+            kind = "-H 'Content-Type: application/json'"
+            yield f"curl{user} -X PUT {url}/{sample.key} {kind} -d {body}"
+            yield f"curl{user} {url}/"
+        if sample.export.sse:
+            yield f"curl -N{user} -H 'Accept: text/event-stream' {url}/"
+
+    def _tries_mqtt(self, sample: Sample) -> Iterator[str]:
+        addresses = self.listeners.get("mqtt", ())
+        if not addresses or not sample.export.mqtt:
+            return
+        name = shlex.quote(self.admin or "admin")
+        login = "" if self.local else f" -u {name} -P $PASSWORD"
+        where = f"-h {addresses[0].host} -p {addresses[0].port}{login}"
+        path = sample.export.path
+        record = shlex.quote(json.dumps(sample.record))
+        yield f"mosquitto_sub {where} -v -t {shlex.quote(f'{path}/#')}"
+        yield f"mosquitto_pub {where} -t {shlex.quote(f'{path}/{sample.key}')} -r -m {record}"
 
 
 def announce(ready: Ready, stream: TextIO) -> None:

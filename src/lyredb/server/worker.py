@@ -27,7 +27,9 @@ from lyredb.server.lifecycle import Step, run_steps
 from lyredb.server.listening import bind_port, listen_error, port_row
 from lyredb.server.node import Node
 from lyredb.server.ready import Ready
+from lyredb.server.sample import sample_of
 from lyredb.server.version import version
+from lyredb.server.welcome import PRIORITY, Welcome
 
 PROTOCOLS_S: Final = 3.0
 """For answers in flight and goodbyes, all protocols at the same time."""
@@ -95,9 +97,13 @@ class Worker:
         http, operations = self._bind(node, authenticator)
         listeners = await self._start_plugins(node, authenticator, http)
         admin = await self._ensure_admin(users, passwords)
+        ready = self._ready(http.address, operations.address, listeners, admin)
+        if launch.authorize_local:
+            welcome = Welcome(ready, Authentication(authenticator, authorize_local=True))
+            http.mount("welcome", welcome.wants, welcome.answer, priority=PRIORITY)
         await http.start()
         await operations.start()
-        return self._ready(http.address, operations.address, listeners, admin)
+        return ready
 
     def _bind(self, node: Node, authenticator: Authenticator) -> tuple[HttpServer, HttpServer]:
         """Take both HTTP ports; nothing is accepted yet."""
@@ -177,6 +183,8 @@ class Worker:
         admin: FirstAdmin | None,
     ) -> Ready:
         launch = self._launch
+        assert self._node is not None, "opened first"
+        open_table = self._node.registry.open_table
         exports = (table.export for table in launch.application.schema.tables)
         return Ready(
             version=version(),
@@ -190,7 +198,8 @@ class Worker:
             local=launch.authorize_local,
             admin="" if admin is None else admin.name,
             password_file=None if admin is None else admin.password_file,
-            has_page=launch.application.web is not None,
+            has_page=launch.application.web is not None or launch.authorize_local,
+            sample=sample_of(launch.application.schema, open_topics=open_table is not None),
         )
 
     def _ports(self) -> list[HttpServer]:
