@@ -23,6 +23,7 @@ from lyredb.errors import (
 from lyredb.formats import JSON, format_for_content_type
 from lyredb.plugins.context import Context
 from lyredb.resources.access import Access, Decision
+from lyredb.resources.registry import shorten
 from lyredb.resources.requests import Write, WriteOperation, Written
 from lyredb.storage.keys import KeyValue, encode_full_key, is_short_form
 from lyredb.storage.metadata import encode_metadata
@@ -151,7 +152,7 @@ def _put(write: Write, context: Context, record_id: KeyValue) -> Mutation:
     if value is not None:
         body = table.encode(_mapping(value), record_id)
         return _assemble(write, context, record_id, Kind.PUT, body=body)
-    _require_opaque(table)
+    _require_opaque(table, write.content_type)
     metadata = encode_metadata(content_type=write.content_type, properties=write.properties)
     return _assemble(
         write, context, record_id, Kind.PUT, body=write.payload, metadata=metadata, opaque=True
@@ -185,13 +186,17 @@ def _object_in(payload: bytes) -> Mapping[str, object] | None:
     return value if isinstance(value, dict) else None
 
 
-def _require_opaque(table: StoredTable) -> None:
+def _require_opaque(table: StoredTable, content_type: str) -> None:
     """Refuse bytes that are no record where each record has to have a certain form."""
-    if table.layout.sealed is not None:
-        raise InvalidRecord(f"records of {table.schema.name} must be objects: it is sealed")
-    if table.layout.required:
-        names = ", ".join(sorted(table.layout.required))
-        raise InvalidRecord(f"records of {table.schema.name} must be objects with {names}")
+    if table.layout.sealed is None and not table.layout.required:
+        return
+    names = ", ".join(sorted(table.layout.required))
+    wanted = f"with {names}" if names else "of declared attributes"
+    sent = f"with the content type {shorten(content_type)}" if content_type else "without one"
+    raise InvalidRecord(
+        f"records of {table.schema.name} must be objects {wanted}: application/json is expected "
+        f"as the content type, this came {sent}"
+    )
 
 
 def _mapping(value: object) -> Mapping[str, object]:

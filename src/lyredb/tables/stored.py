@@ -156,8 +156,8 @@ class StoredTable:
     ) -> dict[str, object]:
         """Return a record as everybody sees it: key first, server-set times last.
 
-        An opaque record is ``{"contentType": …, "data": …}``; the content type only when
-        it is known, the data as text when it is UTF-8, else as bytes.
+        An opaque record is its key, ``contentType`` and ``data``; the content type only
+        when it is known, the data as text when it is UTF-8, else as bytes.
 
         Args:
             key: The record's key.
@@ -170,9 +170,9 @@ class StoredTable:
         if header is None:
             header = decode_header(stored)
         if header.flags & OPAQUE:
-            return _opaque(header, stored)
+            return self._opaque(key, header, stored)
         record: dict[str, object] = {
-            self._key_name: list(key) if isinstance(key, tuple) else key,
+            self._key_name: _plain(key),
             **load_body(stored[header.body_offset :]),
         }
         if self._created:
@@ -195,7 +195,7 @@ class StoredTable:
         """
         header = decode_header(stored)
         if header.flags & OPAQUE:
-            record = _opaque(header, stored)
+            record = self._opaque(key, header, stored)
             return {name: record[name] for name in names if name in record}
         in_body = tuple(name for name in names if not self._is_outside(name))
         found = partial_decoder(in_body)(stored[header.body_offset :]) if in_body else {}
@@ -209,13 +209,26 @@ class StoredTable:
                 found[name] = self._outside(name, key, header)
         return found
 
+    def _opaque(self, key: KeyValue, header: RecordHeader, stored: bytes) -> dict[str, object]:
+        record: dict[str, object] = {}
+        content_type = content_type_of(header.metadata_bytes)
+        if content_type:
+            record[CONTENT_TYPE] = content_type
+        payload = stored[header.body_offset :]
+        try:
+            record[DATA] = payload.decode()
+        except UnicodeDecodeError:
+            record[DATA] = payload
+        # The key comes first, and wins where it is called like one of the others.
+        return {self._key_name: None, **record, self._key_name: _plain(key)}
+
     def _is_outside(self, name: str) -> bool:
         return name == self._key_name or name in self._times
 
     def _outside(self, name: str, key: KeyValue, header: RecordHeader) -> object:
         """An attribute that does not stand in the body."""
         if name == self._key_name:
-            return list(key) if isinstance(key, tuple) else key
+            return _plain(key)
         if self._created and name == self._created[0]:
             return self._created[1](header.created >> MS_SHIFT)
         assert self._updated is not None, "the name was found among the outside ones"
@@ -229,14 +242,5 @@ def _server_time(schema: TableSchema, role: str) -> tuple[str, ServerTime] | Non
     return None
 
 
-def _opaque(header: RecordHeader, stored: bytes) -> dict[str, object]:
-    record: dict[str, object] = {}
-    content_type = content_type_of(header.metadata_bytes)
-    if content_type:
-        record[CONTENT_TYPE] = content_type
-    payload = stored[header.body_offset :]
-    try:
-        record[DATA] = payload.decode()
-    except UnicodeDecodeError:
-        record[DATA] = payload
-    return record
+def _plain(key: KeyValue) -> object:
+    return list(key) if isinstance(key, tuple) else key

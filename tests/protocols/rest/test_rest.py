@@ -592,3 +592,69 @@ def test_pipelined_reads_of_a_client_that_does_not_read_do_not_fill_the_memory()
             assert statuses == {200}
 
     asyncio.run(body())
+
+
+FORM = b"content-type: application/x-www-form-urlencoded; charset=utf-8\r\n"
+
+
+def test_what_curl_sends_by_default_is_json_or_a_form() -> None:
+    """`curl -d` says that everything is a form."""
+
+    async def body() -> None:
+        async with serving(RestPlugin()) as node:
+            put = await node.call("PUT", "/Sensor/a", b' {"value": 1.5}', head=FORM)
+            assert put.status == 204
+            patch = await node.call("PATCH", "/Sensor/a", b"value=2&site=x+y&m=1&m=2", head=FORM)
+            assert patch.status == 204
+            assert json.loads((await node.call("GET", "/Sensor/a")).body) == {
+                "id": "a", "value": 2, "site": "x y", "m": ["1", "2"],
+            }  # fmt: skip
+            post = await node.call("POST", "/Counter/", b"id=7&n=3", head=FORM)
+            assert (post.status, post.body) == (201, b"7")
+
+    asyncio.run(body())
+
+
+def test_a_form_that_breaks_the_schema_or_is_none_says_so() -> None:
+    """With the violation, or with the type that came."""
+
+    async def body() -> None:
+        async with serving(RestPlugin()) as node:
+            wrong = await node.call("PUT", "/Sensor/a", b"value=warm", head=FORM)
+            assert wrong.status == 400
+            assert b"Property value must be a number (Float), got the string 'warm'" in wrong.body
+            for text in (b"hello", b'{"value": ', b"[1]"):
+                reply = await node.call("PUT", "/Sensor/a", text, head=FORM)
+                assert (reply.status, b"InvalidBody" in reply.body) == (400, True), text
+            assert (await node.call("GET", "/Sensor/a")).status == 404
+
+    asyncio.run(body())
+
+
+def test_bytes_where_objects_are_due_name_the_type_that_came() -> None:
+    """The usual cause is a missing header."""
+
+    async def body() -> None:
+        async with serving(RestPlugin()) as node:
+            head = b"content-type: text/plain\r\n"
+            reply = await node.call("PUT", "/Strict/a", b"hello", head=head)
+            assert reply.status == 400
+            assert b"objects with name: application/json is expected" in reply.body
+            assert b"'text/plain'" in reply.body
+            missing = await node.call("PUT", "/Strict/a", b"hello")
+            assert b"application/json is expected" in missing.body
+            assert b"came without one" in missing.body
+
+    asyncio.run(body())
+
+
+def test_a_listing_names_the_key_of_bytes_too() -> None:
+    """Else nobody could tell which record they are."""
+
+    async def body() -> None:
+        async with serving(RestPlugin()) as node:
+            await node.call("PUT", "/Sensor/a", b"hello", head=b"content-type: text/plain\r\n")
+            found = json.loads((await node.call("GET", "/Sensor/")).body)
+            assert found == [{"id": "a", "contentType": "text/plain", "data": "hello"}]
+
+    asyncio.run(body())

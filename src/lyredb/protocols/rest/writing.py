@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from lyredb.errors import InvalidBody, LyreError, NotAuthorised
 from lyredb.protocols.http.request import Request
-from lyredb.protocols.rest.bodies import decode_object, object_in, structured_format
+from lyredb.protocols.rest.bodies import object_in, value_in
 from lyredb.protocols.rest.preconditions import precondition_of
 from lyredb.protocols.rest.service import PROTOCOL, Service, head_of, path_text
 from lyredb.resources.requests import Write, WriteOperation, Written
@@ -37,8 +37,7 @@ def prepare_put(service: Service, request: Request, target: Target, body: bytes)
         raise InvalidBody("the body is empty; DELETE removes a record")
     value = None
     if not target.table.is_open_topics:  # open topics keep every payload as received
-        chosen = structured_format(content_type, body)
-        value = None if chosen is None else decode_object(chosen, body)
+        value = value_in(target.table, content_type, body)
     write = Write(
         target,
         "put",
@@ -52,7 +51,7 @@ def prepare_put(service: Service, request: Request, target: Target, body: bytes)
 
 def prepare_patch(service: Service, request: Request, target: Target, body: bytes) -> Prepared:
     """Merge the top level into the record, making it if missing: 204."""
-    changes = object_in(request, body)
+    changes = object_in(target.table, request.header(b"content-type"), body)
     write = Write(target, "patch", value=changes, precondition=precondition_of(request))
     return Prepared(write, lambda written: request.respond(204))
 
@@ -69,7 +68,8 @@ def prepare_delete(service: Service, request: Request, target: Target, body: byt
 def prepare_post(service: Service, request: Request, target: Target, body: bytes) -> Prepared:
     """Make a record: 201 with its key, 409 when the key that it brings exists."""
     chosen = service.format_of(request)
-    write = Write(target, "create", value=object_in(request, body))
+    value = object_in(target.table, request.header(b"content-type"), body)
+    write = Write(target, "create", value=value)
 
     def answer(written: Written) -> None:
         key = written.id

@@ -1,0 +1,71 @@
+"""Records that come as a form (``application/x-www-form-urlencoded``, conventions 3.4).
+
+A form knows only text, so a value is read by the declared type of its attribute, as an
+equality in a URL is. What cannot be read so stays text, and the rules of the table then say
+what is wrong with it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import parse_qsl
+
+from lyredb.errors import InvalidBody, InvalidQuery
+from lyredb.tables.query.conditions import UrlValue
+from lyredb.tables.query.values import condition_value
+from lyredb.tables.schema import TableSchema
+
+MAX_FIELDS: Final = 1000
+"""Of a form; a record with more attributes than people type comes in another format."""
+
+
+def read_form(body: bytes, schema: TableSchema) -> dict[str, object]:
+    """Return the record or changes that a form holds.
+
+    A name that comes several times, or whose attribute is a list, has a list of values.
+
+    Args:
+        body: As received.
+        schema: Of the table that it is for.
+
+    Raises:
+        InvalidBody: No form: not UTF-8, a part without ``=``, or too many fields.
+    """
+    fields: dict[str, list[object]] = {}
+    for name, text in _pairs(body):
+        fields.setdefault(name, []).append(_value(schema, name, text))
+    return {
+        name: values if len(values) > 1 or _is_list(schema, name) else values[0]
+        for name, values in fields.items()
+    }
+
+
+def _pairs(body: bytes) -> list[tuple[str, str]]:
+    if not body:
+        return []
+    try:
+        return parse_qsl(
+            body.decode(),
+            keep_blank_values=True,
+            strict_parsing=True,
+            errors="strict",
+            max_num_fields=MAX_FIELDS,
+        )
+    except ValueError:
+        raise InvalidBody(
+            "the body came as application/x-www-form-urlencoded and is neither a JSON object nor "
+            f"at most {MAX_FIELDS} fields name=value; say by Content-Type what it is, such as "
+            "application/json"
+        ) from None
+
+
+def _value(schema: TableSchema, name: str, text: str) -> object:
+    try:
+        return condition_value(schema, name, UrlValue(text, typed=False))
+    except InvalidQuery:
+        return text
+
+
+def _is_list(schema: TableSchema, name: str) -> bool:
+    attribute = schema.attribute(name)
+    return attribute is not None and attribute.type.element is not None
