@@ -22,6 +22,7 @@ from typing import Any, Final, TypeAlias
 import lmdb
 
 from lyredb.errors import FormatMismatch, StorageFailed
+from lyredb.storage.data_file import check_complete
 
 Transaction: TypeAlias = "lmdb.Transaction[bytes]"
 Cursor: TypeAlias = "lmdb.Cursor[bytes]"
@@ -90,7 +91,7 @@ class Environment:
 
     Raises:
         FormatMismatch: The file is none of this engine's.
-        StorageFailed: It cannot be opened.
+        StorageFailed: It cannot be opened, or is cut off.
     """
 
     def __init__(self, path: Path, *, map_size: int, readonly: bool) -> None:
@@ -102,6 +103,7 @@ class Environment:
         self._open()
 
     def _open(self) -> None:
+        check_complete(self._path)
         try:
             self._lmdb = lmdb.open(
                 str(self._path),
