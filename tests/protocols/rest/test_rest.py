@@ -658,3 +658,25 @@ def test_a_listing_names_the_key_of_bytes_too() -> None:
             assert found == [{"id": "a", "contentType": "text/plain", "data": "hello"}]
 
     asyncio.run(body())
+
+
+def test_write_with_a_query_is_refused_rather_than_done_without_it() -> None:
+    async def body() -> None:
+        async with serving(RestPlugin()) as node:
+            await node.put("Sensor/a", {"value": 1})
+            for method, path in (
+                ("PUT", "/Sensor/a?value=3"),
+                ("PATCH", "/Sensor/a?value=3"),
+                ("DELETE", "/Sensor/a?value=3"),
+                ("POST", "/Sensor/?value=3"),
+            ):
+                for head in (b"", b"expect: 100-continue\r\n"):
+                    sent = b"" if method == "DELETE" else b'{"value": 3}'
+                    if head and not sent:
+                        continue
+                    client = await node.connect()
+                    reply = await client.ask(method, path, LOGIN + head, sent)
+                    assert (reply.status, reply.body[:14]) == (400, b'"InvalidQuery:'), method
+            assert (await node.call("GET", "/Sensor/a")).body == b'{"id":"a","value":1}'
+
+    asyncio.run(body())

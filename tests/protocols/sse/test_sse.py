@@ -207,6 +207,28 @@ def test_silent_stream_gets_heartbeats() -> None:
     asyncio.run(body())
 
 
+def test_heartbeat_is_left_out_where_events_flow() -> None:
+    """A comment per stream and beat would cost more than the events of a quiet table."""
+
+    async def body() -> None:
+        sse = SsePlugin()
+        async with serving(sse, RestPlugin(), settings={"sse.heartbeat": 3_600.0}) as node:
+            stream = await source(node, "/Sensor/a")
+            await stream.until_ready()
+            assert sse._streams is not None
+            (served,) = sse._streams._streams
+            served.beat()  # since the last one the state was sent
+            await node.put("Sensor/a", {"value": 1})
+            assert not (await stream.next_block()).comment
+            served.beat()  # since the last one an event was sent
+            served.beat()
+            assert (await stream.next_block()).comment
+            await node.put("Sensor/a", {"value": 2})
+            assert not (await stream.next_block()).comment
+
+    asyncio.run(body())
+
+
 def test_stream_needs_rights_and_a_path() -> None:
     async def body() -> None:
         async with serving(*plugins()) as node:
@@ -305,5 +327,76 @@ def test_closed_stream_leaves_nothing_behind() -> None:
             assert node.node.hub.statistics().subscribers == 1
             stream.client.writer.close()
             await until(lambda: node.node.hub.statistics().subscribers == 0)
+
+    asyncio.run(body())
+
+
+def test_conditions_on_a_stream_are_refused_rather_than_ignored() -> None:
+    """Who asks for some records must not be sent all of them."""
+
+    async def body() -> None:
+        async with serving(*plugins()) as node:
+            head = b"accept: text/event-stream\r\n"
+            for path in (
+                "/Sensor/?value=1",
+                "/Sensor/?limit(1)",
+                "/Sensor/a?foo=bar",
+                "/Sensor/?lastEventId=x&value=1",
+                "/Sensor/?LastEventId=x",
+            ):
+                for more in (b"", b"last-event-id: x\r\n"):
+                    reply = await node.call("GET", path, head=head + more)
+                    assert (reply.status, reply.body[:14]) == (400, b'"InvalidQuery:'), path
+            for path in ("/Sensor/?", "/Sensor/?lastEventId="):
+                await (await source(node, path)).until_ready()
+
+    asyncio.run(body())
+
+
+def test_head_says_what_get_would() -> None:
+    async def body() -> None:
+        async with serving(*plugins()) as node:
+            head = b"accept: text/event-stream\r\n"
+            for path, status in (("/Sensor/", 200), ("/Sensor/a", 200), ("/Nothing/a", 404)):
+                client = await node.connect()
+                reply = await client.ask("HEAD", path, LOGIN + head)
+                assert reply.status == status
+            reply = await node.call("HEAD", "/Sensor/", head=head)
+            assert reply.headers["content-type"] == "text/event-stream"
+            client = await node.connect()
+            for _ in range(2):  # the connection can be used again
+                reply = await client.ask("HEAD", "/Sensor/", LOGIN + head)
+                assert reply.status == 200
+            assert node.node.hub.statistics().subscribers == 0
+            assert (await node.call("HEAD", "/Sensor/?value=1", head=head)).status == 400
+            assert (await node.call("HEAD", "/Sensor/", head=head, login=b"")).status == 401
+
+    asyncio.run(body())
+
+
+def test_stream_is_refused_while_the_server_stops() -> None:
+    """It would hold up the stop, and its client would have to come back at once."""
+
+    async def body() -> None:
+        sse = SsePlugin()
+        async with serving(sse, RestPlugin()) as node:
+            await sse.stop(1.0)
+            head = b"accept: text/event-stream\r\n"
+            reply = await node.call("GET", "/Sensor/", head=head)
+            assert (reply.status, reply.body[:15]) == (503, b'"ServerStopping')
+            assert "retry-after" in reply.headers
+
+    asyncio.run(body())
+
+
+def test_ready_has_the_position_as_its_id() -> None:
+    """Else a client that saw only current state would resume in the middle of it."""
+
+    async def body() -> None:
+        async with serving(*plugins()) as node:
+            stream = await source(node, "/Sensor/a")
+            ready = await stream.next()
+            assert ready.event == "ready"
+            assert ready.id == ready.envelope["position"] != ""
 
     asyncio.run(body())

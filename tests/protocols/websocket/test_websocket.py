@@ -152,6 +152,19 @@ def test_position_resumes_without_gap_or_double() -> None:
     asyncio.run(body())
 
 
+def test_conditions_on_a_subscription_are_refused_rather_than_ignored() -> None:
+    async def body() -> None:
+        async with serving(WebSocketPlugin()) as node:
+            for query in ("value=1", "limit(1)", "foo=bar", "position=x&value=1"):
+                with pytest.raises(InvalidStatus) as refused:
+                    async with open_socket(node, f"/Sensor/?{query}"):
+                        pass
+                assert refused.value.response.status_code == 400, query
+                assert b"InvalidQuery: conditions on subscr" in refused.value.response.body
+
+    asyncio.run(body())
+
+
 def test_messages_of_clients_are_ignored_but_not_without_limit() -> None:
     async def body() -> None:
         async with serving(WebSocketPlugin()) as node, open_socket(node, "/Sensor/a") as socket:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from lyredb.errors import UnknownTopic, UnsupportedContentType, UnsupportedOperation
+from lyredb.errors import (
+    InvalidQuery,
+    UnknownTopic,
+    UnsupportedContentType,
+    UnsupportedOperation,
+)
 from lyredb.protocols.http.authentication import Authentication
 from lyredb.protocols.http.request import Request
 from lyredb.protocols.rest import reading
@@ -117,6 +122,7 @@ class Rest:
         """Refuse before the body is looked at: strangers learn nothing about it."""
         refuse_foreign(request)
         _refuse_compressed(request)
+        _refuse_query(request)
         operation = OPERATIONS[request.method]
         self._service.database.admit(operation, target, request.context(PROTOCOL))
 
@@ -128,6 +134,16 @@ class Rest:
             await reading.get_by_ending(self._service, request)
         else:
             await reading.get_collection(self._service, request, target)
+
+
+def _refuse_query(request: Request) -> None:
+    """Refuse conditions that a write would not heed.
+
+    Raises:
+        InvalidQuery: There is a query.
+    """
+    if request.query:
+        raise InvalidQuery("a write takes no query")
 
 
 def _refuse_compressed(request: Request) -> None:

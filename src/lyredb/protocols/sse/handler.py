@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from typing import Final
-from urllib.parse import parse_qs
 
 from lyredb.errors import InvalidHeader, ServerStopping
 from lyredb.formats import FORMATS
 from lyredb.plugins.context import Context
 from lyredb.protocols.http.accept import quality_of
 from lyredb.protocols.http.authentication import Authentication
+from lyredb.protocols.http.position import position_in
 from lyredb.protocols.http.request import Request
-from lyredb.protocols.sse.stream import Stream
+from lyredb.protocols.sse.stream import HEAD, Stream
 from lyredb.resources.database import Database
 from lyredb.resources.requests import SubscribeOptions
+from lyredb.resources.subscription import Subscription
 from lyredb.security.principals import ANONYMOUS
 
 PROTOCOL: Final = "sse"
@@ -22,6 +23,7 @@ MEDIA_TYPE: Final = "text/event-stream"
 QUALITY: Final = 0.8
 """The server's preference, as for JSON (conventions 3.4); on a tie the stream wins."""
 
+_READS: Final = frozenset(("GET", "HEAD"))
 _RESOLVING: Final = Context(ANONYMOUS, PROTOCOL)
 
 
@@ -64,7 +66,7 @@ class Streams:
     def wants(self, request: Request) -> bool:
         """Tell whether the request is for a stream."""
         accept = request.headers.get(b"accept")
-        if accept is None or request.method != "GET" or request.is_websocket:
+        if accept is None or request.method not in _READS or request.is_websocket:
             return False
         return b"text/event-stream" in accept.lower() and wants_stream(accept.decode("latin-1"))
 
@@ -73,10 +75,16 @@ class Streams:
         target = self._database.resolve(request.path, _RESOLVING)
         topic_filter = target.filter
         await self._authentication.authenticate(request)
+        after = last_event_id(request)
         if self._is_stopping:
             raise ServerStopping("the server is shutting down")
         stream = Stream(request.exchange, self._buffer_bytes, self._database.drained)
-        self._subscribe(stream, topic_filter, request)
+        subscription, reset = self._subscribe(stream, topic_filter, request, after)
+        if request.method == "HEAD":
+            subscription.close()  # whoever may have the stream learns what it would be
+            request.respond_head(200, HEAD)
+            return
+        stream.begin(subscription, self._retry_s, reset)
         self._streams.add(stream)
         try:
             await stream.ended
@@ -84,7 +92,10 @@ class Streams:
             self._streams.discard(stream)
             stream.close()
 
-    def _subscribe(self, stream: Stream, topic_filter: str, request: Request) -> None:
+    def _subscribe(
+        self, stream: Stream, topic_filter: str, request: Request, after: str
+    ) -> tuple[Subscription, str]:
+        """Prepare the subscription; with why the position is of no use, ``""`` otherwise."""
         context = request.context(PROTOCOL)
         options = SubscribeOptions(
             stream.encoding,
@@ -93,16 +104,12 @@ class Streams:
             on_error=stream.close,
         )
         subscribe = self._database.subscribe
-        reset = ""
         try:
-            after = last_event_id(request)
-            subscription = subscribe(topic_filter, stream, context, options, after)
+            return subscribe(topic_filter, stream, context, options, after), ""
         except InvalidHeader as error:
             # An EventSource never comes back after a 400, so this is as if the position
             # were lost.
-            reset = str(error)
-            subscription = subscribe(topic_filter, stream, context, options)
-        stream.begin(subscription, self._retry_s, reset)
+            return subscribe(topic_filter, stream, context, options), str(error)
 
     def start(self) -> None:
         """Begin to beat."""
@@ -123,9 +130,10 @@ class Streams:
 
 
 def last_event_id(request: Request) -> str:
-    """The position to resume after, ``""`` for none; the header wins over ``?lastEventId=``."""
-    header = request.header(b"last-event-id").strip()
-    if header or b"lastEventId=" not in request.query:
-        return header
-    values = parse_qs(request.query.decode("latin-1")).get("lastEventId", [""])
-    return values[-1].strip()
+    """The position to resume after, ``""`` for none; the header wins over ``?lastEventId=``.
+
+    Raises:
+        InvalidQuery: There are conditions.
+    """
+    asked = position_in(request.query, "lastEventId")
+    return request.header(b"last-event-id").strip() or asked

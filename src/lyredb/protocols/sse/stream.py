@@ -12,11 +12,11 @@ from lyredb.protocols.http.exchange import Exchange
 from lyredb.protocols.sse.encoding import CHUNKED, PLAIN, SseEncoding
 from lyredb.resources.subscription import Subscription
 
-_HEAD: Final = (
+HEAD: Final = (
     b"content-type: text/event-stream\r\ncache-control: no-store\r\n"
     b"x-accel-buffering: no\r\nvary: accept\r\n"
 )
-"""The third is for nginx, which would hold events back otherwise."""
+"""Of every stream. The third line is for nginx, which would hold events back otherwise."""
 
 
 class Stream:
@@ -57,7 +57,7 @@ class Stream:
         guard = self._exchange.guard
         guard.gone = self.close
         guard.drained = self._drained
-        self._exchange.start_stream(200, _HEAD)
+        self._exchange.start_stream(200, HEAD)
         self._send(self.encoding.wrap(b"retry: %d\n\n" % round(retry_s * 1000)))
         if reset:
             self.reset(reset)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import parse_qs
 
 from lyredb.errors import (
     InvalidHeader,
@@ -15,6 +14,7 @@ from lyredb.formats import StructuredFormat, negotiate
 from lyredb.plugins.context import Context
 from lyredb.protocols.http.authentication import Authentication, other_site_because
 from lyredb.protocols.http.extension import split_extension
+from lyredb.protocols.http.position import position_in
 from lyredb.protocols.http.request import Request
 from lyredb.protocols.websocket.encoding import ENCODINGS
 from lyredb.protocols.websocket.reader import Reader
@@ -55,13 +55,14 @@ class Sockets:
         if because:
             raise NotAuthorised(because)
         await self._authentication.authenticate(request)
+        after = position_of(request)
         if self._is_stopping:
             raise ServerStopping("the server is shutting down")
         context = request.context(PROTOCOL)
         target, chosen = self._target(request, context, chosen)
         encoding = ENCODINGS[chosen.name]
         reader = Reader(request.connection, encoding, self._buffer_bytes, self._database.drained)
-        await self._serve(request, reader, target.filter, context)
+        await self._serve(request, reader, target.filter, context, after)
 
     def _target(
         self, request: Request, context: Context, chosen: StructuredFormat
@@ -77,7 +78,7 @@ class Sockets:
             return target, chosen
 
     async def _serve(
-        self, request: Request, reader: Reader, topic_filter: str, context: Context
+        self, request: Request, reader: Reader, topic_filter: str, context: Context, after: str
     ) -> None:
         options = SubscribeOptions(
             reader.encoding,
@@ -88,7 +89,6 @@ class Sockets:
         subscribe = self._database.subscribe
         reset = ""
         try:
-            after = position_of(request)
             subscription = subscribe(topic_filter, reader, context, options, after)
         except InvalidHeader as error:
             reset = str(error)  # as if the position were lost: current state, and a mark
@@ -111,7 +111,9 @@ class Sockets:
 
 
 def position_of(request: Request) -> str:
-    """The position to resume after, from ``?position=``; ``""`` for none."""
-    if b"position=" not in request.query:
-        return ""
-    return parse_qs(request.query.decode("latin-1")).get("position", [""])[-1].strip()
+    """The position to resume after, from ``?position=``; ``""`` for none.
+
+    Raises:
+        InvalidQuery: There are conditions.
+    """
+    return position_in(request.query, "position")
