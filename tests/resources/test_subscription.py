@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lyredb.errors import NotAuthorised, UnknownTopic
 from lyredb.plugins.context import Context
-from lyredb.plugins.delivery import Message
+from lyredb.plugins.delivery import Batch, Message
+from lyredb.resources.requests import SubscribeOptions
 from lyredb.resources.subscription import State, Subscription
 from lyredb.security.principals import ANONYMOUS
 from lyredb.server.node import Node
@@ -19,6 +21,7 @@ from lyredb.storage.settings import StorageSettings
 from tests.resources.node_under_test import (
     CONTEXT,
     Collector,
+    InProcess,
     data_directory,
     open_node,
     write_of,
@@ -100,6 +103,7 @@ class Reading:
         self.take()
         position = self.collector.ready[-1] if self.is_unchanged_since_ready else ""
         self.subscription.close()
+        self.take()  # what was held for it is handed over when it leaves
         self.subscription = self._subscribe(self.replica.position or position)
 
     @property
@@ -219,6 +223,113 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     from lyredb.delivery.cursor import CatchUp
 
     monkeypatch.setattr(CatchUp.step, "__defaults__", (120,))
+
+
+async def _until_live(node: Node, subscription: Subscription) -> None:
+    async with asyncio.timeout(10):
+        while subscription.state is not State.LIVE:  # noqa: ASYNC110  # ticks
+            await asyncio.sleep(0)
+    node.tail.advance_to(node.engine.position)
+    node.hub.flush()
+
+
+def test_message_behind_a_write_comes_after_it_also_while_state_is_read() -> None:
+    """The write lies behind the place that the reading has come to; so must the message."""
+
+    async def body() -> None:
+        with data_directory() as path:
+            node = open_node(path)
+            for number in range(RECORDS):
+                await node.database.write(write_of(node, f"r{number:02}", 0), CONTEXT)
+            collector = Collector()
+            subscription = node.database.subscribe("#", collector, CONTEXT, collector.options())
+            subscription.start()
+            states = [subscription.state]
+            for number in range(1, 6):
+                await node.database.write(write_of(node, "r39", number), CONTEXT)
+                payload = b'{"message": %d}' % number
+                node.database.publish("Sensor/r39", payload, CONTEXT)
+            await _until_live(node, subscription)
+            assert [*states, subscription.state] == [State.READING, State.LIVE]
+            seen = [one for one in collector.messages if one.id == "r39"]
+            told, last_write = [], 0
+            for one in seen:
+                value = one.value()
+                assert isinstance(value, dict)
+                last_write = value.get("value", last_write)
+                if "message" in value:
+                    told.append(value["message"])
+                    assert value["message"] <= last_write, "came before the write"
+            assert told == [1, 2, 3, 4, 5]
+            await node.close()
+
+    asyncio.run(body())
+
+
+def test_overlapping_filters_bring_a_change_once_while_one_of_them_reads() -> None:
+    async def body() -> None:
+        with data_directory() as path:
+            node = open_node(path)
+            for number in range(RECORDS):
+                await node.database.write(write_of(node, f"r{number:02}", 0), CONTEXT)
+            collector = Collector()
+            subscriptions = [
+                node.database.subscribe(each, collector, CONTEXT, collector.options())
+                for each in ("Sensor/r00", "Sensor/r39", "#")
+            ]
+            for subscription in subscriptions:
+                subscription.start()
+            assert [one.state for one in subscriptions] == [State.LIVE, State.LIVE, State.READING]
+            for number in range(1, 4):
+                for key in ("r00", "r39"):
+                    await node.database.write(write_of(node, key, number), CONTEXT)
+                    payload = b'{"message": %d}' % number
+                    node.database.publish(f"Sensor/{key}", payload, CONTEXT)
+            await _until_live(node, subscriptions[2])
+            changes = [(one.id, one.value()) for one in collector.messages if not one.current]
+            assert len(changes) == 12
+            assert len({str(change) for change in changes}) == 12
+            await node.close()
+
+    asyncio.run(body())
+
+
+def test_missed_changes_honour_no_local_and_retain_as_published() -> None:
+    """What a resumed subscription reads from the log is served like what the tail brings."""
+
+    class Frames(InProcess):
+        takes_messages = False
+
+        def frame(
+            self, message: Message, *, qos: int, retain: bool, ids: tuple[int, ...]
+        ) -> tuple[bytes, int]:
+            return f"{message.id}:{retain} ".encode(), 0
+
+    class Wire(Collector):
+        data = b""
+
+        def write(self, batch: Batch) -> None:
+            self.data += batch.data
+
+    async def body() -> None:
+        with data_directory() as path:
+            node = open_node(path)
+            wire = Wire()
+            position = f"{node.hub.log_id}.{node.engine.position}"
+            other = msgspec.structs.replace(CONTEXT, session=2)
+            await node.database.write(write_of(node, "own", 1), CONTEXT)
+            published = msgspec.structs.replace(write_of(node, "other", 1), retain=True)
+            await node.database.write(published, other)
+            options = SubscribeOptions(Frames(), no_local=True, retain_as_published=True)
+            node.database.subscribe("#", wire, CONTEXT, options, position).start()
+            assert wire.data == b"other:True "
+            options = SubscribeOptions(Frames())
+            plain = Wire()
+            node.database.subscribe("#", plain, CONTEXT, options, position).start()
+            assert plain.data == b"own:False other:False "
+            await node.close()
+
+    asyncio.run(body())
 
 
 def test_trimmed_position_gets_current_state_and_a_mark() -> None:

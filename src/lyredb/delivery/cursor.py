@@ -57,6 +57,9 @@ class Source(Protocol):
     def position(self) -> int:
         """The log position that has been reached."""
 
+    def covers(self, slot: int, key: bytes) -> bool:
+        """Tell whether the state of a record was given as of `position`."""
+
     def step(self, max_bytes: int) -> list[tuple[Entry | Row, str]]:
         """Return the next items, each with the token to resume after it."""
 
@@ -130,6 +133,10 @@ class CatchUp:
         """See the class."""
         return self._source.position
 
+    def covers(self, slot: int, key: bytes) -> bool:
+        """Tell whether a record, as of `position`, was among what the steps gave."""
+        return self._source.covers(slot, key)
+
     def step(self, max_bytes: int = STEP_BYTES) -> list[Message]:
         """Return the next messages in order; may be none before `done`.
 
@@ -188,6 +195,9 @@ class _Scan:
     def position(self) -> int:
         return self._scan.position
 
+    def covers(self, slot: int, key: bytes) -> bool:
+        return self._scan.done or (slot, key) <= (self._place.slot, self._place.key)
+
     def step(self, max_bytes: int) -> list[tuple[Entry | Row, str]]:
         before = None if self._scan.done else self._place
         found = self._scan.step(max_bytes)
@@ -216,6 +226,9 @@ class _Log:
         self._ranges = ranges
         self.position = after
         self.done = False
+
+    def covers(self, slot: int, key: bytes) -> bool:
+        return self.done
 
     def step(self, max_bytes: int) -> list[tuple[Entry | Row, str]]:
         items: list[tuple[Entry | Row, str]] = []

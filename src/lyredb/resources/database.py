@@ -58,7 +58,7 @@ class Database:
         self._writing = Writing(writer, hub, access, self._next_integer, engine.now_ms)
         self._integers: dict[int, Iterator[int]] = {}
         self._loop = asyncio.get_running_loop()
-        self._subscriptions: set[Subscription] = set()
+        self._subscriptions: dict[Subscriber, dict[Subscription, None]] = {}
 
     def resolve(self, path: str, context: Context) -> Target:
         """Resolve a decoded path without its leading slash; see `Registry.resolve`."""
@@ -209,10 +209,23 @@ class Database:
         """
         self._require_own_loop()
         subscription = Subscription(
-            self._rooms, filter, subscriber, context, options, after, self._subscriptions.discard
+            self._rooms,
+            filter,
+            subscriber,
+            context,
+            options,
+            after,
+            siblings=lambda: self._subscriptions.get(subscriber, ()),
+            on_close=lambda closed: self._forget(subscriber, closed),
         )
-        self._subscriptions.add(subscription)
+        self._subscriptions.setdefault(subscriber, {})[subscription] = None
         return subscription
+
+    def _forget(self, subscriber: Subscriber, subscription: Subscription) -> None:
+        left = self._subscriptions[subscriber]
+        del left[subscription]
+        if not left:
+            del self._subscriptions[subscriber]
 
     def drained(self, subscriber: Subscriber) -> None:
         """Called by a subscriber that can take more again."""
@@ -220,7 +233,7 @@ class Database:
 
     def close(self) -> None:
         """End all subscriptions that are still open."""
-        for subscription in list(self._subscriptions):
+        for subscription in [one for each in self._subscriptions.values() for one in each]:
             subscription.end(ServerStopping("the server is shutting down"))
 
     def _next_integer(self, table: StoredTable) -> int:

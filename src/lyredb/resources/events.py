@@ -9,6 +9,7 @@ from typing import cast
 
 from lyredb.errors import SlowSubscriber
 from lyredb.plugins.delivery import Batch, Message
+from lyredb.resources.in_process import ENCODING
 from lyredb.resources.requests import SubscribeOptions
 from lyredb.resources.subscription import Subscription
 from lyredb.storage.keys import KeyValue
@@ -16,22 +17,6 @@ from lyredb.tables.gateway import Event
 
 MAX_WAITING = 10_000
 """Events that wait for a slow loop body; publishers are slowed down from half of it."""
-
-
-class InProcessEncoding:
-    """The encoding of readers that take messages as they are."""
-
-    raw = ""
-    takes_messages = True
-
-    def frame(
-        self, message: Message, *, qos: int, retain: bool, ids: tuple[int, ...]
-    ) -> tuple[bytes, int]:
-        """Never called: there is no wire."""
-        raise AssertionError("readers in process take messages, not frames")
-
-
-ENCODING = InProcessEncoding()
 
 
 class Inbox:

@@ -1,28 +1,34 @@
 """A subscription: current state, then every later change, without gap or double.
 
 States: prepared → reading (current state or the missed part of the log, in steps)
-→ live (member of delivery's groups) → closed. While it reads it gets direct messages
-at once, since the log does not hold them; logged changes come from its own reading
-until it stands where the tail stands, and from the tail after that.
+→ live (member of delivery's groups) → closed. Logged changes come from its own reading
+until it stands where the tail stands, and from the tail after that. Direct messages,
+which no log holds, are held meanwhile, each until the reading has passed its record.
+
+Filters of one subscriber may overlap while some of them still read: what a live one
+brings, the others leave out, so that a change comes once.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from lyredb.delivery.cursor import CatchUp
+from lyredb.delivery.filters import INTERNAL, matches, parse_filter
 from lyredb.delivery.hub import Hub, Terms
 from lyredb.delivery.position import format_position, parse_position
 from lyredb.delivery.tail import Tail
 from lyredb.errors import LyreError, PositionLost
 from lyredb.plugins.context import Context
-from lyredb.plugins.delivery import Batch, Message, Subscriber
+from lyredb.plugins.delivery import Batch, Encoding, Message, Subscriber
 from lyredb.resources.access import Access
 from lyredb.resources.coverage import coverage
+from lyredb.resources.held import Held
+from lyredb.resources.in_process import ENCODING
 from lyredb.resources.registry import Registry
 from lyredb.resources.requests import SubscribeOptions
 from lyredb.storage.engine import Engine
@@ -58,19 +64,28 @@ class Subscription:
     Attributes:
         filter: The topic filter.
         state: See `State`.
+        live_since: The position after which the tail's changes are for it, once live.
+
+    Args:
+        siblings: All subscriptions of the same subscriber, in the order of their making.
+        on_close: Called once, when it is over.
     """
 
     __slots__ = (
         "_after",
         "_context",
+        "_held",
+        "_levels",
         "_on_close",
         "_options",
         "_pending",
         "_ranges",
         "_reading",
         "_rooms",
+        "_siblings",
         "_subscriber",
         "filter",
+        "live_since",
         "state",
     )
 
@@ -82,10 +97,13 @@ class Subscription:
         context: Context,
         options: SubscribeOptions,
         after: str,
+        *,
+        siblings: Callable[[], Iterable[Subscription]],
         on_close: Callable[[Subscription], None],
     ) -> None:
         self.filter = topic_filter
         self.state = State.PREPARED
+        self.live_since = 0
         self._rooms = rooms
         self._subscriber = subscriber
         self._context = context
@@ -96,6 +114,9 @@ class Subscription:
         )
         self._reading: CatchUp | None = None
         self._pending: Handle | None = None
+        self._levels = parse_filter(topic_filter, allow_internal=topic_filter[:1] == INTERNAL)
+        self._held: Held | None = None
+        self._siblings = siblings
         self._on_close = on_close
 
     def start(self) -> None:
@@ -143,17 +164,60 @@ class Subscription:
         except LyreError as error:
             self.end(error)
             return
-        self._send(messages)
+        self._send([one for one in messages if one.current or not self._is_brought(one)])
         if self.state is not State.READING:
             return  # the subscriber closed while it was written to
         if reading.done:
             self._rooms.tail.advance_to(reading.position)
             self._go_live(reading.position)
             return
-        self._join(scanning=True)
-        if self.state is not State.READING:
-            return
-        self._pending = asyncio.get_running_loop().call_soon(self._pump)
+        self._hold(reading)
+        if self.state is State.READING:
+            self._pending = asyncio.get_running_loop().call_soon(self._pump)
+
+    def _hold(self, reading: CatchUp) -> None:
+        """Keep direct messages from now on; send those whose records have been read.
+
+        Only while the reading stands where the tail stands: the tail lets a message go
+        behind the write that came before it, and the reading has told that write then.
+        """
+        if self._held is None:
+            self._held = Held(self._must_bring, self._send)
+            self._rooms.hub.join(self.filter, self._held, self._terms(ENCODING))
+        elif reading.position >= self._rooms.tail.position:
+            self._send(self._held.take(lambda message: self._has_read(reading, message)))
+
+    def _has_read(self, reading: CatchUp, message: Message) -> bool:
+        target = self._rooms.registry.topic(message.topic.decode(), self._context.protocol)
+        return reading.covers(target.table.slot, target.key)
+
+    def _must_bring(self, message: Message) -> bool:
+        """Tell whether a direct message is for this subscription to bring, now."""
+        for sibling in self._siblings():
+            if sibling is self:
+                return True
+            if sibling.state in (State.READING, State.LIVE) and sibling.matches(message):
+                return False
+        return True
+
+    def _is_brought(self, message: Message) -> bool:
+        """Tell whether a live subscription of the same subscriber brings this change."""
+        return any(
+            sibling.state is State.LIVE
+            and message.seq > sibling.live_since
+            and sibling.qos >= self.qos
+            and sibling.matches(message)
+            for sibling in self._siblings()
+        )
+
+    def matches(self, message: Message) -> bool:
+        """Tell whether the filter matches a message's topic."""
+        return matches(self._levels, message.topic)
+
+    @property
+    def qos(self) -> int:
+        """The highest quality of service that it sends with."""
+        return self._options.qos
 
     def _start_over(self, reason: str) -> None:
         """The log was trimmed below the scan: begin again with current state."""
@@ -196,29 +260,46 @@ class Subscription:
     def _go_live(self, position: int) -> None:
         """The tail stands where reading ended: from here on the groups deliver."""
         self._reading = None
-        self._join(scanning=False)
+        self._release()
+        self._join()
         if self.state is not State.READING:
             return
         self.state = State.LIVE
+        self.live_since = position
         if self._options.on_ready is not None:
             self._options.on_ready(format_position(self._rooms.hub.log_id, position))
 
-    def _join(self, *, scanning: bool) -> None:
+    def _release(self) -> None:
+        """Send what is still held; nothing is held any more."""
+        held, self._held = self._held, None
+        if held is not None:
+            self._rooms.hub.leave(self.filter, held)  # hands over what waits in this tick
+            self._send(held.take_all())
+
+    def _terms(self, encoding: Encoding) -> Terms:
         options = self._options
-        terms = Terms(
-            encoding=options.encoding,
+        return Terms(
+            encoding=encoding,
             qos=options.qos,
             principal=self._context.principal,
             protocol=self._context.protocol,
             ids=options.ids,
             retain_as_published=options.retain_as_published,
             no_local=self._context.session if options.no_local else 0,
-            scanning=scanning,
+            scanning=self._held is not None,
         )
-        self._rooms.hub.join(self.filter, self._subscriber, terms)
-        if self.state is State.CLOSED:
+
+    def _join(self) -> None:
+        hub = self._rooms.hub
+        if not self._is_closed:
+            hub.join(self.filter, self._subscriber, self._terms(self._options.encoding))
+        if self._is_closed:
             # Joining writes out what waits, which may have closed this very subscriber.
-            self._rooms.hub.leave(self.filter, self._subscriber)
+            hub.leave(self.filter, self._subscriber)
+
+    @property
+    def _is_closed(self) -> bool:
+        return self.state is State.CLOSED
 
     def resume(self) -> None:
         """Go on reading; called by the subscriber when it can take more again."""
@@ -229,17 +310,18 @@ class Subscription:
         """Serve by other options from now on, without current state."""
         self._options = options
         if self.state is State.LIVE:
-            self._join(scanning=False)
+            self._join()
 
     def close(self) -> None:
         """End it; nothing is sent any more. A second call does nothing."""
         if self.state is State.CLOSED:
             return
-        joined = self.state in (State.READING, State.LIVE)
-        self.state = State.CLOSED
+        was, self.state = self.state, State.CLOSED
         if self._pending is not None:
             self._pending.cancel()
-        if joined:
+        # What was held was sent to it before it left: out of turn is better than lost.
+        self._release()
+        if was is State.LIVE:
             self._rooms.hub.leave(self.filter, self._subscriber)
         self._on_close(self)
 
