@@ -26,6 +26,7 @@ from lyredb.storage.layout import IntegerBounds, TableLayout
 from lyredb.storage.mutation import Applied, DeleteReason, Kind, Mutation, Precondition
 from lyredb.storage.record import decode_header, pack_body
 from lyredb.storage.session_row import SessionProgress, encode_session
+from lyredb.storage.settings import StorageSettings
 from lyredb.storage.writer import Writer
 from tests.storage.store import (
     ROOMY,
@@ -517,3 +518,46 @@ def test_a_sum_beyond_its_bounds_is_refused(
     assert store.record("b") == {"n": 10}
     assert type((store.record("b") or {})["n"]) is int
     store.close()
+
+
+def test_a_small_file_is_never_filled_by_its_own_log(tmp_path: Path) -> None:
+    """Whoever overwrites one record for ever is not told that the disk is full."""
+    store = Store(tmp_path, settings=StorageSettings(map_size=1 << 22, min_free_bytes=0))
+    replies: list[Applied | LyreError] = []
+    for number in range(200):
+        for _ in range(50):
+            store.writer.submit([put("a", value=f"{number}" * 500)], replies.append)
+        store.run()
+    assert [reply for reply in replies if isinstance(reply, LyreError)] == []
+    assert sum(len(f"{number}" * 500) * 50 for number in range(200)) > 2 * (1 << 22)
+    assert check(store.engine) == []
+    store.close()
+
+
+def test_a_full_disk_is_logged_with_the_setting_but_not_for_every_write(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At most once in ten seconds; the client is told no path."""
+    clock, free = ManualClock(), [1 << 30]
+    engine = Engine.open(
+        tmp_path,
+        settings=replace(ROOMY, min_free_bytes=1000),
+        now_ms=clock,
+        free_bytes_of=lambda path: free[0],
+    )
+    engine.define_table(TABLE)
+    writer = Writer(engine, call_soon=lambda callback: None)
+    free[0] = 999
+    replies: list[Applied | LyreError] = []
+    for step_ms in (0, 9_000, 1_000, 5_000):
+        clock.ms += step_ms
+        writer.submit([put("a")], replies.append)
+        writer.commit_now()
+        writer.maintain()
+    assert len(caplog.messages) == 2
+    assert "storage.minFree" in caplog.messages[0]
+    assert f"{tmp_path}: 999 bytes free" in caplog.messages[0]
+    assert all(isinstance(reply, DiskFull) for reply in replies)
+    assert str(tmp_path) not in str(replies[0])
+    assert "storage.minFree" in str(replies[0])
+    engine.close()

@@ -44,6 +44,7 @@ from lyredb.storage.log_index import LogIndex
 from lyredb.storage.record import has_deadline, is_expired
 from lyredb.storage.settings import StorageSettings
 from lyredb.storage.snapshot import Snapshot
+from lyredb.storage.space import Space
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -92,10 +93,8 @@ class Engine:
     ) -> None:
         self._environment = environment
         self._lock = lock
-        self._path = path
-        self._free_bytes_of = free_bytes_of
+        self._space = Space(path, settings, now_ms, free_bytes_of)
         self._failure = ""
-        self._full = ""
         self._closed = False
         self._directory: Directory = ()
         self._directory_number = -1
@@ -227,7 +226,7 @@ class Engine:
         The disk's minimum is looked at now; a commit that found no space counts until the
         next one succeeds. Reads go on meanwhile.
         """
-        return "disk full" if self._is_below_minimum() else self._full
+        return self._space.lack
 
     def snapshot(self) -> Snapshot:
         """Begin a snapshot; a context manager.
@@ -345,7 +344,7 @@ class Engine:
             transaction = self._environment.write()
             yield transaction
             transaction.commit()
-            self._full = ""
+            self._space.note_success()
         except EngineError as error:
             if transaction is not None:
                 _abort(transaction)
@@ -414,34 +413,25 @@ class Engine:
             raise StorageFailed(self._failure)
         if self._environment.readonly:
             raise StorageError("the engine was opened for reading only")
-        if self._is_below_minimum():
-            raise DiskFull("the disk is nearly full; nothing was written")
+        if self._space.is_below_minimum():
+            raise self._space.below_minimum()
 
     def _failed_commit(self, error: EngineError) -> StorageError:
         """Say what a failed commit means, and put the engine into the state for it."""
         if isinstance(error, MapFull):
-            self._full = "data file full"
-            return DiskFull("the data file has its largest size; raise storage.mapSize")
+            return self._space.file_full()
         if isinstance(error, DatabasesFull):
             return StorageError(
                 f"the store has its {MAX_DATABASES} databases for tables, indexes and the log; "
                 "nothing was made"
             )
-        full = is_disk_full(error) or self._is_below_minimum()
+        full = is_disk_full(error) or self._space.is_below_minimum()
         if full and self._environment.is_usable():
-            self._full = "disk full"
-            return DiskFull("the disk is full; nothing was written")
+            return self._space.disk_full()
         _logger.critical("commit failed, the engine is read-only from here: %s", error)
         self._failure = "a write failed on disk; the database is read-only until it is reopened"
         self._reopen()
         return StorageFailed(self._failure)
-
-    def _is_below_minimum(self) -> bool:
-        """Tell whether the disk is nearly full; where that cannot be told, the commit will."""
-        try:
-            return self._free_bytes_of(self._path) < self.settings.min_free_bytes
-        except OSError:
-            return False
 
     def _reopen(self) -> None:
         before = self.position
@@ -486,6 +476,8 @@ def _initialise(environment: Environment, now_ms: int) -> None:
 
 
 def _opening_error(error: EngineError) -> StorageError:
-    if is_disk_full(error) or isinstance(error, MapFull):
-        return DiskFull("there is no space for the data file")
+    if is_disk_full(error):
+        return DiskFull("there is no space for the data file on the disk of storage.path")
+    if isinstance(error, MapFull):
+        return DiskFull("storage.mapSize is too small for the data file")
     return StorageFailed("the data file cannot be opened or made")

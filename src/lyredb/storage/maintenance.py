@@ -42,7 +42,7 @@ class Maintenance:
         try:
             return self._step(committer)
         except DiskFull as error:
-            _logger.warning("maintenance waits: %s", error)
+            _logger.debug("maintenance waits: %s", error)  # the engine has warned
         except StorageFailed as error:
             _logger.error("maintenance ends: %s", error)
         return False

@@ -31,7 +31,7 @@ def is_rotation_due(engine: Engine, open_bytes: int, now_ms: int) -> bool:
     if engine.position < segment.first_seq:
         return False
     old = now_ms - segment.first_ms >= engine.settings.segment_s * 1000
-    return old or open_bytes >= engine.settings.segment_bytes
+    return old or open_bytes >= engine.settings.segment_limit_bytes
 
 
 def rotate(engine: Engine, open_bytes: int, now_ms: int) -> None:
@@ -66,7 +66,7 @@ def drop_oldest(engine: Engine, open_bytes: int, now_ms: int) -> int:
         engine.directory,
         now_ms=now_ms,
         age_ms=int(engine.settings.retention_age_s * 1000),
-        max_bytes=engine.settings.retention_bytes,
+        max_bytes=engine.settings.log_limit_bytes,
         open_bytes=open_bytes,
     )
     if not count:

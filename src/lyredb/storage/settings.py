@@ -16,10 +16,12 @@ class StorageSettings:
     Attributes:
         map_size: Largest size of the data file. It is sparse: space is taken when used.
         min_free_bytes: Below this much free space on the disk, commits are refused.
-        segment_bytes: A log segment ends when its pages take this much.
+        segment_bytes: A log segment ends when its pages take this much; see
+            `segment_limit_bytes`.
         segment_s: A log segment ends when its first entry is this old.
         retention_age_s: Sealed segments whose last entry is older are dropped.
-        retention_bytes: Oldest sealed segments are dropped while the log takes more.
+        retention_bytes: Oldest sealed segments are dropped while the log takes more; see
+            `log_limit_bytes`.
         max_record_bytes: Largest stored record, header included; at most 16 MB.
         max_transaction_bytes: Bodies, operations and metadata of one transaction.
         max_transaction_mutations: Mutations of one transaction.
@@ -42,3 +44,19 @@ class StorageSettings:
     max_outstanding_bytes: int = 128 * _MB
     group_mutations: int = 2000
     group_ms: float = 8.0
+
+    @property
+    def log_limit_bytes(self) -> int:
+        """`retention_bytes`, but at most half of the data file.
+
+        Else a small file ends full of its own log, however often one record is written.
+        """
+        return min(self.retention_bytes, self.map_size // 2)
+
+    @property
+    def segment_limit_bytes(self) -> int:
+        """`segment_bytes`, but at most a sixteenth of the data file.
+
+        The log goes by whole segments, so several must fit into its half.
+        """
+        return min(self.segment_bytes, self.map_size // 16)
