@@ -393,21 +393,32 @@ class Peer:
 
 
 class Harness:
-    """A service with its fakes; must be made on a running loop."""
+    """A service with its fakes; must be made on a running loop.
+
+    Attributes:
+        look_s: What each look at the clock takes: 0, so that turns end when a test wants.
+    """
 
     def __init__(self, **limits: object) -> None:
         self.loop = asyncio.get_running_loop()
         self.database = FakeDatabase(self.loop)
         self.authenticator = FakeAuthenticator()
         self.clock = HandClock()
+        self.look_s = 0.0
+        self._now_s = 0.0
         self.service = Service(
             cast(Database, self.database),
             cast(Authenticator, self.authenticator),
             replace(Limits(), **limits),  # type: ignore[arg-type]  # names are checked there
             loop=self.loop,
             new_client_id=lambda: "auto-1",
+            clock=self.now,
         )
         self.service.wheel = Wheel(self.clock.call_later)
+
+    def now(self) -> float:
+        self._now_s += self.look_s
+        return self._now_s
 
     def peer(
         self,

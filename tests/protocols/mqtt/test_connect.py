@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from lyredb.errors import Overloaded
+from lyredb.security.authenticator import Account
 from tests.protocols.mqtt import client_frames as client
-from tests.protocols.mqtt.harness import Harness, run
+from tests.protocols.mqtt.harness import FakeAuthenticator, Harness, run
 
 FOUR_BYTES = 4
 
@@ -392,5 +395,27 @@ def test_a_login_that_takes_too_long_is_closed_after_the_timeout() -> None:
         harness.authenticator.gate.set()
         await harness.tick()
         assert not peer.transport.data
+
+    run(body)
+
+
+@pytest.mark.parametrize("account", [None, FakeAuthenticator.local])
+def test_a_refused_connect_is_logged_in_one_line(
+    account: Account | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Refused at once, or after the check of its password."""
+
+    async def body() -> None:
+        harness = Harness()
+        peer = harness.peer(5, account=account)
+        with caplog.at_level(logging.INFO, "lyredb.mqtt"):
+            if account is None:
+                peer.send(client.connect(5, username="alice", password=b"wrong"))
+            else:
+                peer.send(client.connect(5, will=("open/a", b""), will_qos=2))
+            await harness.tick()
+        assert peer.is_closed
+        (record,) = caplog.records
+        assert "refused: 0x8" in record.getMessage() or "refused: 0x9B" in record.getMessage()
 
     run(body)

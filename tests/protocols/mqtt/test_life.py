@@ -191,6 +191,9 @@ def test_a_3_1_1_will_with_qos_2_goes_out_with_qos_1() -> None:
         harness.connected(4, will=("open/will", b"x"), will_qos=2).lose()
         await harness.tick()
         assert [packet.qos for packet in watcher.take()] == [1]
+        harness.connected(4, will=("open/will", b"x"), will_qos=2, will_retain=True).lose()
+        (submitted,) = harness.database.waiting
+        assert submitted.write.qos == 1, "the log knows no message with QoS 2"
 
     run(body)
 
@@ -209,6 +212,23 @@ def test_a_session_that_ends_with_the_connection_cannot_be_prolonged() -> None:
         (ended,) = peer.take()
         assert ended.reason == 0x82
         assert await published(harness, watcher) == [b"x"]
+
+    run(body)
+
+
+def test_a_client_that_asked_for_a_session_that_lasts_may_name_it_again() -> None:
+    """§3.14.2.2.2 is about a CONNECT with 0, not about our answer: a normal goodbye."""
+
+    async def body() -> None:
+        harness = Harness()
+        watcher = watch(harness)
+        lasting = b"\x11\x00\x00\x00\x05"
+        peer = harness.connected(5, will=("open/will", b"x"), props=lasting)
+        peer.send(client.disconnect(0, lasting))
+        assert peer.is_closed
+        assert not peer.take()
+        assert harness.service.statistics().violations == 0
+        assert await published(harness, watcher) == []
 
     run(body)
 

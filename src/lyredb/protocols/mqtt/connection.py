@@ -1,22 +1,14 @@
-r"""One MQTT connection: bytes in, bytes out, and its life from CONNECT to close.
+"""One MQTT connection: bytes in, bytes out, and its life from CONNECT to close.
 
 Works on anything with the few methods of `Transport`. No task and no await per
 message: everything happens in `feed`, in callbacks of the writer and of delivery, and
 at a login, which is the one thing that waits.
-
-The life, each state left by one method::
-
-    CONNECTING --CONNECT--> VERIFYING --password right--> CONNECTED
-         |  \\---------remembered or no password--------->    |
-         |                     |                              |
-         +----------refused, violation, timeout, peer gone, server stopping-----> ENDED
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from enum import Enum, auto
 
 from lyredb.errors import LyreError, ServerStopping, SessionTakenOver, SlowSubscriber
 from lyredb.formats import JSON
@@ -25,7 +17,8 @@ from lyredb.plugins.delivery import Batch, Format, Message
 from lyredb.protocols.mqtt import encode, handshake, login
 from lyredb.protocols.mqtt.decode import decode, decode_connect
 from lyredb.protocols.mqtt.errors import answer_for, sentence_of
-from lyredb.protocols.mqtt.flow import Reading
+from lyredb.protocols.mqtt.flow import Reading, Turn
+from lyredb.protocols.mqtt.life import State
 from lyredb.protocols.mqtt.packets import (
     Acknowledgement,
     Connect,
@@ -35,7 +28,6 @@ from lyredb.protocols.mqtt.packets import (
     Unsubscribe,
 )
 from lyredb.protocols.mqtt.pieces import Pieces
-from lyredb.protocols.mqtt.properties import Property
 from lyredb.protocols.mqtt.reasons import Reason, Violation, protocol_error
 from lyredb.protocols.mqtt.service import LINGER_S, Service
 from lyredb.protocols.mqtt.session import Session, open_session
@@ -45,15 +37,6 @@ from lyredb.protocols.mqtt.wire import read_header
 from lyredb.security.authenticator import Account
 
 logger = logging.getLogger("lyredb.mqtt")
-
-
-class State(Enum):
-    """Where a connection is in its life."""
-
-    CONNECTING = auto()
-    VERIFYING = auto()
-    CONNECTED = auto()
-    ENDED = auto()
 
 
 class Connection:
@@ -87,6 +70,7 @@ class Connection:
         "_state",
         "_told_congested",
         "_transport",
+        "_turn",
         "_writing_paused",
         "due",
     )
@@ -112,6 +96,7 @@ class Connection:
         self._session: Session | None = None
         self._pieces = Pieces()
         self._reading = Reading(transport)
+        self._turn = Turn(service.clock)
         self._heard = 0
         self._keep_alive_ticks = 0
         self._answers_scheduled = False
@@ -136,9 +121,12 @@ class Connection:
 
     def _process(self, data: bytes) -> None:
         try:
+            self._turn.begin()
             position, needed = self._process_packets(data)
             if position < len(data) and self._state is not State.ENDED:
                 self._pieces.put_back(data[position:], needed)
+            if self._turn.ends_after(len(data)):
+                self._end_turn()
         except Violation as violation:
             self._end_by_violation(violation)
         except LyreError as error:
@@ -178,7 +166,22 @@ class Connection:
                 return position, end - position
             self._handle(data, position, body, end)
             position = end
+            if self._turn.is_over:
+                break
         return position, 0
+
+    def _end_turn(self) -> None:
+        """Let others go first; the rest is processed in the next tick, in order.
+
+        Until then nothing is read, so that the peer's end is not met before its bytes.
+        """
+        if self._state is not State.ENDED:
+            self._reading.pause(self._turn)
+            self._service.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        if self._reading.resume(self._turn):
+            self._continue()
 
     def _handle(self, data: bytes, position: int, body: int, end: int) -> None:
         first = data[position]
@@ -274,7 +277,7 @@ class Connection:
         if self._state is State.ENDED:
             return
         self._service.counters.refused_connects += 1
-        logger.info("mqtt connect from %s refused: %s", self._address, sentence)
+        logger.info("mqtt connect from %s refused: 0x%02X %s", self._address, reason, sentence)
         self._close_with(handshake.refusal(version, reason, sentence))
 
     # --- keep-alive (MQTT 5 §3.1.2.10)
@@ -419,22 +422,19 @@ class Connection:
 
     def _handle_disconnect(self, session: Session, packet: Disconnect) -> None:
         """DISCONNECT (§3.14): only a normal one discards the will [MQTT-3.14.4-3]."""
-        if packet.properties.number(Property.SESSION_EXPIRY):
-            # The CONNACK said 0, which no DISCONNECT may raise (§3.14.2.2.2).
-            raise protocol_error("The session expires with the connection")
+        handshake.check_disconnect(session.terms, packet)
         if packet.reason == Reason.SUCCESS:
             session.will = None
         self._close_with(b"")
 
     def _end_by_violation(self, violation: Violation) -> None:
         self._service.counters.violations += 1
-        logger.info(
-            "mqtt connection %s: 0x%02X %s", self._address, violation.reason, violation.sentence
-        )
+        reason, sentence = violation.reason, violation.sentence
         if self._state is State.CONNECTED:
-            self._end(violation.reason, violation.sentence)
+            logger.info("mqtt connection %s: 0x%02X %s", self._address, reason, sentence)
+            self._end(reason, sentence)
         else:
-            self._refuse(violation.version, violation.reason, violation.sentence)
+            self._refuse(violation.version, reason, sentence)
 
     def _end(self, reason: Reason, sentence: str) -> None:
         """End a connection from our side, with a DISCONNECT where there is one."""

@@ -7,9 +7,15 @@ from dataclasses import dataclass
 from lyredb.protocols.mqtt import encode
 from lyredb.protocols.mqtt.limits import Limits
 from lyredb.protocols.mqtt.outbox import MAX_ID_DISTANCE
-from lyredb.protocols.mqtt.packets import V5, V311, Connect
+from lyredb.protocols.mqtt.packets import V5, V311, Connect, Disconnect
 from lyredb.protocols.mqtt.properties import Property, Value
-from lyredb.protocols.mqtt.reasons import Reason, ReturnCode, Violation, return_code
+from lyredb.protocols.mqtt.reasons import (
+    Reason,
+    ReturnCode,
+    Violation,
+    protocol_error,
+    return_code,
+)
 
 LEAST_FOR_SENTENCES = 1_024
 """A client with a smaller Maximum Packet Size gets codes without reason strings."""
@@ -25,6 +31,8 @@ class Terms:
         keep_alive_s: In force, 0 for none.
         window: QoS 1 messages that may be in flight to the client.
         largest: Largest packet that the client takes in bytes, 0 for any.
+        asked_expiry: Whether the client asked for a session that outlives the connection;
+            it gets none, whatever it asked.
         sentences: Whether acknowledgements may have reason strings [MQTT-3.1.2-29].
     """
 
@@ -34,6 +42,7 @@ class Terms:
     window: int
     largest: int
     sentences: bool
+    asked_expiry: bool = False
 
 
 def check_connect(connect: Connect) -> None:
@@ -79,7 +88,21 @@ def agree(connect: Connect, limits: Limits, client_id: str) -> Terms:
         largest=largest,
         sentences=bool(properties.number(Property.REQUEST_PROBLEM_INFORMATION, 1))
         and not 0 < largest < LEAST_FOR_SENTENCES,
+        asked_expiry=bool(properties.number(Property.SESSION_EXPIRY)),
     )
+
+
+def check_disconnect(terms: Terms, packet: Disconnect) -> None:
+    """Refuse a Session Expiry Interval after a CONNECT that had none (§3.14.2.2.2).
+
+    Whoever asked for one in the CONNECT may name it again, although the CONNACK said 0:
+    the rule is about what the client sent.
+
+    Raises:
+        Violation: 0x82.
+    """
+    if packet.properties.number(Property.SESSION_EXPIRY) and not terms.asked_expiry:
+        raise protocol_error("The session expires with the connection, as the CONNECT asked")
 
 
 def _is_capped(connect: Connect, limits: Limits) -> bool:

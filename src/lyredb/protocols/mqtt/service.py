@@ -57,6 +57,7 @@ class Service:
     Args:
         loop: The worker's event loop.
         now_ms: Wall clock in epoch milliseconds, for message expiry.
+        clock: Monotonic seconds, for the turns of connections (`lyredb.protocols.mqtt.flow`).
         new_client_id: Makes identifiers for clients that send none.
     """
 
@@ -68,12 +69,14 @@ class Service:
         *,
         loop: asyncio.AbstractEventLoop,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        clock: Callable[[], float] = time.perf_counter,
         new_client_id: Callable[[], str] = lambda: f"auto-{secrets.token_hex(12)}",
     ) -> None:
         self.database = database
         self.authenticator = authenticator
         self.limits = limits
         self.now_ms = now_ms
+        self.clock = clock
         self.new_client_id = new_client_id
         self.wheel = Wheel(loop.call_later)
         self.counters = Counters()
