@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -445,6 +446,29 @@ def test_stop_keeps_its_deadline_with_a_stuck_peer_and_a_stuck_disk() -> None:
         assert peer.transport.is_aborted
         assert not [packet for packet in peer.take() if packet.kind == 4], "no false PUBACK"
         harness.database.reject(InvalidRecord("late"))
+
+    run(body)
+
+
+def test_stop_does_not_wait_long_for_a_peer_that_does_not_read() -> None:
+    """Its last bytes have half a second, not all the time that writes have."""
+
+    async def body() -> None:
+        harness = Harness()
+        peer = harness.connected(5)
+        deadlines: list[float] = []
+        wait = harness.service._wait
+
+        async def at_once(settled: Callable[[], bool], deadline: float) -> None:
+            deadlines.append(deadline - harness.loop.time())
+            await wait(settled, 0)
+
+        harness.service._wait = at_once  # type: ignore[method-assign]  # no real waiting
+        await harness.service.stop(100.0)
+        for_writes, for_peers = deadlines
+        assert for_writes > 40
+        assert for_peers <= 0.5
+        assert peer.transport.is_aborted
 
     run(body)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.protocols.mqtt import client_frames as client
+from tests.protocols.mqtt.client_frames import Received
 from tests.protocols.mqtt.harness import Harness, Peer, run
 
 NO_LOCAL, ONLY_NEW, NEVER = 0x04, 0x10, 0x20
@@ -210,5 +211,40 @@ def test_a_subscription_that_may_not_go_on_ends_the_connection() -> None:
         (ended,) = peer.take()
         assert (ended.kind, ended.reason) == (14, 0x80)
         assert b"secret" not in ended.body
+
+    run(body)
+
+
+def _reason(packet: Received) -> str:
+    """The reason string of a SUBACK, its only property."""
+    assert packet.properties[:1] == b"\x1f"
+    return packet.properties[3:].decode()
+
+
+def test_the_suback_says_of_each_refused_filter_why() -> None:
+    """§3.9.2.1.2: one string for all filters, so it says which it is about."""
+
+    async def body() -> None:
+        peer = Harness().connected(5)
+        peer.send(client.subscribe("nope/a", "open/a", "$share/g/open/a", version=5))
+        (suback,) = peer.take()
+        assert _reason(suback) == (
+            "'nope/a': no table is exported as 'nope/a'; "
+            "'$share/g/open/a': Shared subscriptions are not available yet"
+        )
+
+    run(body)
+
+
+def test_the_suback_says_no_more_than_fits() -> None:
+    async def body() -> None:
+        peer = Harness().connected(5)
+        peer.send(client.subscribe(*[f"nope/{number}" for number in range(50)], version=5))
+        (suback,) = peer.take()
+        said = _reason(suback)
+        assert said.startswith("'nope/0': no table")
+        told = said.count("no table")
+        assert said.endswith(f"; and {50 - told} more")
+        assert 300 < len(said) < 500, "the codec's limit cuts nothing off"
 
     run(body)

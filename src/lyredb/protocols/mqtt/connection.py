@@ -318,8 +318,7 @@ class Connection:
     def answer(self, frame: bytes) -> None:
         """Send a packet of our own, unless the client cannot take it.
 
-        Acknowledgements that are ready go first, so that answers keep the order of
-        what they answer.
+        Acknowledgements that are ready go first: answers keep the order of the questions.
         """
         if self._session is not None and 0 < self._session.terms.largest < len(frame):
             # [MQTT-3.1.2-24]: it may not be sent, and the client waits for it.
@@ -466,11 +465,8 @@ class Connection:
             self._session.publish_will()
 
     def close(self, reason: Exception) -> None:
-        """End in the next tick, with the protocol's word for ``reason`` (`Subscriber`).
-
-        Not at once: delivery calls this in the middle of its work, which the end of
-        our subscriptions would change under it.
-        """
+        """End in the next tick, with the protocol's word for ``reason`` (`Subscriber`)."""
+        # Not at once: the end of our subscriptions would change delivery's work under it.
         self._service.call_soon(lambda: self.fail(reason))
 
     def fail(self, error: Exception) -> None:
@@ -492,6 +488,10 @@ class Connection:
 
     def connection_lost(self, error: Exception | None = None) -> None:
         """The transport is gone."""
+        # A WebSocket's close frame may come in the same read as the last messages and the
+        # DISCONNECT: they take effect, all at once since they are one read at most.
+        while self._reading.resume(self._turn):
+            self._continue()
         if self._state is not State.ENDED:
             self._state = State.ENDED
             self._release()

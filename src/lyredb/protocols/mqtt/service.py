@@ -19,6 +19,10 @@ from lyredb.security.authenticator import Authenticator
 
 logger = logging.getLogger("lyredb.mqtt")
 
+_FLUSH_S: Final = 0.5
+"""How long a peer may take to read its last bytes when the server stops. Whoever has not
+read them by then is stuck or far behind, and its session ends here anyway."""
+
 LINGER_S: Final = 5.0
 """How long a peer may take to read the last bytes and close, before it is cut off."""
 
@@ -174,9 +178,9 @@ class Service:
     async def stop(self, deadline_s: float) -> None:
         """Publish wills, finish answers in flight, disconnect everybody.
 
-        Returns within ``deadline_s`` seconds; connections that are still there then
-        are cut off. Nobody is read any more from the start, so that an answer that
-        was sent stays true.
+        Returns within ``deadline_s`` seconds. Only writes may take that long: peers that
+        do not read their last bytes within `_FLUSH_S` are cut off. Nobody is read any more
+        from the start, so that an answer that was sent stays true.
         """
         deadline = self._loop.time() + deadline_s
         for connection in list(self.connections):
@@ -187,7 +191,8 @@ class Service:
         await self._wait(lambda: not self.writing, self._loop.time() + deadline_s / 2)
         for connection in list(self.connections):
             connection.shutdown()
-        await self._wait(lambda: not self.connections, deadline - deadline_s / 10)
+        flushed = min(self._loop.time() + _FLUSH_S, deadline - deadline_s / 10)
+        await self._wait(lambda: not self.connections, flushed)
         for connection in list(self.connections):
             connection.abort()
         for task in list(self._tasks):

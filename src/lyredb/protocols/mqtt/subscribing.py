@@ -6,7 +6,7 @@ first, then the SUBACK is written, then each is started.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from lyredb.errors import InvalidTopic, LyreError, Overloaded
@@ -20,10 +20,13 @@ from lyredb.protocols.mqtt.packets import V5, Request, Subscribe, Unsubscribe
 from lyredb.protocols.mqtt.properties import Property
 from lyredb.protocols.mqtt.reasons import SUBSCRIBE_FAILURE, Reason, Violation
 from lyredb.resources.database import Database
+from lyredb.resources.registry import shorten
 from lyredb.resources.requests import SubscribeOptions
 from lyredb.resources.subscription import Subscription
 
 MAX_GRANTED_QOS = 1
+_MAX_PROBLEM_LENGTH = 400
+"""Of the reason string of a SUBACK, in characters; `encode` cuts longer ones."""
 _SEND_IF_NEW = 1
 _NEVER_SEND = 2
 
@@ -82,7 +85,7 @@ class Subscriptions:
             )
         codes: list[int] = []
         prepared: dict[str, Subscription] = {}
-        problem = ""
+        problems: list[str] = []
         for request in packet.requests:
             try:
                 started = self._prepare(request)
@@ -91,9 +94,9 @@ class Subscriptions:
                     prepared[request.filter] = started
             except Refusal as refusal:
                 codes.append(self._code(refusal.reason))
-                problem = problem or str(refusal)
+                problems.append(_problem(request, refusal, alone=len(packet.requests) == 1))
         version = self._encoding.version
-        sentence = self._owner.sentence(problem)
+        sentence = self._owner.sentence(_joined(problems))
         self._owner.answer(encode.suback(packet.packet_id, codes, version, sentence))
         for subscription in prepared.values():
             subscription.start()
@@ -174,6 +177,21 @@ class Subscriptions:
     def _each(self, act: Callable[[Subscription], None]) -> None:
         for subscription in list(self._by_filter.values()):
             act(subscription)
+
+
+def _problem(request: Request, refusal: Refusal, *, alone: bool) -> str:
+    """What a SUBACK says of one refused filter: which it is, unless there is no other."""
+    return str(refusal) if alone else f"{shorten(request.filter, 40)}: {refusal}"
+
+
+def _joined(problems: Sequence[str]) -> str:
+    """As many of the sentences as fit; the codes say of each filter whether it stands."""
+    text = ""
+    for told, problem in enumerate(problems):
+        if text and len(text) + len(problem) > _MAX_PROBLEM_LENGTH:
+            return f"{text}; and {len(problems) - told} more"
+        text = f"{text}; {problem}" if text else problem
+    return text
 
 
 class Refusal(Exception):
