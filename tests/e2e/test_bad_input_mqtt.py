@@ -247,19 +247,20 @@ def test_retained_payload_that_is_no_record_is_refused(
         assert http.get("/" + path).status_code == 404
 
 
-def test_broken_json_is_a_record_only_where_bytes_may_be(strict: ServerProcess) -> None:
-    """An open table keeps what it cannot parse as bytes, unless the client said JSON."""
+def test_broken_json_never_replaces_a_record(strict: ServerProcess) -> None:
+    """An open table keeps bytes that are no object, but not what begins as one."""
     said = b"\x03" + frames.text("application/json")
+    sent = [(b'{"value":1}', b"", 0), (b'{"value":', b"", 0x99), (b'{"value":', said, 0x99)]
     with raw_mqtt(strict, 5) as client:
-        for properties, reason in ((b"", 0), (said, 0x99)):
+        for payload, properties, reason in sent:
             client.send(
                 frames.publish(
-                    "Sensor/broken", b'{"value":', version=5, qos=1, retain=True, props=properties
+                    "Sensor/broken", payload, version=5, qos=1, retain=True, props=properties
                 )
             )
             assert client.until(4).reason == reason
     with rest(strict) as http:
-        assert http.get("/Sensor/broken").content == b'{"value":'
+        assert http.get("/Sensor/broken").json()["value"] == 1
 
 
 @pytest.mark.parametrize(
@@ -270,6 +271,8 @@ def test_broken_json_is_a_record_only_where_bytes_may_be(strict: ServerProcess) 
         ("Sensor/a+", 0x8F),
         ("", 0x8F),
         ("Nothing/#", 0x8F),
+        ("Sensor/", 0x8F),
+        ("Counter/abc", 0x8F),
         ("$share/g/Sensor/#", 0x9E),
         ("$share//Sensor/#", 0x8F),
         ("a/" * 30 + "#", 0x8F),

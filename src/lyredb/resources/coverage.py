@@ -16,6 +16,7 @@ from lyredb.resources.access import Access
 from lyredb.resources.registry import INTERNAL, Registry, shorten
 from lyredb.storage.frontier import KeyRange
 from lyredb.storage.keys import KEY_PREFIX_BYTES, encode_full_key
+from lyredb.tables.schema import RESERVED_ROOTS
 from lyredb.tables.stored import StoredTable
 
 WILDCARDS = frozenset(("+", "#"))
@@ -27,7 +28,8 @@ def coverage(
     """Return the ranges that the filter covers and the principal may read.
 
     Raises:
-        InvalidTopic: The filter is not legal (MQTT 5 §4.7.1).
+        InvalidTopic: The filter is not legal (MQTT 5 §4.7.1), or it is one topic which
+            cannot be a record of its table.
         UnknownTopic: The filter's first levels name no table.
         NotAuthorised: They name tables, and the principal may subscribe to none.
     """
@@ -43,6 +45,8 @@ def coverage(
         raise NotAuthorised(f"{context.principal.name} may not subscribe here")
     if not mounted and levels[0] not in WILDCARDS:
         raise UnknownTopic(f"no table is exported as {shorten(topic_filter)}")
+    if WILDCARDS.isdisjoint(levels):
+        registry.topic(topic_filter, context.protocol)
     ranges = [found for table, rest in allowed for found in _ranges(table, rest)]
     return sorted(ranges, key=lambda found: (found.slot, found.start))
 
@@ -62,8 +66,13 @@ def _mounted(
         if rest is not None:
             yield root.table, rest
             exact = exact or levels[: len(path)] == path
-    if registry.open_table is not None and not exact and not levels[0].startswith("$"):
+    if registry.open_table is not None and not exact and _may_be_open(levels[0]):
         yield registry.open_table, levels
+
+
+def _may_be_open(first: str) -> bool:
+    """Tell whether an open topic can begin with this level; the server's own cannot."""
+    return not first.startswith("$") and first not in RESERVED_ROOTS
 
 
 def _rest_below(levels: list[str], path: list[str]) -> list[str] | None:

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec.structs import replace
 
 from lyredb.errors import (
-    InvalidBody,
     InvalidRecord,
     LyreError,
     PreconditionFailed,
     RecordExists,
     UnsupportedOperation,
 )
-from lyredb.formats import JSON, format_for_content_type
+from lyredb.formats import JSON, format_for_content_type, guess_json
 from lyredb.plugins.context import Context
 from lyredb.resources.access import Access, Decision
 from lyredb.resources.registry import shorten
@@ -163,26 +162,21 @@ def _structured(write: Write) -> Mapping[str, object] | None:
     """The record that a payload is, or ``None`` when it is to be kept as bytes.
 
     Open topics keep every payload byte for byte. With a content type that we can
-    decode the payload has to be what it says; without one only ``{…}`` is read.
+    decode the payload has to be what it says; without one, what begins with ``{`` has
+    to be an object: kept as bytes, a broken one would replace a good record.
+
+    Raises:
+        InvalidBody, NestingTooDeep: It is not what it has to be.
     """
     if write.target.table.is_open_topics:
         return None
-    if not write.content_type:
-        return _object_in(write.payload)
-    structured = format_for_content_type(write.content_type)
+    if write.content_type:
+        structured = format_for_content_type(write.content_type)
+    else:
+        structured = JSON if guess_json(write.payload) else None
     if structured is None:
         return None
     value = structured.decode(write.payload)
-    return value if isinstance(value, dict) else None
-
-
-def _object_in(payload: bytes) -> Mapping[str, object] | None:
-    if payload.lstrip()[:1] != b"{":
-        return None
-    try:
-        value = JSON.decode(payload)
-    except InvalidBody:
-        return None
     return value if isinstance(value, dict) else None
 
 
