@@ -154,11 +154,11 @@ def test_mqtt_inside_a_websocket_is_held_to_its_own_limits(
 @pytest.mark.parametrize(
     ("lines", "status"),
     [
-        (("Connection: Upgrade", "Upgrade: websocket"), 400),
-        ((*UPGRADE[:2], "Sec-WebSocket-Version: 12", UPGRADE[3]), 400),
+        (("Connection: Upgrade", "Upgrade: websocket"), 426),
+        ((*UPGRADE[:2], "Sec-WebSocket-Version: 12", UPGRADE[3]), 426),
         ((*UPGRADE[:3], "Sec-WebSocket-Key: short"), 400),
-        ((*UPGRADE[:2], "Sec-WebSocket-Protocol: mqtt"), 400),
-        ((*MQTT[:2], "Sec-WebSocket-Version: 12", *MQTT[3:]), 400),
+        ((*UPGRADE[:2], "Sec-WebSocket-Protocol: mqtt"), 426),
+        ((*MQTT[:2], "Sec-WebSocket-Version: 12", *MQTT[3:]), 426),
         ((*MQTT[:3], "Sec-WebSocket-Key: short", MQTT[4]), 400),
         ((*MQTT[:3], "Sec-WebSocket-Key: \xff" + "A" * 21 + "==", MQTT[4]), 400),
         ((*UPGRADE, "Host: twice"), 400),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass, field
 
 import pytest
@@ -11,6 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame
 from websockets.frames import Opcode as TheirOpcode
 
+from lyredb.errors import LoginRequired
 from lyredb.protocols.http import Authentication, HttpServer, Request
 from lyredb.protocols.http.upgrade import UpgradedTransport
 from lyredb.security.authenticator import Account
@@ -144,21 +146,117 @@ def test_rebound_name_cannot_use_the_local_rule() -> None:
     asyncio.run(body())
 
 
-def test_malformed_handshake_is_400() -> None:
+KEY = b"sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+VERSION = b"sec-websocket-version: 13\r\n"
+MQTT = b"sec-websocket-protocol: mqtt\r\n"
+
+
+def handshake(lines: bytes, *, method: bytes = b"GET") -> bytes:
+    head = b" /x HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+    return method + head + lines + b"\r\n"
+
+
+@pytest.mark.parametrize("more", [b"", MQTT], ids=["plain", "mqtt"])
+def test_malformed_handshake_is_an_error_in_our_form(more: bytes) -> None:
+    """Whichever protocol it is for, clients and people read one kind of answer."""
+
     async def body() -> None:
         factory = Factory()
-        async with running(prepare=factory.prepare) as port:
-            for version, key in ((b"12", b"AAAAAAAAAAAAAAAAAAAAAA=="), (b"13", b"short")):
+        async with running(refuse, prepare=factory.prepare) as port:
+            for method, lines, status in (
+                (b"GET", VERSION + b"sec-websocket-key: short\r\n", 400),
+                (b"GET", VERSION, 400),
+                (b"GET", VERSION + KEY + KEY, 400),
+                (b"POST", VERSION + KEY, 400),
+                (b"GET", b"sec-websocket-version: 12\r\n" + KEY, 426),
+                (b"GET", KEY, 426),
+                (b"GET", VERSION + VERSION + KEY, 426),
+            ):
                 client = await port.connect()
-                client.send(
-                    b"GET / HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
-                    b"sec-websocket-version: "
-                    + version
-                    + b"\r\nsec-websocket-key: "
-                    + key
-                    + b"\r\nsec-websocket-protocol: mqtt\r\n\r\n"
-                )
-                assert (await client.reply()).status == 400
+                client.send(handshake(lines + more, method=method))
+                reply = await client.reply()
+                assert reply.status == status, lines
+                assert reply.headers["content-type"] == "application/json"
+                assert reply.headers["x-content-type-options"] == "nosniff"
+                assert json.loads(reply.body).startswith("InvalidHeader: "), reply.body
+                if status == 426:
+                    assert reply.headers["sec-websocket-version"] == "13"
+                assert await client.at_end()
+
+    asyncio.run(body())
+
+
+async def refuse(request: Request) -> None:
+    raise LoginRequired("Must login")
+
+
+async def accept(request: Request) -> None:
+    await request.receive()
+    await asyncio.sleep(0)  # such as a login
+    await request.send({"type": "websocket.accept"})
+    said = await request.receive()
+    await request.send({"type": "websocket.send", "bytes": said["bytes"]})
+    assert (await request.receive())["type"] == "websocket.disconnect"
+
+
+def test_handshake_may_be_as_large_as_any_request() -> None:
+    """The library's own limits, 8 kB a line and 128 headers, made it hang without a word."""
+
+    async def tell(request: Request) -> None:
+        values = sum(map(len, request.headers.values()))
+        raise LoginRequired(f"{request.path} {len(request.query)} {values > 200}")
+
+    async def body() -> None:
+        async with running(tell) as port:
+            for lines, query in (
+                (b"c: %b\r\n" % (b"y" * 9_000), b""),
+                (b"c: y\r\n" * 200, b""),
+                (b"c: %b\r\n" % (b"y" * 300), b"?" + b"q" * 9_000),
+            ):
+                client = await port.connect()
+                request = handshake(VERSION + KEY + lines).replace(b" /x ", b" /x%b " % query)
+                client.send(request)
+                told = json.loads((await client.reply()).body)
+                assert told == f"LoginRequired: x {max(0, len(query) - 1)} True"
+
+    asyncio.run(body())
+
+
+def test_refused_handshake_has_the_headers_of_every_answer() -> None:
+    async def body() -> None:
+        async with running(refuse) as port:
+            client = await port.connect()
+            client.send(handshake(VERSION + KEY))
+            reply = await client.reply()
+            assert reply.status == 401
+            assert reply.headers["x-content-type-options"] == "nosniff"
+            assert reply.headers["referrer-policy"] == "no-referrer"
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize("more", [b"", MQTT], ids=["plain", "mqtt"])
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_frames_that_come_with_the_handshake_are_not_lost(more: bytes, pieces: int) -> None:
+    """Impatient clients send before they have read the answer (TCP does not keep pieces)."""
+
+    async def body() -> None:
+        factory = Factory()
+        async with running(accept, prepare=factory.prepare) as port:
+            client = await port.connect()
+            early = Frame(TheirOpcode.BINARY, b"early").serialize(mask=True)
+            whole = handshake(VERSION + KEY + more)
+            if pieces == 1:
+                client.send(whole + early)
+            else:
+                client.send(whole + early[:3])
+                await asyncio.sleep(0)
+                client.send(early[3:])
+            assert (await client.head())[0] == 101
+            async with asyncio.timeout(5):
+                assert await client.reader.readexactly(7) == b"\x82\x05early"
+                client.send(Frame(TheirOpcode.CLOSE, b"\x03\xe8").serialize(mask=True))
+                assert await client.reader.read() == b"\x88\x02\x03\xe8"
 
     asyncio.run(body())
 

@@ -251,6 +251,24 @@ def test_peer_that_answers_no_ping_is_closed() -> None:
     asyncio.run(body())
 
 
+def test_close_that_comes_with_the_handshake_is_answered() -> None:
+    async def body() -> None:
+        async with serving(WebSocketPlugin()) as node:
+            client = await node.connect()
+            client.send(
+                b"GET /Sensor/a HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\n"
+                b"upgrade: websocket\r\nsec-websocket-version: 13\r\n"
+                b"sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n" + LOGIN + b"\r\n"
+                b"\x81\x81\0\0\0\0x\x88\x82\0\0\0\0\x03\xe8"
+            )
+            assert (await client.head())[0] == 101
+            async with asyncio.timeout(DEADLINE_S):
+                assert (await client.reader.read()).endswith(b"\x88\x02\x03\xe8")
+            await until(lambda: node.node.hub.statistics().subscribers == 0)
+
+    asyncio.run(body())
+
+
 def test_switched_off_by_its_setting() -> None:
     async def body() -> None:
         async with serving(WebSocketPlugin(), settings={"rest.webSocket": False}) as node:

@@ -30,7 +30,7 @@ from lyredb.errors import (
 )
 from lyredb.protocols.http.errors import plain_response
 from lyredb.protocols.http.exchange import Exchange
-from lyredb.protocols.http.handshake import offered_upgrade
+from lyredb.protocols.http.handshake import begin_upgrade
 from lyredb.protocols.http.port import Port
 from lyredb.protocols.http.request import CONNECTION, decode_path
 
@@ -183,6 +183,11 @@ class Guard(HttpToolsProtocol):
             case _:
                 self.transport.close()
                 self._linger(self.limits.close_s)
+
+    @property
+    def is_ending(self) -> bool:
+        """True once only the peer can hold up the end."""
+        return self._phase is Phase.LINGERING or self.transport.is_closing()
 
     def _watch_writing(self, now: float) -> None:
         """Cut off a peer that reads nothing of what waits for it."""
@@ -396,7 +401,7 @@ class Guard(HttpToolsProtocol):
         limit = self.limits.max_body_bytes
         self._refuse(BodyTooLarge(f"the body has more than {limit} bytes"))
 
-    def _refuse(self, error: Exception, status: int = 0) -> None:
+    def _refuse(self, error: Exception, status: int = 0, head: bytes = b"") -> None:
         """Answer in plain HTTP and close, after the response that is under way, if any.
 
         A handler that waits for the rest of a body that is refused sees the peer
@@ -404,7 +409,7 @@ class Guard(HttpToolsProtocol):
         """
         if self._refusal is not None or self._phase is Phase.LINGERING:
             return
-        self._refusal = plain_response(error, self.port.head, status)
+        self._refusal = plain_response(error, self.port.head + head, status)
         current = self._current
         if current is not None and not current.response_complete:
             is_of_current = current is self.cycle and self._phase is Phase.BODY
@@ -414,9 +419,9 @@ class Guard(HttpToolsProtocol):
             current.message_event.set()
         self._send_refusal()
 
-    def refuse_upgrade(self, error: Exception) -> None:
-        """Answer an upgrade with an error and close."""
-        self._refuse(error)
+    def refuse_upgrade(self, error: Exception, status: int = 0, head: bytes = b"") -> None:
+        """Answer an upgrade with an error, its status and more header lines, and close."""
+        self._refuse(error, status, head)
 
     def _send_refusal(self) -> None:
         assert self._refusal is not None
@@ -448,12 +453,7 @@ class Guard(HttpToolsProtocol):
         if not self._should_upgrade():
             self._stay(data[offset:])
             return
-        upgrade = offered_upgrade(self.headers, self.port)
-        if upgrade is None:
-            self.handle_websocket_upgrade()
-            return
-        self.flow.pause_reading()
-        upgrade.begin(self)
+        begin_upgrade(self, data[offset:])
 
     def _stay(self, rest: bytes) -> None:
         """Go on in HTTP/1.1 when we do not speak what is offered, such as h2c.

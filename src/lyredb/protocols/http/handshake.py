@@ -1,7 +1,8 @@
 """The upgrade of a connection to a protocol inside of a WebSocket (RFC 6455 §4.2).
 
 Order: is it a proper upgrade, does it come from our own pages, who is it; only then 101.
-Other upgrades take uvicorn's way through the router.
+Other upgrades take uvicorn's way through the router, once they are known to be proper.
+Frames that came with the request wait for the answer.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from lyredb.protocols.http.authentication import other_site_because
 from lyredb.protocols.http.framer import Framer
 from lyredb.protocols.http.port import Port
 from lyredb.protocols.http.request import Request
+from lyredb.protocols.http.websocket import WebSocketConnection
 from lyredb.security.authenticator import Account, Authenticator
 
 if TYPE_CHECKING:
@@ -27,6 +29,39 @@ if TYPE_CHECKING:
     from lyredb.protocols.http.upgrade import UpgradeFactory
 
 logger: Final = logging.getLogger("lyredb.http")
+
+
+_WRONG_VERSION: Final = (
+    b"sec-websocket-version: 13\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+)
+"""What a client can do about it (RFC 6455 §4.4, RFC 9110 §15.5.22)."""
+
+
+def begin_upgrade(guard: Guard, early: bytes) -> None:
+    """Answer a request for WebSocket, or hand it on to the router.
+
+    Args:
+        guard: Has the request's headers.
+        early: What came behind them.
+    """
+    request = Request(_scope_of(guard), _nothing, _nothing)
+    if request.scope["method"] == "GET" and request.header(b"sec-websocket-version") != "13":
+        error = InvalidHeader("Sec-WebSocket-Version must be 13")
+        guard.refuse_upgrade(error, 426, _WRONG_VERSION)
+        return
+    try:
+        key = check_upgrade(request)
+    except InvalidHeader as error:
+        guard.refuse_upgrade(error)
+        return
+    upgrade = offered_upgrade(guard.headers, guard.port)
+    if upgrade is not None:
+        guard.flow.pause_reading()
+        upgrade.begin(guard, request, key, early)
+        return
+    guard.connections.discard(guard)
+    connection = WebSocketConnection(guard.config, guard.port, guard.app_state, guard.loop)
+    connection.begin(guard.transport, guard.scope, early)
 
 
 def offered_upgrade(headers: Iterable[tuple[bytes, bytes]], port: Port) -> Upgrade | None:
@@ -53,16 +88,14 @@ class Upgrade:
     subprotocol: bytes
     factory: UpgradeFactory
 
-    def begin(self, guard: Guard) -> None:
-        """Check and answer in a task of the server; the guard reads nothing meanwhile."""
-        task = guard.loop.create_task(self._run(guard))
+    def begin(self, guard: Guard, request: Request, key: str, early: bytes) -> None:
+        """Log in and answer in a task of the server; the guard reads nothing meanwhile."""
+        task = guard.loop.create_task(self._run(guard, request, key, early))
         guard.tasks.add(task)
         task.add_done_callback(guard.tasks.discard)
 
-    async def _run(self, guard: Guard) -> None:
-        request = Request(_scope_of(guard), _nothing, _nothing)
+    async def _run(self, guard: Guard, request: Request, key: str, early: bytes) -> None:
         try:
-            key = check_upgrade(request)
             account = await self._login(guard.port, request)
         except LyreError as error:
             guard.refuse_upgrade(error)
@@ -75,7 +108,7 @@ class Upgrade:
             guard.refuse_upgrade(error)
             return
         if not guard.transport.is_closing():
-            self._switch(guard, request, account, key)
+            self._switch(guard, request, account, key, early)
 
     @staticmethod
     async def _login(port: Port, request: Request) -> Account | None:
@@ -91,7 +124,9 @@ class Upgrade:
             return None  # the protocol inside has its own login, and its own rule for loopback
         return account
 
-    def _switch(self, guard: Guard, request: Request, account: Account | None, key: str) -> None:
+    def _switch(
+        self, guard: Guard, request: Request, account: Account | None, key: str, early: bytes
+    ) -> None:
         transport = guard.transport
         transport.write(
             b"HTTP/1.1 101 Switching Protocols\r\n%bupgrade: websocket\r\nconnection: upgrade\r\n"
@@ -102,6 +137,8 @@ class Upgrade:
         framer = Framer(transport, guard.port)
         framer.attach(self.factory(framer, request, account))
         transport.resume_reading()
+        if early:
+            framer.data_received(early)
 
 
 def check_upgrade(request: Request) -> str:
@@ -112,8 +149,6 @@ def check_upgrade(request: Request) -> str:
     """
     if request.scope["method"] != "GET":
         raise InvalidHeader("an upgrade to WebSocket is a GET")
-    if request.header(b"sec-websocket-version").strip() != "13":
-        raise InvalidHeader("Sec-WebSocket-Version must be 13")
     key = request.header(b"sec-websocket-key").strip()
     try:
         if len(b64decode(key, validate=True)) == 16:

@@ -164,6 +164,8 @@ class Request:
         if not self.is_websocket:
             self.exchange.respond(status, head, body)
             return
+        # uvicorn adds its default headers to what is accepted only.
+        head = self.connection.port.head + head
         lines = (line.partition(b": ") for line in head.split(b"\r\n") if line)
         headers = [(name, value) for name, _, value in lines]
         await self.send(

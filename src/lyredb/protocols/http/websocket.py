@@ -17,6 +17,10 @@ from lyredb.protocols.http.port import Port
 from lyredb.protocols.http.request import CONNECTION
 
 _FOREVER: Final = float("inf")
+_UPGRADE: Final = b"GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+_OF_REQUEST: Final = ("path", "raw_path", "query_string", "headers")
+_MAX_OFFER_BYTES: Final = 4_000
+"""Of extensions; a longer offer is not looked at, which declines it (RFC 6455 §9.1)."""
 
 
 class WebSocketConnection(WebSocketsSansIOProtocol):
@@ -43,12 +47,59 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self.drained: Callable[[], None] | None = None
         self.gone: Callable[[], None] | None = None
         self._deadline = _FOREVER
+        self._early: list[bytes] = []
+        self._request: Any = None
+
+    def begin(self, transport: asyncio.Transport, request: Any, early: bytes) -> None:
+        """Take a connection over whose request the guard has read and checked.
+
+        The library gets only what it answers by. It has limits of its own for the line
+        and the headers, and beyond them neither answers nor closes.
+
+        Args:
+            transport: Gets this object as its protocol.
+            request: The guard's scope.
+            early: What came behind the headers.
+        """
+        self._request = request
+        self.connection_made(transport)
+        lines = [b"%b: %b\r\n" % one for one in request["headers"] if _is_decisive(*one)]
+        self.data_received(_UPGRADE + b"".join(lines) + b"\r\n")
+        transport.set_protocol(self)
+        if early:
+            self.data_received(early)
+
+    def data_received(self, data: bytes) -> None:
+        """Take frames; those that come before the answer wait for it, unread by the parser.
+
+        It would take a close for the end of a connection that never was, and leave it
+        without an answer.
+        """
+        if self.handshake_initiated and not self.handshake_complete:
+            self._early.append(data)
+            self.transport.pause_reading()
+            return
+        super().data_received(data)
+
+    def _take_early(self) -> None:
+        early, self._early = b"".join(self._early), []
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+            self.data_received(early)
 
     def handle_connect(self, event: Any) -> None:
         """Add this object to the scope; the handler's task has not run yet."""
         super().handle_connect(event)
         if self.handshake_initiated and hasattr(self, "scope"):
-            cast("dict[str, Any]", self.scope)["extensions"][CONNECTION] = self
+            scope = cast("dict[str, Any]", self.scope)
+            scope |= {name: self._request[name] for name in _OF_REQUEST}
+            scope["subprotocols"] = [
+                token.strip().decode("latin-1")
+                for name, value in scope["headers"]
+                if name == b"sec-websocket-protocol"
+                for token in value.split(b",")
+            ]
+            scope["extensions"][CONNECTION] = self
 
     async def send(self, message: Any) -> None:
         """Take an answer in HTTP for the end of the handshake, which it is.
@@ -56,6 +107,9 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         uvicorn does so for its own 403 only, and else logs an error for each refusal.
         """
         await super().send(message)
+        if self._early and message["type"] == "websocket.accept":
+            # Once the handler has said what it does with messages.
+            self.loop.call_soon(self._take_early)
         is_body = message["type"] == "websocket.http.response.body"
         if is_body and not message.get("more_body", False):
             self.handshake_complete = True
@@ -87,6 +141,11 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self.transport.close()
         self._deadline = self.loop.time() + self.port.limits.close_s
 
+    @property
+    def is_ending(self) -> bool:
+        """True once only the peer can hold up the end."""
+        return self.close_sent or self.transport.is_closing()
+
     def pause_writing(self) -> None:
         """The peer reads too slowly."""
         super().pause_writing()
@@ -110,6 +169,13 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         """Cut off a peer that does not finish closing; called by `Port.sweep`."""
         if now >= self._deadline:
             self.transport.abort()
+
+
+def _is_decisive(name: bytes, value: bytes) -> bool:
+    """Tell whether the library has to know a header."""
+    if name == b"sec-websocket-extensions":
+        return len(value) <= _MAX_OFFER_BYTES
+    return name in (b"sec-websocket-key", b"sec-websocket-version")
 
 
 def _is_utf8(parts: Iterable[bytes]) -> bool:
