@@ -95,6 +95,16 @@ class Framer(asyncio.Protocol):
         if inner is not None:
             inner.connection_lost(exc)
 
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The socket's."""
+        return self._transport
+
+    @property
+    def is_ending(self) -> bool:
+        """True once only the peer can hold up the end."""
+        return self._is_closing
+
     def pause_writing(self) -> None:
         """The peer reads too slowly."""
         if self._inner is not None:

@@ -14,6 +14,7 @@ import uvicorn
 
 from lyredb.plugins.scope import Address
 from lyredb.protocols.http.authentication import Authentication
+from lyredb.protocols.http.draining import Draining
 from lyredb.protocols.http.guard import Guard
 from lyredb.protocols.http.health import Health
 from lyredb.protocols.http.limits import HttpLimits
@@ -29,6 +30,9 @@ STATIC_PRIORITY: Final = -10
 """Tables win over files, files win over open topics and over 404."""
 
 _HEADERS: Final = [("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer")]
+
+_CUT_OFF_S: Final = 0.5
+"""Of the deadline of a stop, for what has to be cancelled; less of a short one."""
 
 logger: Final = logging.getLogger("lyredb.http")
 
@@ -141,31 +145,36 @@ class HttpServer:
     async def stop(self, deadline_s: float) -> None:
         """Accept nothing more, finish answers in flight, close; within the deadline.
 
-        What still runs then is cancelled and cut off.
+        Peers that take nothing of what waits for them are cut off earlier, see
+        `Draining`. What still runs at the end is cancelled and cut off.
         """
         self.stopping = True
         if self._uvicorn is None or self._serving is None:
             self._listener.close()
             return
-        self._uvicorn.config.timeout_graceful_shutdown = max(0.1, deadline_s - 0.5)  # type: ignore[assignment]  # goes to `wait_for`
         self._uvicorn.should_exit = True
+        draining = asyncio.create_task(Draining(self._port).run())
+        within_s = max(deadline_s * 0.6, deadline_s - _CUT_OFF_S)
         try:
-            async with asyncio.timeout(deadline_s):
-                await asyncio.shield(self._serving)
-        except TimeoutError:
-            self._serving.cancel()
-        await self._cut_off()
+            await asyncio.wait((self._serving,), timeout=within_s)
+        finally:
+            draining.cancel()
+        self._serving.cancel()
+        await asyncio.gather(draining, self._cut_off(), self._serving, return_exceptions=True)
 
     async def _cut_off(self) -> None:
         """End what outlived the deadline: our tasks are awaited, whatever they do."""
-        for connection in list(self._port.connections):
-            connection.transport.abort()
+        assert self._uvicorn is not None, "started"
+        for listening in self._uvicorn.servers:
+            listening.close()
+        if self._port.connections:
+            logger.warning("stopping: %d connections are cut off", len(self._port.connections))
         tasks = [*self._port.tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._serving is not None:
-            await asyncio.gather(self._serving, return_exceptions=True)
+        for connection in list(self._port.connections):
+            connection.transport.abort()
 
     def _problem(self) -> str:
         return "the server is shutting down" if self.stopping else self._health()
