@@ -39,10 +39,41 @@ def test_all_sources_of_one_table_are_equal(tmp_path: Path) -> None:
 
 
 def test_drift_names_both_files_and_what_differs(tmp_path: Path) -> None:
-    """A table means one thing."""
-    (tmp_path / "a.graphql").write_text(SDL.replace("Float!", "Float"))
+    """A table means one thing; both meanings are shown with their places."""
+    (tmp_path / "a.graphql").write_text(SDL.replace("Float!", "Float @indexed") + "\n")
     (tmp_path / "tables.py").write_text(CLASSES)
-    with pytest.raises(SchemaError, match=r"in tables\.py and a\.graphql: value"):
+    with pytest.raises(SchemaError) as caught:
+        load_schema(tmp_path)
+    assert str(caught.value) == (
+        "a.graphql: Sensor is declared differently in tables.py and a.graphql: value is Float! "
+        "(tables.py:6:5) and Float indexed (a.graphql:1:42)"
+    )
+
+
+def test_drift_tells_an_attribute_that_one_file_lacks(tmp_path: Path) -> None:
+    """With the place of the table that lacks it."""
+    (tmp_path / "a.graphql").write_text(SDL)
+    (tmp_path / "b.graphql").write_text(SDL.replace("value: Float!", ""))
+    with pytest.raises(SchemaError, match=r"value is Float! .* and absent \(b\.graphql:1:6\)$"):
+        load_schema(tmp_path)
+
+
+@pytest.mark.parametrize("source", [5, 1.5, object()])
+def test_what_is_no_source_is_a_type_error(source: object) -> None:
+    """With what it can be."""
+    with pytest.raises(TypeError, match="SDL text, the path of a file or folder, or a list"):
+        load_schema(source)  # type: ignore[arg-type]  # the mistake in question
+
+
+def test_a_class_alone_is_told_to_be_a_list() -> None:
+    with pytest.raises(TypeError, match=r"a list of them: \[Sensor\]"):
+        load_schema(Sensor)  # type: ignore[arg-type]  # the mistake in question
+
+
+def test_a_folder_called_like_a_schema_file_is_named(tmp_path: Path) -> None:
+    """And not a traceback."""
+    (tmp_path / "a.graphql").mkdir()
+    with pytest.raises(SchemaError, match=r"^a\.graphql: cannot be read: Is a directory"):
         load_schema(tmp_path)
 
 
@@ -53,6 +84,7 @@ def test_drift_names_both_files_and_what_differs(tmp_path: Path) -> None:
         ("a.graphql", b"\xff", 0, "UTF-8"),
         ("a.py", b"x = 1\n1/0\n", 2, "ZeroDivisionError"),
         ("a.py", b"x = 1\nx = = 2\n", 2, "invalid syntax"),
+        ("a.py", b"import sys\nsys.exit(0)\n", 2, "ended the program"),
     ],
 )
 def test_errors_name_the_file(

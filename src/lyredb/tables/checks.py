@@ -24,14 +24,24 @@ from lyredb.tables.schema import (
 _DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
-def type_problem(type: TypeRef, nested: Collection[str]) -> str:
+def type_problem(type: TypeRef, nested: Collection[str], tables: Collection[str] = ()) -> str:
     """Check that the type exists."""
     name = type.innermost
+    if name in tables:
+        return table_type_problem(name)
     if name in SCALARS or name in nested:
         return ""
     if name == "Blob":
         return "the type Blob is not supported yet; use Bytes"
     return f"unknown type {name}{did_you_mean(name, (*SCALARS, *nested))}"
+
+
+def table_type_problem(name: str) -> str:
+    """Say that a table is no type of an attribute, and what to do."""
+    return (
+        f"{name} is a table: relationships between tables are not supported yet; keep the key of "
+        "the other record as an ID, or leave @table out for objects inside the record"
+    )
 
 
 def attribute_problem(attribute: Attribute, *, of_table: bool) -> str:

@@ -8,12 +8,14 @@ the key when none is declared, and server-set times come last, as they do in rec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from lyredb.errors import SchemaError
 
+Where = Callable[[str, str], str]
+"""``where(table, attribute)``; the attribute is ``""`` for the table itself."""
 Role = Literal["plain", "primary key", "created", "updated"]
 
 SCALARS: Final = (
@@ -247,19 +249,30 @@ class TableSchema:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """All declared tables, in declared order. Make it by `Schema.of`."""
+    """All declared tables, in declared order. Make it by `Schema.of`.
+
+    Attributes:
+        tables: In declared order.
+        where: Where in the source a table, by full name, or one of its attributes stands
+            (``plant.graphql:3:2``); ``""`` when that is not known.
+    """
 
     tables: tuple[TableSchema, ...] = ()
+    where: Where = field(default=lambda table, attribute: "", compare=False, repr=False)
 
     @classmethod
-    def of(cls, tables: Iterable[TableSchema]) -> Schema:
+    def of(cls, tables: Iterable[TableSchema], *, where: Where | None = None) -> Schema:
         """Return a schema.
+
+        Args:
+            tables: In declared order.
+            where: Only asked to explain an error.
 
         Raises:
             SchemaError: Two tables have the same name in the same database, or are
                 exported under the same path.
         """
-        schema = cls(tuple(tables))
+        schema = cls(tuple(tables), where) if where else cls(tuple(tables))
         _refuse_double((table.full_name for table in schema.tables), "table {} is declared twice")
         _refuse_double(
             (table.export.path for table in schema.tables if table.export),

@@ -1,8 +1,8 @@
 """Schemas in GraphQL SDL: ``type Sensor @table @export { id: ID @primaryKey … }``.
 
 Only the syntax is GraphQL's. A type with ``@table`` is a table, one without is the type
-of nested objects; all other definitions are left alone, so that a file may also hold
-what an editor wants to see (``directive``, ``scalar``).
+of nested objects; ``directive`` and ``scalar`` definitions are left alone, so that a file may
+also hold what an editor wants to see.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from inspect import cleandoc
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from graphql import GraphQLSyntaxError, parse
 from graphql.language import (
     BooleanValueNode,
     DirectiveNode,
+    EnumTypeDefinitionNode,
     EnumValueNode,
     FieldDefinitionNode,
+    InputObjectTypeDefinitionNode,
+    InterfaceTypeDefinitionNode,
     IntValueNode,
     ListTypeNode,
     NamedTypeNode,
@@ -29,6 +32,7 @@ from graphql.language import (
     StringValueNode,
     TypeExtensionNode,
     TypeNode,
+    UnionTypeDefinitionNode,
     ValueNode,
 )
 
@@ -84,6 +88,12 @@ _LATER_DIRECTIVES: Final = frozenset(
 _LATER_ARGUMENTS: Final = frozenset(
     ("audit", "eviction", "replicate", "scanInterval", "type", "mcp")
 )
+_LATER_KINDS: Final[Mapping[type[Node], str]] = {
+    EnumTypeDefinitionNode: "enum",
+    InputObjectTypeDefinitionNode: "input",
+    InterfaceTypeDefinitionNode: "interface",
+    UnionTypeDefinitionNode: "union",
+}
 _KINDS: Final = {str: "a string", int: "an integer", bool: "true or false"}
 
 
@@ -110,12 +120,22 @@ def parse_sdl(text: str, file: str = "") -> Schema:
     for node in document.definitions:
         if isinstance(node, TypeExtensionNode):
             reader.fail(node, "a type must be declared in one place; `extend` is not understood")
+        for kind, name in _LATER_KINDS.items():
+            if isinstance(node, kind):
+                reader.fail(node, f"{name} types are not supported")
     return reader.schema(types)
 
 
 def _is_empty(text: str) -> bool:
     lines = (line.strip(" \t,\ufeff") for line in text.splitlines())
     return all(not line or line.startswith("#") for line in lines)
+
+
+class _Known(NamedTuple):
+    """The names of the types of a document."""
+
+    nested: frozenset[str]
+    tables: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +145,7 @@ class _Reader:
     file: str
 
     def fail(self, node: Node, message: str) -> NoReturn:
-        location = node.loc
-        line = location.start_token.line if location else 0
-        column = location.start_token.column if location else 0
+        line, column = _position(node)
         raise SchemaError(message, file=self.file, line=line, column=column)
 
     def check(self, node: Node, problem: str) -> None:
@@ -136,20 +154,29 @@ class _Reader:
 
     def schema(self, nodes: list[ObjectTypeDefinitionNode]) -> Schema:
         tables, nested = self._sorted(nodes)
-        types = [self._nested_type(node, nested) for node in nested.values()]
+        known = _Known(frozenset(nested), frozenset(node.name.value for node in tables))
+        types = [self._nested_type(node, known) for node in nested.values()]
+        places: dict[tuple[str, str], Node] = {}
         found: dict[str, TableSchema] = {}
         paths: dict[str, str] = {}
         for node in tables:
-            table = self._table(node, nested, types)
+            table = self._table(node, known, types)
             if table.full_name in found:
                 self.fail(node.name, f"table {table.full_name} is declared twice")
             found[table.full_name] = table
+            places[table.full_name, ""] = node.name
+            places |= {(table.full_name, one.name.value): one for one in node.fields or ()}
             if table.export:
                 other = paths.setdefault(table.export.path, table.name)
                 if other != table.name:
                     what = f"{other} and {table.name} are both exported as {table.export.path!r}"
                     self.fail(node.name, what)
-        return Schema.of(found.values())
+
+        def where(table: str, attribute: str) -> str:
+            node = places.get((table, attribute))
+            return "" if node is None else ":".join(map(str, (self.file, *_position(node))))
+
+        return Schema.of(found.values(), where=where)
 
     def _sorted(
         self, nodes: list[ObjectTypeDefinitionNode]
@@ -171,13 +198,11 @@ class _Reader:
                 nested[name] = node
         return tables, nested
 
-    def _nested_type(
-        self, node: ObjectTypeDefinitionNode, nested: Mapping[str, ObjectTypeDefinitionNode]
-    ) -> NestedType:
+    def _nested_type(self, node: ObjectTypeDefinitionNode, known: _Known) -> NestedType:
         directives = self._directives(node, _TYPE_DIRECTIVES)
         return NestedType(
             name=node.name.value,
-            attributes=self._attributes(node, nested, of_table=False),
+            attributes=self._attributes(node, known, of_table=False),
             sealed="sealed" in directives,
             description=_description(node),
         )
@@ -185,7 +210,7 @@ class _Reader:
     def _table(
         self,
         node: ObjectTypeDefinitionNode,
-        nested: Mapping[str, ObjectTypeDefinitionNode],
+        known: _Known,
         types: list[NestedType],
     ) -> TableSchema:
         directives = self._directives(node, _TYPE_DIRECTIVES)
@@ -202,7 +227,7 @@ class _Reader:
         self.check(node.name, problem)
         return TableSchema.of(
             name,
-            self._attributes(node, nested, of_table=True),
+            self._attributes(node, known, of_table=True),
             types=types,
             database=database,
             sealed="sealed" in directives,
@@ -214,14 +239,14 @@ class _Reader:
     def _attributes(
         self,
         node: ObjectTypeDefinitionNode,
-        nested: Mapping[str, ObjectTypeDefinitionNode],
+        known: _Known,
         *,
         of_table: bool,
     ) -> tuple[Attribute, ...]:
         attributes: list[Attribute] = []
         for field in node.fields or ():
             attribute = self._attribute(field)
-            self.check(field.type, checks.type_problem(attribute.type, nested))
+            self.check(field.type, checks.type_problem(attribute.type, known.nested, known.tables))
             self.check(field, checks.attribute_problem(attribute, of_table=of_table))
             attributes.append(attribute)
             self.check(field, checks.attributes_problem(attributes))
@@ -300,6 +325,12 @@ class _Reader:
             if type(value) is not wanted:
                 self.fail(argument, f"{where} must be {_KINDS[wanted]}")
             yield name, value
+
+
+def _position(node: Node) -> tuple[int, int]:
+    """Line and column, 0 when unknown."""
+    token = node.loc.start_token if node.loc else None
+    return (token.line, token.column) if token else (0, 0)
 
 
 def _constant(node: ValueNode) -> str | int | bool | None:

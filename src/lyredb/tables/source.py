@@ -14,7 +14,7 @@ from typing import Final
 
 from lyredb.errors import LyreError, SchemaError
 from lyredb.tables.declare import Table, schema_of
-from lyredb.tables.schema import Schema, TableSchema
+from lyredb.tables.schema import Schema, TableSchema, Where
 from lyredb.tables.sdl import parse_sdl
 
 SchemaSource = str | Path | Sequence[type[Table]]
@@ -33,13 +33,25 @@ def load_schema(source: SchemaSource) -> Schema:
     Raises:
         SchemaError: There is no such file, or a declaration in it is wrong; a table is
             declared differently in two files, and then both are named.
+        TypeError: The source is none of these.
     """
     if isinstance(source, str):
         if not source.strip() or any(mark in source for mark in "{\n"):
             return parse_sdl(source)
-        source = Path(source)
-    if not isinstance(source, Path):
-        return schema_of(source)
+        return _of_path(Path(source))
+    if isinstance(source, type):
+        raise TypeError(f"a schema of classes is a list of them: [{source.__name__}]")
+    if isinstance(source, Path):
+        return _of_path(source)
+    if isinstance(source, Iterable):
+        return schema_of(tuple(source))
+    raise TypeError(
+        "a schema is SDL text, the path of a file or folder, or a list of Table classes, "
+        f"not {type(source).__name__}"
+    )
+
+
+def _of_path(source: Path) -> Schema:
     if source.is_dir():
         return merged((file.name, _of_file(file)) for file in _files(source))
     return _of_file(source)
@@ -54,29 +66,66 @@ def merged(declarations: Iterable[tuple[str, Schema]]) -> Schema:
     Raises:
         SchemaError: Two files declare a table differently; names both, and what differs.
     """
-    found: dict[str, tuple[str, TableSchema]] = {}
+    found: dict[str, tuple[str, Schema, TableSchema]] = {}
     for file, schema in declarations:
         for table in schema.tables:
-            first_file, first = found.setdefault(table.full_name, (file, table))
+            first_file, first_schema, first = found.setdefault(
+                table.full_name, (file, schema, table)
+            )
             if first != table:
-                what = ", ".join(differences(first, table))
+                what = "; ".join(differences(first, table, first_schema.where, schema.where))
                 raise SchemaError(
                     f"{table.name} is declared differently in {first_file} and {file}: {what}",
                     file=file,
                 )
-    return Schema.of(table for _, table in found.values())
+    return Schema.of(table for _, _, table in found.values())
 
 
-def differences(first: TableSchema, second: TableSchema) -> list[str]:
-    """Return what differs: names of attributes, or else of properties of the table."""
-    ours = {attribute.name: attribute for attribute in first.attributes}
-    theirs = {attribute.name: attribute for attribute in second.attributes}
-    names = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
-    return names or [
-        field.name
-        for field in fields(TableSchema)
-        if getattr(first, field.name) != getattr(second, field.name)
+def differences(first: TableSchema, second: TableSchema, *wheres: Where) -> list[str]:
+    """Return what differs: attributes, or else properties of the table.
+
+    Args:
+        first: One declaration.
+        second: The other.
+        wheres: Where the first and the second stand, as far as it is known.
+    """
+    names = dict.fromkeys(one.name for table in (first, second) for one in table.attributes)
+    changed = [name for name in names if first.attribute(name) != second.attribute(name)]
+    if changed:
+        return [
+            f"{name} is "
+            + " and ".join(
+                _shown(table, name) + _place(where, table, name)
+                for table, where in zip((first, second), wheres or (_nowhere,) * 2, strict=True)
+            )
+            for name in changed
+        ]
+    return [
+        f"{one.name} is {getattr(first, one.name)!r} and {getattr(second, one.name)!r}"
+        for one in fields(TableSchema)
+        if getattr(first, one.name) != getattr(second, one.name)
     ]
+
+
+def _shown(table: TableSchema, name: str) -> str:
+    """An attribute as SDL declares it."""
+    attribute = table.attribute(name)
+    if attribute is None:
+        return "absent"
+    marks = [str(attribute.type), *([attribute.role] if attribute.role != "plain" else ())]
+    marks += ["indexed"] * attribute.indexed
+    marks += [f"described as {attribute.description[:40]!r}"] if attribute.description else []
+    return " ".join(marks)
+
+
+def _place(where: Where, table: TableSchema, name: str) -> str:
+    """Where the attribute stands; the table for one that is absent."""
+    known = where(table.full_name, name if table.attribute(name) else "")
+    return f" ({known})" if known else ""
+
+
+def _nowhere(table: str, attribute: str) -> str:
+    return ""
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -123,13 +172,17 @@ def _module(file: Path) -> ModuleType:
         raise SchemaError(
             error.msg, file=file.name, line=error.lineno or 0, column=error.offset or 0
         ) from error
+    except SystemExit as error:
+        raise SchemaError(
+            "ended the program (sys.exit)", file=file.name, line=_line_in(file, error)
+        ) from error
     except Exception as error:
         line = _line_in(file, error)
         raise SchemaError(f"{type(error).__name__}: {error}", file=file.name, line=line) from error
     return module
 
 
-def _line_in(file: Path, error: Exception) -> int:
+def _line_in(file: Path, error: BaseException) -> int:
     """The innermost line of the file that an error came through."""
     lines = [
         frame.lineno or 0

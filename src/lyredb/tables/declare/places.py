@@ -19,12 +19,21 @@ def schema_error(message: str, cls: type, attribute: str = "") -> SchemaError:
         attribute: The column's name in the class.
     """
     what = f"{cls.__name__}.{attribute}" if attribute else cls.__name__
+    file, line, column = _place(cls, attribute)
+    return SchemaError(f"{what}: {message}", file=file, line=line, column=column)
+
+
+def place_of(cls: type, attribute: str = "") -> str:
+    """Return the place as text: ``tables.py:3:5``, as far as it is known."""
+    return ":".join(str(part) for part in _place(cls, attribute) if part)
+
+
+def _place(cls: type, attribute: str) -> tuple[str, int, int]:
     module = sys.modules.get(cls.__module__)
     path = getattr(module, "__file__", None)
     if not path:
-        return SchemaError(f"{what}: {message}", file=cls.__module__)
-    line, column = _position(path, cls.__qualname__, attribute)
-    return SchemaError(f"{what}: {message}", file=Path(path).name, line=line, column=column)
+        return cls.__module__, 0, 0
+    return Path(path).name, *_position(path, cls.__qualname__, attribute)
 
 
 def _position(path: str, qualified_name: str, attribute: str) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from inspect import cleandoc
 from lyredb.errors import SchemaError
 from lyredb.tables import checks
 from lyredb.tables.declare.nested import Nested
-from lyredb.tables.declare.places import schema_error
+from lyredb.tables.declare.places import place_of, schema_error
 from lyredb.tables.declare.table import Table
 from lyredb.tables.declare.types import read_type
 from lyredb.tables.schema import DEFAULT_KEY, SCALARS, Attribute, NestedType, Schema, TableSchema
@@ -31,7 +31,17 @@ def schema_of(classes: Sequence[type[Table]]) -> Schema:
         if table.full_name in tables:
             raise schema_error(f"table {table.full_name} is declared twice", cls)
         tables[table.full_name] = table
-    return Schema.of(tables.values())
+    by_name = {cls._lyre_options.full_name: cls for cls in classes}
+
+    def where(table: str, attribute: str) -> str:
+        cls = by_name.get(table)
+        return "" if cls is None else place_of(cls, _python_name(cls, attribute))
+
+    return Schema.of(tables.values(), where=where)
+
+
+def _python_name(cls: type[Table], attribute: str) -> str:
+    return next((one.python_name for one in cls._columns() if one.attribute == attribute), "")
 
 
 def _require_table(cls: object) -> None:

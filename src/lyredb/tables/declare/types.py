@@ -20,6 +20,7 @@ from typing import (
 )
 
 from lyredb.errors import SchemaError
+from lyredb.tables.checks import table_type_problem
 from lyredb.tables.declare.columns import Column
 from lyredb.tables.declare.markers import Scalar
 from lyredb.tables.declare.places import schema_error
@@ -154,6 +155,8 @@ def _optional(annotation: object, names: Mapping[str, object]) -> PythonType:
 
 
 def _problem(annotation: object) -> str:
+    if hasattr(annotation, "_lyre_options"):
+        return table_type_problem(_shown(annotation))
     return (
         f"a column cannot be of type {_shown(annotation)}; it can be str, int, float, bool, "
         "datetime, bytes, Any, ID, String, Int32, BigInt, a Nested class, or a list of these"
