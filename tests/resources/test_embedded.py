@@ -238,3 +238,22 @@ def test_call_from_another_event_loop_is_refused_and_does_not_hang(tmp_path: Pat
         await db[Sensor].put("a", {"value": 2.0})
 
     in_database(tmp_path, body)
+
+
+@pytest.mark.parametrize(
+    ("given", "way"),
+    [
+        ("Sensor", r"db\.tables\['Sensor'\]"),
+        (5, r'db\.tables\["Name"\]'),
+        (Table, "a class derived from Table"),
+        (str, "a class derived from Table"),
+    ],
+)
+def test_what_is_no_table_class_is_told_the_way(tmp_path: Path, given: object, way: str) -> None:
+    """A name in brackets is the usual slip."""
+
+    async def body(db: EmbeddedDatabase) -> None:
+        with pytest.raises(TypeError, match=way):
+            db[given]  # type: ignore[index]  # the mistake in question
+
+    in_database(tmp_path, body)

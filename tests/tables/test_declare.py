@@ -245,6 +245,8 @@ def test_quoted_and_plain_annotations_mean_the_same(monkeypatch: pytest.MonkeyPa
 
 
 BAD = [
+    ("    other: Col[Site]", "Site is a table: relationships between tables are not supported yet"),
+    ("    other: Col[list[Site] | None]", "Site is a table: relationships"),
     ("    value: Col[Floatt]", "unknown type Floatt; did you mean float?"),
     ("    value: Col[Placce | None]", "unknown type Placce; did you mean Place?"),
     ("    value: Col[int | str]", "is several types"),
@@ -272,7 +274,7 @@ def test_errors_in_classes_have_file_line_and_column(
     """As those in SDL have."""
     head = (
         "from __future__ import annotations\nfrom lyredb.tables.declare import *\n\n"
-        "class Place(Nested):\n    city: Col[str]\n\nclass A(Table):\n"
+        "class Place(Nested):\n    city: Col[str]\nclass Site(Table): pass\nclass A(Table):\n"
     )
     file = tmp_path / "tables.py"
     file.write_text(head + body + "\n", encoding="utf-8")
@@ -303,6 +305,33 @@ def test_table_arguments_are_checked() -> None:
         schema_of([Sensor, Sensor])
     with pytest.raises(SchemaError, match="no class derived from Table"):
         schema_of([Place])  # type: ignore[list-item]  # the mistake in question
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("class A(Table, export=5)", "export must be bool or str or Export, got 5"),
+        ("class A(Table, exprt=True)", "unknown class argument exprt; did you mean export?"),
+        ("class A(Table, xyz=1)", "unknown class argument xyz; there are export, sealed,"),
+        ("class A(Table, sealed='no')", "sealed must be bool, got no"),
+        ("class A(Table, expires_s=True)", "expires_s must be int, got True"),
+        ("class A(Table, expires_s='1h')", "expires_s must be int, got 1h"),
+        ("class A(Table, name=5)", "name must be str, got 5"),
+        ("class A(Table, database=None)", "database must be str, got None"),
+        ("class A(Nested, seald=True)", "unknown class argument seald; did you mean sealed?"),
+        ("class A(Nested, sealed=1)", "sealed must be bool, got 1"),
+    ],
+)
+def test_wrong_class_arguments_have_their_place(
+    tmp_path: Path, statement: str, message: str
+) -> None:
+    """A misspelt one must not be ignored, nor be a bare TypeError."""
+    file = tmp_path / "tables.py"
+    file.write_text(f"from lyredb.tables.declare import *\n\n{statement}: pass\n")
+    with pytest.raises(SchemaError) as caught:
+        load_schema(file)
+    assert message in str(caught.value)
+    assert (caught.value.file, caught.value.line, caught.value.column) == ("tables.py", 3, 1)
 
 
 def test_two_nested_types_of_one_name_are_refused() -> None:

@@ -210,3 +210,38 @@ def test_methods_of_a_class_need_one_open_database() -> None:
     unbind(first)
     with pytest.raises(RuntimeError, match="no open database"):
         gateway_for(Counter)
+
+
+class Derived(Counter, database="test"):
+    pass
+
+
+class Stranger(Table):
+    n: Col[int]
+
+
+def test_columns_of_another_table_are_refused_in_a_search(gateway: Gateway) -> None:
+    """They would find something only by chance; inherited ones are the table's own."""
+    message = "Stranger.n is a column of Stranger, and this searches test.Counter"
+    with pytest.raises(InvalidQuery, match=message):
+        Counter.search((Counter.n == 1) & (Stranger.n == 2))
+    dynamic = TableHandle(gateway, "test.Counter", DictShape("key"))
+    with pytest.raises(InvalidQuery, match=message):
+        dynamic.search(Stranger.n == 2)
+    with pytest.raises(InvalidQuery, match="nested attributes are not supported yet"):
+        Counter.search(Place.city == "x")
+    derived = TableHandle(gateway, "test.Derived", DictShape("key"))
+    derived.search(Derived.n == 1)
+    assert gateway.asked == [("find", Query.of(("n", 1)))]
+
+
+def test_put_of_nothing_is_told_what_to_do(gateway: Gateway) -> None:
+    """``None`` was passed, so the key is no record."""
+
+    async def body() -> None:
+        for put in (Counter.put, TableHandle(gateway, "test.Counter", DictShape("key")).put):
+            with pytest.raises(TypeError, match=r"put needs a record, got None; delete\(id\)"):
+                await put("k", None)  # type: ignore[call-overload]  # the mistake in question
+
+    asyncio.run(body())
+    assert gateway.asked == []

@@ -50,7 +50,12 @@ class EmbeddedDatabase:
 
         Raises:
             UnknownTopic: The database was opened without this table.
+            TypeError: It is no Table class.
         """
+        given: object = table
+        if not isinstance(given, type) or not issubclass(given, Table) or given is Table:
+            way = f"db.tables[{table!r}]" if isinstance(given, str) else 'db.tables["Name"]'
+            raise TypeError(f"db[…] takes a class derived from Table; a table by name is {way}")
         name = table_name(table)
         self.stored(name)
         return TableHandle(self, name, ClassShape(table))

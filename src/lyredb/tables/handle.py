@@ -8,14 +8,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar, cast, overload
+from typing import Any, Final, Generic, Protocol, Self, TypeVar, cast, overload
 
+from lyredb.errors import InvalidQuery
 from lyredb.formats import PAUSE
 from lyredb.storage.keys import KeyValue
 from lyredb.tables.gateway import Event, EventSource, Gateway
-from lyredb.tables.query.conditions import ConditionLike
+from lyredb.tables.query.conditions import Condition, ConditionLike
 from lyredb.tables.query.query import Query, Select
 from lyredb.tables.validation import OPERATION
+
+NOT_GIVEN: Final = object()
+"""A second argument of ``put`` that was not passed; ``None`` is one that was."""
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -96,7 +100,7 @@ class TableHandle(Generic[T]):
     async def put(self, record: T, /) -> KeyValue: ...
     @overload
     async def put(self, id: KeyValue, record: T | Mapping[str, object], /) -> KeyValue: ...
-    async def put(self, first: Any, record: Any = None, /) -> KeyValue:
+    async def put(self, first: Any, record: Any = NOT_GIVEN, /) -> KeyValue:
         """Write a whole record, replacing what was there; return its key.
 
         ``put(record)`` takes the key from the record, and makes one when it has none.
@@ -105,8 +109,10 @@ class TableHandle(Generic[T]):
         Raises:
             InvalidKey, InvalidRecord: Nothing was written.
         """
-        value = self._shape.unwrap(first if record is None else record)
-        id = value.get(self._shape.key) if record is None else first
+        if record is None:
+            raise TypeError("put needs a record, got None; delete(id) removes one")
+        value = self._shape.unwrap(first if record is NOT_GIVEN else record)
+        id = value.get(self._shape.key) if record is NOT_GIVEN else first
         if id is None:
             written = await self._gateway.write_record(self.name, "create", None, value)
         else:
@@ -219,8 +225,31 @@ class TableHandle(Generic[T]):
             InvalidQuery, UnknownAttribute: At once.
         """
         query = Query.of(conditions, limit=limit, offset=offset, select=select)
+        for condition in query.conditions:
+            self._require_own(condition)
         found = self._gateway.find_records(self.name, query)
         return Found(found, self._shape.wrap if select is None else None)
+
+    def _require_own(self, condition: Condition) -> None:
+        """Refuse the column of another table, which has a meaning here only by chance."""
+        owner = condition.owner
+        if owner is None or self.name in _names_of(owner):
+            return
+        if hasattr(owner, "_lyre_nested"):
+            raise InvalidQuery("conditions on related or nested attributes are not supported yet")
+        raise InvalidQuery(
+            f"{owner.__name__}.{condition.attribute} is a column of {owner.__name__}, and this "
+            f"searches {self.name}"
+        )
+
+
+def _names_of(table: type[Any]) -> Iterator[str]:
+    """The full names of a Table class and of those that inherit its columns."""
+    options = getattr(table, "_lyre_options", None)
+    if options is not None:
+        yield options.full_name
+    for derived in table.__subclasses__():
+        yield from _names_of(derived)
 
 
 class Found(AsyncIterator[T]):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import ClassVar, dataclass_transform
+from typing import ClassVar, Never, dataclass_transform
 
+from lyredb.tables.declare.arguments import refuse_unknown, require_type
 from lyredb.tables.declare.columns import field
 from lyredb.tables.declare.fields import Fields
 
@@ -22,8 +23,11 @@ class Nested(Fields):
     _lyre_nested: ClassVar[str] = ""
     _lyre_sealed: ClassVar[bool] = False
 
-    def __init_subclass__(cls, *, sealed: bool = False, name: str = "") -> None:
+    def __init_subclass__(cls, *, sealed: bool = False, name: str = "", **unknown: Never) -> None:
         super().__init_subclass__()
+        refuse_unknown(cls, unknown, ("sealed", "name"))
+        require_type(cls, "sealed", sealed, bool)
+        require_type(cls, "name", name, str)
         cls._lyre_nested = name or cls.__name__
         cls._lyre_sealed = sealed
         cls._lyre_declare(sys._getframe(1).f_locals, _RESERVED)

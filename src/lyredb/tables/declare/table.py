@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, dataclass_transform, overload
+from typing import Any, ClassVar, Never, Self, dataclass_transform, overload
 
 from lyredb.storage.keys import KeyValue
 from lyredb.tables.binding import gateway_for
+from lyredb.tables.declare.arguments import refuse_unknown, require_type
 from lyredb.tables.declare.columns import GENERATED, Column, Key, field
 from lyredb.tables.declare.fields import Fields
-from lyredb.tables.handle import Found, Shape, Subscription, TableHandle
+from lyredb.tables.handle import NOT_GIVEN, Found, Shape, Subscription, TableHandle
 from lyredb.tables.query.conditions import ConditionLike
 from lyredb.tables.query.query import Select
 from lyredb.tables.schema import DEFAULT_DATABASE, DEFAULT_KEY, Export
@@ -60,8 +61,15 @@ class Table(Fields):
         expires_s: int = 0,
         database: str = DEFAULT_DATABASE,
         name: str = "",
+        **unknown: Never,
     ) -> None:
         super().__init_subclass__()
+        refuse_unknown(cls, unknown, ("export", "sealed", "expires_s", "database", "name"))
+        require_type(cls, "export", export, bool, str, Export)
+        require_type(cls, "sealed", sealed, bool)
+        require_type(cls, "expires_s", expires_s, int)
+        require_type(cls, "database", database, str)
+        require_type(cls, "name", name, str)
         if export is True:
             export = cls.__name__
         cls._lyre_options = Options(
@@ -85,10 +93,10 @@ class Table(Fields):
     @classmethod
     async def put(cls, id: KeyValue, record: Self | Mapping[str, object], /) -> KeyValue: ...
     @classmethod
-    async def put(cls, first: Any, record: Any = None, /) -> KeyValue:
+    async def put(cls, first: Any, record: Any = NOT_GIVEN, /) -> KeyValue:
         """Write a whole record and return its key; see `TableHandle.put`."""
         handle = _handle(cls)
-        return await (handle.put(first) if record is None else handle.put(first, record))
+        return await (handle.put(first) if record is NOT_GIVEN else handle.put(first, record))
 
     @classmethod
     async def patch(

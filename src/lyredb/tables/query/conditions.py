@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, NoReturn, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, Final, NoReturn, TypeAlias
 
 from lyredb.errors import InvalidQuery
 from lyredb.tables.hints import did_you_mean
@@ -61,11 +61,13 @@ class Condition(_NoTruth):
         attribute: Its name.
         comparator: One of `COMPARATORS`.
         value: What it is compared with; text from a URL as `UrlValue`.
+        owner: The class whose column it was made of, if it was.
     """
 
     attribute: str
     comparator: str = EQUALS
     value: object = None
+    owner: type[Any] | None = field(default=None, compare=False, repr=False)
 
     def __and__(self, other: Condition | Conditions) -> Conditions:
         """Both must hold."""
@@ -139,6 +141,7 @@ def _checked(condition: Condition) -> Condition:
         _attribute_named(condition.attribute),
         comparator_named(condition.comparator),
         condition.value,
+        condition.owner,
     )
 
 
