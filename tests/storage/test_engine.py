@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 from dataclasses import replace
@@ -29,6 +30,7 @@ from tests.storage.store import (
     ManualClock,
     Store,
     body_of,
+    delete,
     fill,
     put,
 )
@@ -280,3 +282,29 @@ def test_as_many_databases_as_there_can_be_are_an_error_of_the_schema_alone(
     assert not isinstance(caught.value, StorageFailed)
     store.commit(put("a", value=1))
     store.close()
+
+
+def test_a_data_directory_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """It holds everybody's records and the users' hashes; whatever the process's umask is."""
+    before = os.umask(0)
+    try:
+        Store(tmp_path / "data").close()
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "data").iterdir()}
+    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
+    assert modes == {"data.mdb": 0o600, "lock.mdb": 0o600, "lyredb.lock": 0o600}
+
+
+def test_a_dropped_table_leaves_nothing_to_the_next_of_its_slot(store: Store) -> None:
+    """Neither records nor graves: a grave is the past of another table's key."""
+    fill(store, ["a", "b"], value=1)
+    store.commit(delete("a"))
+    with store.engine.snapshot() as snapshot:
+        assert len(list(snapshot.scan_graves(SLOT))) == 1
+    store.engine.drop_table(SLOT)
+    assert SLOT not in store.engine.layouts
+    store.engine.define_table(TABLE)
+    with store.engine.snapshot() as snapshot:
+        assert snapshot.count(SLOT) == 0
+        assert list(snapshot.scan_graves(SLOT)) == []
