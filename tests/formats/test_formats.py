@@ -172,3 +172,13 @@ def test_json_is_guessed_by_its_first_brace() -> None:
     assert guess_json(b' \n{"a":1}')
     assert not guess_json(b"[1]")
     assert not guess_json(b"")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "body"),
+    [(JSON, b'{"value": "x\xff"}'), (JSON, b'{"x\xff": 1}'), (MSGPACK, b"\xa1\xff")],
+)
+def test_text_that_is_not_utf8_is_said_in_our_words(chosen: StructuredFormat, body: bytes) -> None:
+    """The codec's own name a position in one string as if it were one in the body."""
+    with pytest.raises(InvalidBody, match=r"^the body is not valid UTF-8$"):
+        chosen.decode(body)

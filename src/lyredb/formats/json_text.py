@@ -56,6 +56,9 @@ class JsonFormat:
             value: object = _decoder.decode(data)
         except RecursionError:
             raise too_deep() from None
+        except UnicodeDecodeError:
+            # Its own words tell the place in one string, which misleads.
+            raise InvalidBody("the body is not valid UTF-8") from None
         except (ValueError, OverflowError) as error:
             raise InvalidBody(f"the body is not valid JSON: {error}") from error
         # JSON has neither infinite numbers nor names that are no strings, so depth is all

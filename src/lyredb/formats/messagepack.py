@@ -64,6 +64,9 @@ class MessagePackFormat:
             value: object = _decoder.decode(data)
         except RecursionError:
             raise too_deep() from None
+        except UnicodeDecodeError:
+            # Its own words tell the place in one string, which misleads.
+            raise InvalidBody("the body is not valid UTF-8") from None
         except (ValueError, OverflowError, TypeError) as error:
             raise InvalidBody(f"the body is not valid MessagePack: {error}") from error
         check_value(value)
