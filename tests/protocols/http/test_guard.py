@@ -322,6 +322,22 @@ def test_unread_body_does_not_become_a_request() -> None:
     asyncio.run(body())
 
 
+def test_headers_that_trickle_are_refused_in_all_not_one_by_one() -> None:
+    """One header a second must not hold a connection for as long as there are headers."""
+
+    async def body() -> None:
+        async with running(limits=HttpLimits(headers_timeout_s=0.3)) as port:
+            client = await port.connect()
+            client.send(b"GET /x HTTP/1.1\r\nhost: h\r\n")
+            reply = asyncio.create_task(client.reply())
+            while not reply.done():
+                client.send(b"a: b\r\n")
+                await asyncio.wait((reply,), timeout=0.05)
+            assert (await reply).status == 408
+
+    asyncio.run(body())
+
+
 def test_stop_finishes_the_answer_in_flight() -> None:
     release, began = asyncio.Event(), asyncio.Event()
 

@@ -12,7 +12,7 @@ class HttpLimits:
     """Every bound of a connection; see ``settings.py`` for what each is for."""
 
     max_header_bytes: int = 16_394
-    headers_timeout_s: float = 60.0
+    headers_timeout_s: float = 20.0
     body_timeout_s: float = 120.0
     keep_alive_s: float = 30.0
     max_body_bytes: int = 4_000_000

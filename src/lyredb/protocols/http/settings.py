@@ -18,16 +18,18 @@ HTTP_SETTINGS: Final[tuple[Setting, ...]] = (
         "http.maxHeaderSize",
         16_394,
         "size",
-        "Largest request line and headers together; more is answered with 431.",
+        "Largest request line and headers together; more is answered with 431. The default is "
+        "the usual 16 KiB and 10 bytes: a number that existing configurations and clients know.",
         minimum=1_024,
         maximum=1_048_576,
     ),
     Setting(
         "http.headersTimeout",
-        60.0,
+        20.0,
         "duration",
-        "Time for a request's headers to arrive, from the connection or the first byte on; "
-        "then 408. Keeps slow clients from holding connections open for nothing.",
+        "Time for all headers of a request to arrive, from the connection or the first byte on; "
+        "then 408. Headers fit into a few packets even on a bad line, so most "
+        "who take longer want to hold connections open.",
         minimum=0.1,
     ),
     Setting(
