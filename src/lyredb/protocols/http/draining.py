@@ -6,6 +6,7 @@ import asyncio
 from typing import Final, Protocol, cast
 
 from lyredb.protocols.http.port import Port
+from lyredb.protocols.http.stall import Stall
 
 STUCK_S: Final = 0.5
 """How long a peer may take nothing of its last bytes, or not finish closing."""
@@ -36,7 +37,7 @@ class Draining:
     def __init__(self, port: Port) -> None:
         self._port = port
         self._loop = asyncio.get_running_loop()
-        self._seen: dict[Ending, tuple[int, float]] = {}
+        self._stalls: dict[Ending, Stall] = {}
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -54,11 +55,8 @@ class Draining:
             transport = connection.transport
             waiting = transport.get_write_buffer_size()
             if not waiting and not connection.is_ending:
-                self._seen.pop(connection, None)
+                self._stalls.pop(connection, None)
                 continue
-            least, since = self._seen.get(connection, (waiting, now))
-            if waiting < least:
-                since = now
-            self._seen[connection] = min(least, waiting), since
-            if now - since >= STUCK_S:
+            stall = self._stalls.setdefault(connection, Stall())
+            if stall.seconds(waiting, now) >= STUCK_S:
                 transport.abort()

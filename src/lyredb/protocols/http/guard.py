@@ -30,9 +30,10 @@ from lyredb.errors import (
 )
 from lyredb.protocols.http.errors import plain_response
 from lyredb.protocols.http.exchange import Exchange
-from lyredb.protocols.http.handshake import begin_upgrade
+from lyredb.protocols.http.handshake import begin_upgrade, without_offer
 from lyredb.protocols.http.port import Port
-from lyredb.protocols.http.request import CONNECTION, decode_path
+from lyredb.protocols.http.request import CONNECTION, split_url
+from lyredb.protocols.http.stall import Stall
 
 FOREVER: Final = float("inf")
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
@@ -88,8 +89,7 @@ class Guard(HttpToolsProtocol):
         self._scope: dict[str, Any] = {}
         self._was_heard = False
         self._is_half_closed = False
-        self._least_waiting = FOREVER
-        self._stalled_s = 0.0
+        self._stall = Stall()
         self._refusal: bytes | None = None
         self._current: RequestResponseCycle | None = None
 
@@ -118,7 +118,7 @@ class Guard(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Let writers wait; from here on `tick` watches the peer."""
         super().pause_writing()
-        self._least_waiting = FOREVER
+        self._stall.forget()
 
     def resume_writing(self) -> None:
         """Let waiting writers go on."""
@@ -167,7 +167,9 @@ class Guard(HttpToolsProtocol):
     def tick(self, now: float) -> None:
         """Act on a deadline that has passed; called by `Port.sweep`."""
         if self.flow.write_paused:
-            self._watch_writing(now)
+            waiting = self.transport.get_write_buffer_size()
+            if self._stall.seconds(waiting, now) > self.limits.body_timeout_s:
+                self.transport.abort()  # the peer reads nothing of what waits for it
         if now < self._deadline:
             return
         match self._phase:
@@ -188,15 +190,6 @@ class Guard(HttpToolsProtocol):
     def is_ending(self) -> bool:
         """True once only the peer can hold up the end."""
         return self._phase is Phase.LINGERING or self.transport.is_closing()
-
-    def _watch_writing(self, now: float) -> None:
-        """Cut off a peer that reads nothing of what waits for it."""
-        waiting = self.transport.get_write_buffer_size()
-        if waiting < self._least_waiting:
-            self._least_waiting = waiting
-            self._stalled_s = now
-        elif now - self._stalled_s > self.limits.body_timeout_s:
-            self.transport.abort()
 
     # The parser's side.
 
@@ -278,14 +271,8 @@ class Guard(HttpToolsProtocol):
         return 0 < self._length <= _MAX_SOON_WHOLE and not self.expect_100_continue
 
     def _make_scope(self, version: str) -> bool:
-        url = self.url
-        if url[:1] == b"/" and b"#" not in url:
-            raw_path, _, query = url.partition(b"?")
-        else:
-            parsed = httptools.parse_url(url)
-            raw_path, query = parsed.path or b"/", parsed.query or b""
         try:
-            path = decode_path(raw_path)
+            raw_path, path, query = split_url(self.url)
         except InvalidTopic as error:
             self._refuse(error)
             return False
@@ -461,9 +448,6 @@ class Guard(HttpToolsProtocol):
         RFC 9110 §7.8 allows it, and Java's client counts on it. The parser would take
         the body for the other protocol, so the request is read again without the offer.
         """
-        head = [self.parser.get_method(), b" ", self.url, b" HTTP/1.1\r\n"]
-        for name, value in self.headers:
-            if name != b"upgrade":
-                head += [name, b": ", value, b"\r\n"]
+        head = without_offer(self.parser.get_method(), self.url, self.headers)
         self.parser = httptools.HttpRequestParser(self)
-        self.data_received(b"".join((*head, b"\r\n", rest)))
+        self.data_received(head + rest)

@@ -64,6 +64,15 @@ def begin_upgrade(guard: Guard, early: bytes) -> None:
     connection.begin(guard.transport, guard.scope, early)
 
 
+def without_offer(method: bytes, url: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return the head of a request without the upgrade that it offers."""
+    head = [method, b" ", url, b" HTTP/1.1\r\n"]
+    for name, value in headers:
+        if name != b"upgrade":
+            head += [name, b": ", value, b"\r\n"]
+    return b"".join((*head, b"\r\n"))
+
+
 def offered_upgrade(headers: Iterable[tuple[bytes, bytes]], port: Port) -> Upgrade | None:
     """Return the upgrade to the first offered sub-protocol that is registered."""
     for name, value in headers:

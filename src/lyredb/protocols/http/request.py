@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
+import httptools
+
 from lyredb.errors import BodyTooLarge, InvalidBody, InvalidTopic
 from lyredb.plugins.context import Context
 from lyredb.protocols.http.exchange import Exchange
@@ -31,6 +33,24 @@ def decode_path(raw: bytes) -> str:
         return (unquote_to_bytes(raw) if b"%" in raw else raw)[1:].decode()
     except UnicodeDecodeError:
         raise InvalidTopic("the path is not UTF-8") from None
+
+
+def split_url(url: bytes) -> tuple[bytes, str, bytes]:
+    """Return path as sent, decoded path without its leading slash, and query.
+
+    Args:
+        url: A request target in origin or absolute form (RFC 9112 §3.2).
+
+    Raises:
+        InvalidTopic: The path is not UTF-8 once decoded, or does not begin with a slash.
+        httptools.HttpParserInvalidURLError: It is no URL.
+    """
+    if url[:1] == b"/" and b"#" not in url:
+        raw_path, _, query = url.partition(b"?")
+    else:
+        parsed = httptools.parse_url(url)
+        raw_path, query = parsed.path or b"/", parsed.query or b""
+    return raw_path, decode_path(raw_path), query
 
 
 class Request:
