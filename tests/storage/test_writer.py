@@ -364,6 +364,35 @@ def test_a_full_disk_refuses_and_the_same_write_succeeds_later(tmp_path: Path) -
     engine.close()
 
 
+def test_records_can_be_deleted_below_the_minimum_of_free_space(tmp_path: Path) -> None:
+    """That is how somebody makes room; other writes of the same group are refused."""
+    free = [10**12]
+    engine = Engine.open(
+        tmp_path,
+        settings=replace(ROOMY, min_free_bytes=1000),
+        free_bytes_of=lambda _: free[0],
+    )
+    engine.define_table(TableLayout(SLOT, "data.T"))
+    writer = Writer(engine, call_soon=lambda _: None)
+    replies: list[Applied | LyreError] = []
+    for key in ("a", "b"):
+        writer.submit([put(key)], replies.append)
+    writer.commit_now()
+    free[0] = 999
+    writer.submit([delete("a")], replies.append)
+    writer.submit([put("c")], replies.append)
+    writer.submit([delete("b")], replies.append)
+    writer.submit([delete("b"), put("d")], replies.append)
+    writer.commit_now()
+    kinds = [isinstance(reply, Applied) for reply in replies[2:]]
+    assert kinds == [True, False, True, False]
+    assert isinstance(replies[3], DiskFull)
+    with engine.snapshot() as snapshot:
+        assert snapshot.count(SLOT) == 0
+    assert check(engine) == []
+    engine.close()
+
+
 def test_a_full_map_refuses_and_rolls_back(tmp_path: Path) -> None:
     """The largest size of the file is an error that names the way out."""
     store = Store(tmp_path, settings=replace(ROOMY, map_size=1 << 18))

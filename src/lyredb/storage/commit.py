@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
-from lyredb.errors import InvalidRecord, LyreError, StorageError
+from lyredb.errors import DiskFull, InvalidRecord, LyreError, StorageError
 from lyredb.storage import directory as directories
 from lyredb.storage import meta, retention
 from lyredb.storage.apply import Rows, apply_group, state_loader
 from lyredb.storage.environment import EngineError
 from lyredb.storage.indexing import IndexExtractor
-from lyredb.storage.mutation import Applied, Mutation
+from lyredb.storage.mutation import Applied, Kind, Mutation
 from lyredb.storage.overlay import Address, Overlay
 from lyredb.storage.snapshot import pages_bytes
 from lyredb.storage.staging import Staging
@@ -61,11 +61,20 @@ class Committer:
 
         What a request asks is on disk when its result is `Applied`. A request that is
         rejected is rejected alone. All that were taken fail when the disk or map is
-        full, or when the engine fails.
+        full, or when the engine fails; but deletions may use the space below the
+        minimum, since that is how somebody makes room.
         """
+        tidying = all(map(_is_deletion, requests))
         try:
-            self.rotate_if_due()
-            return self._commit(requests)
+            self._make_way(tidying=tidying)
+            return self._commit(requests, tidying=tidying)
+        except DiskFull as error:
+            return [
+                self.commit([request])[0]
+                if not tidying and _is_deletion(request)
+                else DiskFull(*error.args)
+                for request in requests
+            ]
         except StorageError as error:
             return [type(error)(*error.args) for _ in requests]
         except Exception as error:
@@ -74,10 +83,18 @@ class Committer:
             _logger.warning("a group could not be written; trying its transactions one by one")
         return [self.commit([request])[0] for request in requests]
 
-    def _commit(self, requests: Sequence[Request]) -> list[Result]:
+    def _make_way(self, *, tidying: bool) -> None:
+        """Rotate if due; without space for it a deletion still goes into this segment."""
+        try:
+            self.rotate_if_due()
+        except DiskFull:
+            if not tidying:
+                raise
+
+    def _commit(self, requests: Sequence[Request], *, tidying: bool) -> list[Result]:
         engine = self._engine
         log = engine.handles.log[directories.ring_slot(engine.directory[-1])]
-        with engine.write() as transaction:
+        with engine.write(below_minimum=tidying) as transaction:
             staging = Staging(
                 Overlay(state_loader(transaction, engine.handles)),
                 engine.layouts,
@@ -144,6 +161,13 @@ class Committer:
     def _measure(self) -> int:
         with self._engine.snapshot() as snapshot:
             return snapshot.log_bytes(directories.ring_slot(snapshot.directory[-1]))
+
+
+def _is_deletion(request: Request) -> bool:
+    """Tell whether a transaction only deletes records."""
+    return bool(request.transaction) and all(
+        mutation.kind is Kind.DELETE for mutation in request.transaction
+    )
 
 
 def _verdict(error: Exception) -> LyreError:

@@ -327,18 +327,21 @@ class Engine:
             raise self._failed_commit(error) from error
 
     @contextmanager
-    def write(self) -> Iterator[Transaction]:
+    def write(self, *, below_minimum: bool = False) -> Iterator[Transaction]:
         """Run one write transaction: committed and on disk at the end of the block.
 
         An exception in the block rolls it back. The caller must not hold a snapshot's
         iterator across it that it still needs after a failure.
+
+        Args:
+            below_minimum: Go on below ``min_free_bytes``, as long as there is space at all.
 
         Raises:
             DiskFull: The disk or the map is full; rolled back, may be tried again.
             StorageFailed: It may or may not be on disk; the engine is read-only now.
             EngineClosed: ``close()`` was called.
         """
-        self._check_writable()
+        self._check_writable(below_minimum=below_minimum)
         transaction: Transaction | None = None
         try:
             transaction = self._environment.write()
@@ -406,14 +409,14 @@ class Engine:
         if self._lock is not None:
             self._lock.release()
 
-    def _check_writable(self) -> None:
+    def _check_writable(self, *, below_minimum: bool = False) -> None:
         if self._closed:
             raise EngineClosed("the engine is closed")
         if self._failure:
             raise StorageFailed(self._failure)
         if self._environment.readonly:
             raise StorageError("the engine was opened for reading only")
-        if self._space.is_below_minimum():
+        if not below_minimum and self._space.is_below_minimum():
             raise self._space.below_minimum()
 
     def _failed_commit(self, error: EngineError) -> StorageError:
