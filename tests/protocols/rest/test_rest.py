@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from lyredb.protocols.rest.plugin import RestPlugin
-from tests.protocols.node import LOGIN, serving
+from tests.protocols.node import LOGIN, TestNode, serving
 
 JSON = b"content-type: application/json\r\n"
 
