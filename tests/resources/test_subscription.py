@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from dataclasses import dataclass, field
 
 import msgspec
@@ -289,6 +290,93 @@ def test_overlapping_filters_bring_a_change_once_while_one_of_them_reads() -> No
             changes = [(one.id, one.value()) for one in collector.messages if not one.current]
             assert len(changes) == 12
             assert len({str(change) for change in changes}) == 12
+            await node.close()
+
+    asyncio.run(body())
+
+
+async def _busy(node: Node, rounds: int, *, first: int = 1) -> None:
+    """Write some records and publish to their topics, again and again."""
+    for number in range(first, first + rounds):
+        for key in ("r00", "r20", "r39"):
+            await node.database.write(write_of(node, key, number), CONTEXT)
+            payload = b'{"message": %d}' % number
+            node.database.publish(f"Sensor/{key}", payload, CONTEXT)
+
+
+def assert_told_once_and_in_order(messages: list[Message]) -> None:
+    """No change or message twice, none behind a later one, no message before its write."""
+    written: dict[object, int] = {}
+    told: dict[object, int] = {}
+    changes = [str((one.id, one.value())) for one in messages if not one.current]
+    assert len(changes) == len(set(changes)), "told twice"
+    for one in messages:
+        value = one.value()
+        assert isinstance(value, dict)
+        if "message" in value:
+            assert value["message"] <= written.get(one.id, 0), "came before its write"
+            assert value["message"] > told.get(one.id, 0), "messages out of order"
+            told[one.id] = value["message"]
+        else:
+            assert value["value"] >= written.get(one.id, 0), "went back to an older state"
+            written[one.id] = value["value"]
+
+
+@pytest.mark.parametrize("qualities", [(1, 1, 1), (0, 1, 0), (1, 0, 0)])
+def test_filters_that_read_at_the_same_time_bring_a_change_once(
+    qualities: tuple[int, ...],
+) -> None:
+    async def body() -> None:
+        with data_directory() as path:
+            node = open_node(path)
+            for number in range(RECORDS):
+                await node.database.write(write_of(node, f"r{number:02}", 0), CONTEXT)
+            collector = Collector()
+            subscriptions = [
+                node.database.subscribe(
+                    each,
+                    collector,
+                    CONTEXT,
+                    dataclasses.replace(collector.options(), qos=qos),
+                )
+                for each, qos in zip(("Sensor/+", "#", "Sensor/#"), qualities, strict=True)
+            ]
+            for subscription in subscriptions:
+                subscription.start()
+            assert {one.state for one in subscriptions} == {State.READING}
+            await _busy(node, 5)
+            for subscription in subscriptions:
+                await _until_live(node, subscription)
+            assert_told_once_and_in_order(collector.messages)
+            assert sum("message" in str(one.value()) for one in collector.messages) == 15
+            await node.close()
+
+    asyncio.run(body())
+
+
+def test_order_holds_when_a_subscription_is_replaced_while_it_reads() -> None:
+    """What the old one held is held by the new one, which has yet to read the write."""
+
+    async def body() -> None:
+        with data_directory() as path:
+            node = open_node(path)
+            for number in range(RECORDS):
+                await node.database.write(write_of(node, f"r{number:02}", 0), CONTEXT)
+            collector = Collector()
+
+            def subscribe() -> Subscription:
+                return node.database.subscribe("#", collector, CONTEXT, collector.options())
+
+            first = subscribe()
+            first.start()
+            await _busy(node, 1)
+            second = subscribe()
+            first.close()
+            second.start()
+            await _busy(node, 1, first=2)
+            await _until_live(node, second)
+            assert_told_once_and_in_order(collector.messages)
+            assert sum("message" in str(one.value()) for one in collector.messages) == 6
             await node.close()
 
     asyncio.run(body())

@@ -53,6 +53,10 @@ class Held:
         """Forget what waits: the subscription ends."""
         self._waiting.clear()
 
+    def add(self, message: Message) -> None:
+        """Keep one message that another subscription held."""
+        self._waiting.append(message)
+
     def take(self, may_go: Callable[[Message], bool]) -> list[Message]:
         """Take out those whose record the reading has passed, in the order in which they came."""
         going: list[Message] = []

@@ -75,6 +75,7 @@ class Subscription:
         "_after",
         "_context",
         "_held",
+        "_is_holding",
         "_levels",
         "_on_close",
         "_options",
@@ -115,7 +116,8 @@ class Subscription:
         self._reading: CatchUp | None = None
         self._pending: Handle | None = None
         self._levels = parse_filter(topic_filter, allow_internal=topic_filter[:1] == INTERNAL)
-        self._held: Held | None = None
+        self._held = Held(self._must_bring, self._send)
+        self._is_holding = False
         self._siblings = siblings
         self._on_close = on_close
 
@@ -181,8 +183,8 @@ class Subscription:
         Only while the reading stands where the tail stands: the tail lets a message go
         behind the write that came before it, and the reading has told that write then.
         """
-        if self._held is None:
-            self._held = Held(self._must_bring, self._send)
+        if not self._is_holding:
+            self._is_holding = True
             self._rooms.hub.join(self.filter, self._held, self._terms(ENCODING))
         elif reading.position >= self._rooms.tail.position:
             self._send(self._held.take(lambda message: self._has_read(reading, message)))
@@ -192,23 +194,39 @@ class Subscription:
         return reading.covers(target.table.slot, target.key)
 
     def _must_bring(self, message: Message) -> bool:
-        """Tell whether a direct message is for this subscription to bring, now."""
-        for sibling in self._siblings():
-            if sibling is self:
-                return True
-            if sibling.state in (State.READING, State.LIVE) and sibling.matches(message):
-                return False
-        return True
+        """Tell whether a direct message is for this subscription to bring.
+
+        A live one of the same subscriber gets it from the hub; without one the first
+        that reads brings it.
+        """
+        others = [one for one in self._siblings() if one.matches(message)]
+        if any(one.state is State.LIVE for one in others):
+            return False
+        return next((one for one in others if one.state is State.READING), self) is self
 
     def _is_brought(self, message: Message) -> bool:
-        """Tell whether a live subscription of the same subscriber brings this change."""
+        """Tell whether another subscription of the same subscriber brings this change."""
         return any(
-            sibling.state is State.LIVE
-            and message.seq > sibling.live_since
-            and sibling.qos >= self.qos
-            and sibling.matches(message)
-            for sibling in self._siblings()
+            one is not self and one.matches(message) and one.brings(message, self.qos)
+            for one in self._siblings()
         )
+
+    def brings(self, change: Message, qos: int) -> bool:
+        """Tell whether this one has told a change or a later state, or surely will.
+
+        Args:
+            change: A change that another subscription has read from the log.
+            qos: What the other would send it with at most.
+        """
+        if self.qos < qos:
+            return False
+        if self.state is State.LIVE:
+            return not self._options.omit_current or change.seq > self.live_since
+        reading = self._reading
+        if reading is None or not self._has_read(reading, change):
+            return False
+        # Of two with the same quality the first to read it tells it.
+        return self.qos > qos or reading.position >= change.seq
 
     def matches(self, message: Message) -> bool:
         """Tell whether the filter matches a message's topic."""
@@ -271,10 +289,36 @@ class Subscription:
 
     def _release(self) -> None:
         """Send what is still held; nothing is held any more."""
-        held, self._held = self._held, None
-        if held is not None:
-            self._rooms.hub.leave(self.filter, held)  # hands over what waits in this tick
-            self._send(held.take_all())
+        self._stop_holding()
+        self._send(self._held.take_all())
+
+    def _stop_holding(self) -> None:
+        if self._is_holding:
+            self._is_holding = False
+            self._rooms.hub.leave(self.filter, self._held)  # hands over this tick's messages
+
+    def _hand_over(self) -> None:
+        """Give what is held to those who read for the same subscriber, else send it.
+
+        Out of turn is better than lost.
+        """
+        self._stop_holding()
+        left: list[Message] = []
+        for message in self._held.take_all():
+            heir = next((one for one in self._siblings() if one.may_inherit(message)), None)
+            if heir is None:
+                left.append(message)
+            else:
+                heir.inherit(message)
+        self._send(left)
+
+    def may_inherit(self, message: Message) -> bool:
+        """Tell whether this one has yet to read what a direct message waits for."""
+        return self.state in (State.PREPARED, State.READING) and self.matches(message)
+
+    def inherit(self, message: Message) -> None:
+        """Hold a direct message that came to a subscription which has ended."""
+        self._held.add(message)
 
     def _terms(self, encoding: Encoding) -> Terms:
         options = self._options
@@ -286,7 +330,7 @@ class Subscription:
             ids=options.ids,
             retain_as_published=options.retain_as_published,
             no_local=self._context.session if options.no_local else 0,
-            scanning=self._held is not None,
+            scanning=self._is_holding,
         )
 
     def _join(self) -> None:
@@ -319,8 +363,7 @@ class Subscription:
         was, self.state = self.state, State.CLOSED
         if self._pending is not None:
             self._pending.cancel()
-        # What was held was sent to it before it left: out of turn is better than lost.
-        self._release()
+        self._hand_over()
         if was is State.LIVE:
             self._rooms.hub.leave(self.filter, self._subscriber)
         self._on_close(self)
