@@ -369,11 +369,15 @@ def test_order_holds_when_a_subscription_is_replaced_while_it_reads() -> None:
 
             first = subscribe()
             first.start()
+            collector.is_congested = True  # so that nothing is read for now
             await _busy(node, 1)
             second = subscribe()
             first.close()
             second.start()
             await _busy(node, 1, first=2)
+            assert [first.state, second.state] == [State.CLOSED, State.READING]
+            collector.is_congested = False
+            second.resume()
             await _until_live(node, second)
             assert_told_once_and_in_order(collector.messages)
             assert sum("message" in str(one.value()) for one in collector.messages) == 6

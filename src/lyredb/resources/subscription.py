@@ -154,7 +154,10 @@ class Subscription:
     def _pump(self) -> None:
         """One step: what the subscriber can take now; the next step in the next tick."""
         self._pending = None
-        if self.state is not State.READING or self._subscriber.is_congested:
+        if self.state is not State.READING:
+            return
+        if self._subscriber.is_congested:
+            self._start_holding()
             return  # `resume` goes on when the subscriber has drained
         reading = self._reading
         assert reading is not None, "reading until live"
@@ -183,11 +186,14 @@ class Subscription:
         Only while the reading stands where the tail stands: the tail lets a message go
         behind the write that came before it, and the reading has told that write then.
         """
+        self._start_holding()
+        if reading.position >= self._rooms.tail.position:
+            self._send(self._held.take(lambda message: self._has_read(reading, message)))
+
+    def _start_holding(self) -> None:
         if not self._is_holding:
             self._is_holding = True
             self._rooms.hub.join(self.filter, self._held, self._terms(ENCODING))
-        elif reading.position >= self._rooms.tail.position:
-            self._send(self._held.take(lambda message: self._has_read(reading, message)))
 
     def _has_read(self, reading: CatchUp, message: Message) -> bool:
         target = self._rooms.registry.topic(message.topic.decode(), self._context.protocol)
