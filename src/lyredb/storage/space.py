@@ -59,8 +59,8 @@ class Space:
     def below_minimum(self) -> DiskFull:
         """Return the error of a write below the minimum."""
         return self._warned(
-            "the disk is nearly full, with less free space than storage.minFree; "
-            "nothing was written"
+            "the disk is nearly full, with less free space than storage.minFree "
+            f"({self._settings.min_free_bytes:,} bytes); nothing was written"
         )
 
     def disk_full(self) -> DiskFull:

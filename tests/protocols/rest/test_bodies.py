@@ -228,3 +228,19 @@ def test_a_listing_names_the_key_of_bytes_too() -> None:
             assert found == [{"id": "a", "contentType": "text/plain", "data": "hello"}]
 
     asyncio.run(body())
+
+
+def test_multipart_form_is_refused_and_replaces_nothing() -> None:
+    """`curl -F value=3` would put the whole envelope in the place of the record."""
+
+    async def body() -> None:
+        async with serving(RestPlugin()) as node:
+            await node.put("Sensor/a", {"value": 1})
+            head = b"content-type: multipart/form-data; boundary=x\r\n"
+            reply = await node.call("PUT", "/Sensor/a", b"--x\r\n\r\n3\r\n--x--\r\n", head=head)
+            assert reply.status == 400
+            assert "multipart" in json.loads(reply.body)
+            record = json.loads((await node.call("GET", "/Sensor/a")).body)
+            assert record == {"id": "a", "value": 1}
+
+    asyncio.run(body())

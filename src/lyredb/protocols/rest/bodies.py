@@ -23,7 +23,10 @@ def value_in(table: StoredTable, content_type: str, body: bytes) -> Mapping[str,
     Raises:
         InvalidBody: Not in its format, or no object (``null``, a number, a list …).
         NestingTooDeep: Nested too deep.
+        UnsupportedContentType: A multipart form: its parts would be kept as one lump.
     """
+    if content_type.lstrip()[:10].lower() == "multipart/":
+        raise UnsupportedContentType("multipart bodies are not taken; send application/json")
     if content_type and not _is_form(content_type):
         chosen = format_for_content_type(content_type)
     else:
