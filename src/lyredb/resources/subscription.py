@@ -202,13 +202,14 @@ class Subscription:
     def _must_bring(self, message: Message) -> bool:
         """Tell whether a direct message is for this subscription to bring.
 
-        A live one of the same subscriber gets it from the hub; without one the first
-        that reads brings it.
+        A live one of the same subscriber gets it from the hub. Without one, of those that
+        read the first with the highest quality: it is the one that tells the writes.
         """
         others = [one for one in self._siblings() if one.matches(message)]
         if any(one.state is State.LIVE for one in others):
             return False
-        return next((one for one in others if one.state is State.READING), self) is self
+        readers = [one for one in others if one.state is State.READING]
+        return max(readers, key=lambda one: one.qos, default=self) is self
 
     def _is_brought(self, message: Message) -> bool:
         """Tell whether another subscription of the same subscriber brings this change."""
