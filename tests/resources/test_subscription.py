@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -226,6 +227,14 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CatchUp.step, "__defaults__", (120,))
 
 
+async def _filled_node(path: Path) -> Node:
+    """A node with so many records that reading them takes several steps."""
+    node = open_node(path)
+    for number in range(RECORDS):
+        await node.database.write(write_of(node, f"r{number:02}", 0), CONTEXT)
+    return node
+
+
 async def _until_live(node: Node, subscription: Subscription) -> None:
     async with asyncio.timeout(10):
         while subscription.state is not State.LIVE:  # noqa: ASYNC110  # ticks
@@ -239,9 +248,7 @@ def test_message_behind_a_write_comes_after_it_also_while_state_is_read() -> Non
 
     async def body() -> None:
         with data_directory() as path:
-            node = open_node(path)
-            for number in range(RECORDS):
-                await node.database.write(write_of(node, f"r{number:02}", 0), CONTEXT)
+            node = await _filled_node(path)
             collector = Collector()
             subscription = node.database.subscribe("#", collector, CONTEXT, collector.options())
             subscription.start()
@@ -270,9 +277,7 @@ def test_message_behind_a_write_comes_after_it_also_while_state_is_read() -> Non
 def test_overlapping_filters_bring_a_change_once_while_one_of_them_reads() -> None:
     async def body() -> None:
         with data_directory() as path:
-            node = open_node(path)
-            for number in range(RECORDS):
-                await node.database.write(write_of(node, f"r{number:02}", 0), CONTEXT)
+            node = await _filled_node(path)
             collector = Collector()
             subscriptions = [
                 node.database.subscribe(each, collector, CONTEXT, collector.options())
@@ -328,9 +333,7 @@ def test_filters_that_read_at_the_same_time_bring_a_change_once(
 ) -> None:
     async def body() -> None:
         with data_directory() as path:
-            node = open_node(path)
-            for number in range(RECORDS):
-                await node.database.write(write_of(node, f"r{number:02}", 0), CONTEXT)
+            node = await _filled_node(path)
             collector = Collector()
             subscriptions = [
                 node.database.subscribe(
@@ -359,9 +362,7 @@ def test_order_holds_when_a_subscription_is_replaced_while_it_reads() -> None:
 
     async def body() -> None:
         with data_directory() as path:
-            node = open_node(path)
-            for number in range(RECORDS):
-                await node.database.write(write_of(node, f"r{number:02}", 0), CONTEXT)
+            node = await _filled_node(path)
             collector = Collector()
 
             def subscribe() -> Subscription:

@@ -27,7 +27,7 @@ from lyredb.plugins.context import Context
 from lyredb.plugins.delivery import Batch, Encoding, Message, Subscriber
 from lyredb.resources.access import Access
 from lyredb.resources.coverage import coverage
-from lyredb.resources.held import Held
+from lyredb.resources.held import Held, Place
 from lyredb.resources.in_process import ENCODING
 from lyredb.resources.registry import Registry
 from lyredb.resources.requests import SubscribeOptions
@@ -116,7 +116,7 @@ class Subscription:
         self._reading: CatchUp | None = None
         self._pending: Handle | None = None
         self._levels = parse_filter(topic_filter, allow_internal=topic_filter[:1] == INTERNAL)
-        self._held = Held(self._must_bring, self._send)
+        self._held = Held(self._place_of, self._must_bring, self._send)
         self._is_holding = False
         self._siblings = siblings
         self._on_close = on_close
@@ -188,16 +188,16 @@ class Subscription:
         """
         self._start_holding()
         if reading.position >= self._rooms.tail.position:
-            self._send(self._held.take(lambda message: self._has_read(reading, message)))
+            self._send(self._held.take(reading.covers))
 
     def _start_holding(self) -> None:
         if not self._is_holding:
             self._is_holding = True
             self._rooms.hub.join(self.filter, self._held, self._terms(ENCODING))
 
-    def _has_read(self, reading: CatchUp, message: Message) -> bool:
+    def _place_of(self, message: Message) -> Place:
         target = self._rooms.registry.topic(message.topic.decode(), self._context.protocol)
-        return reading.covers(target.table.slot, target.key)
+        return target.table.slot, target.key
 
     def _must_bring(self, message: Message) -> bool:
         """Tell whether a direct message is for this subscription to bring.
@@ -230,7 +230,7 @@ class Subscription:
         if self.state is State.LIVE:
             return not self._options.omit_current or change.seq > self.live_since
         reading = self._reading
-        if reading is None or not self._has_read(reading, change):
+        if reading is None or not reading.covers(*self._place_of(change)):
             return False
         # Of two with the same quality the first to read it tells it.
         return self.qos > qos or reading.position >= change.seq
