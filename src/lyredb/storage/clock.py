@@ -47,10 +47,6 @@ class Clock:
         self._last = max(self._last + 1, self._now_ms() << COUNTER_BITS)
         return self._last
 
-    def restore(self, last: int) -> None:
-        """Go back to `last`: the versions above it were never committed nor shown."""
-        self._last = last
-
 
 def version_ms(version: int) -> int:
     """Return the millisecond of a version."""
