@@ -49,7 +49,7 @@ def good_client_goes_on(bystander: Bystander) -> Iterator[None]:
     bystander.check()
 
 
-def assert_refused(server: ServerProcess, data: bytes, status: int) -> None:
+def assert_ended_with(server: ServerProcess, data: bytes, status: int) -> None:
     """These bytes are answered with this status, once, and the connection ends."""
     with raw_http(server) as connection:
         connection.send(data)
@@ -58,8 +58,8 @@ def assert_refused(server: ServerProcess, data: bytes, status: int) -> None:
 
 
 def test_slow_headers_and_bodies_get_408(strict: ServerProcess) -> None:
-    assert_refused(strict, b"GET /Sensor/1 HTTP/1.1\r\nHo", 408)
-    assert_refused(
+    assert_ended_with(strict, b"GET /Sensor/1 HTTP/1.1\r\nHo", 408)
+    assert_ended_with(
         strict, b"PUT /Sensor/1 HTTP/1.1\r\n" + HEAD + b"Content-Length: 9\r\n\r\nabc", 408
     )
 
@@ -75,15 +75,15 @@ def test_connection_that_says_nothing_is_closed(strict: ServerProcess) -> None:
     ids=["one", "many"],
 )
 def test_large_headers_get_431(strict: ServerProcess, lines: bytes) -> None:
-    assert_refused(strict, b"GET /Sensor/1 HTTP/1.1\r\n" + HEAD + lines + b"\r\n", 431)
+    assert_ended_with(strict, b"GET /Sensor/1 HTTP/1.1\r\n" + HEAD + lines + b"\r\n", 431)
 
 
 def test_large_request_line_gets_431(strict: ServerProcess) -> None:
-    assert_refused(strict, b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n" + HEAD + b"\r\n", 431)
+    assert_ended_with(strict, b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n" + HEAD + b"\r\n", 431)
 
 
 def test_large_body_gets_413_by_its_length_before_it_is_sent(strict: ServerProcess) -> None:
-    assert_refused(
+    assert_ended_with(
         strict, b"PUT /Sensor/1 HTTP/1.1\r\n" + HEAD + b"Content-Length: 100001\r\n\r\n", 413
     )
 
@@ -91,7 +91,7 @@ def test_large_body_gets_413_by_its_length_before_it_is_sent(strict: ServerProce
 def test_large_chunked_body_gets_413(strict: ServerProcess) -> None:
     chunks = (b"1000\r\n" + b"x" * 4_096 + b"\r\n") * 30
     head = b"PUT /Sensor/1 HTTP/1.1\r\n" + HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
-    assert_refused(strict, head + chunks, 413)
+    assert_ended_with(strict, head + chunks, 413)
 
 
 def test_trailers_are_bounded_and_change_no_header(strict: ServerProcess) -> None:
@@ -101,7 +101,7 @@ def test_trailers_are_bounded_and_change_no_header(strict: ServerProcess) -> Non
     with raw_http(strict) as connection:
         connection.send(head + body + b"Authorization: Basic !!!\r\nIf-Match: nonsense\r\n\r\n")
         assert connection.reply().status == 204
-    assert_refused(strict, head + body + b"X: y\r\n" * 5_000 + b"\r\n", 431)
+    assert_ended_with(strict, head + body + b"X: y\r\n" * 5_000 + b"\r\n", 431)
     with raw_http(strict) as connection:
         connection.send(head + body + b"X: ")
         for _ in range(40):
@@ -139,13 +139,13 @@ CHUNKED = b"Transfer-Encoding: chunked"
 )
 def test_ambiguous_framing_is_refused(strict: ServerProcess, data: bytes) -> None:
     """RFC 9112 §6.3: whatever stands behind such a request is never a request."""
-    assert_refused(strict, data, 400)
+    assert_ended_with(strict, data, 400)
 
 
 @pytest.mark.parametrize("size", [b"-2", b"ffffffffffffffffff", b"0x2", b"", b"zz"])
 def test_wrong_chunk_sizes_are_refused(strict: ServerProcess, size: bytes) -> None:
     head = b"PUT /Sensor/1 HTTP/1.1\r\n" + HEAD + CHUNKED + b"\r\n\r\n"
-    assert_refused(strict, head + size + b"\r\n{}\r\n0\r\n\r\n", 400)
+    assert_ended_with(strict, head + size + b"\r\n{}\r\n0\r\n\r\n", 400)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_wrong_chunk_sizes_are_refused(strict: ServerProcess, size: bytes) -> No
     ],
 )
 def test_what_is_no_http_request_gets_400(strict: ServerProcess, data: bytes) -> None:
-    assert_refused(strict, data, 400)
+    assert_ended_with(strict, data, 400)
 
 
 def test_pipelined_requests_are_answered_in_order_up_to_the_bad_one(
