@@ -12,6 +12,7 @@ from lyredb.protocols.http.settings import HTTP_SETTINGS
 from lyredb.resources.database import Database
 from lyredb.security.authenticator import Authenticator
 from lyredb.server.core_settings import CORE_SETTINGS
+from lyredb.server.operation_settings import OPERATION_SETTINGS
 from lyredb.server.settings import SettingsTable
 
 GROUP: Final = "lyredb.protocols"
@@ -47,7 +48,7 @@ def _load(point: EntryPoint) -> Plugin:
 def settings_table(plugins: Sequence[Plugin] | None = None) -> SettingsTable:
     """Return the rows of the core, of HTTP and of each plugin as one table."""
     found = find_plugins() if plugins is None else plugins
-    rows = [*CORE_SETTINGS, *HTTP_SETTINGS]
+    rows = [*CORE_SETTINGS, *OPERATION_SETTINGS, *HTTP_SETTINGS]
     for plugin in found:
         rows.extend(plugin.settings)
     return SettingsTable(rows)

@@ -60,13 +60,6 @@ CORE_SETTINGS: Final[tuple[Setting, ...]] = (
         maximum=86_400.0,
     ),
     Setting(
-        "logging.level",
-        "info",
-        "choice",
-        "The least important log lines that are written (to standard error).",
-        choices=("debug", "info", "warning", "error"),
-    ),
-    Setting(
         "mqtt.openTopics",
         "auto",
         "choice",

@@ -9,39 +9,63 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Final, TextIO
+from collections.abc import MutableMapping
+from typing import Any, Final, TextIO
 
 import structlog
 
+from lyredb.plugins.scope import Settings
+from lyredb.security.audit import set_up_audit
+from lyredb.server.log_repeats import Repeats
+
 _QUIET: Final = ("uvicorn", "asyncio", "websockets")
 """Libraries whose everyday lines repeat what our own say; heard at ``debug`` only."""
+_UNNAMED: Final = "server"
+_DEFAULT_REPEATS: Final = 20
 
 
-def set_up_logs(level: str, stream: TextIO | None = None, *, human: bool | None = None) -> None:
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Writes the lines of this process, without endless repetition.
+
+    Args:
+        stream: Where to.
+        process: What each line says it is from: ``supervisor``, ``writer``, ``worker 1``.
+    """
+
+    def __init__(self, stream: TextIO, process: str) -> None:
+        super().__init__(stream)
+        self.process = process
+        self.repeats = Repeats(_DEFAULT_REPEATS)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, and before it what is to be said about lines that were left out."""
+        for summary in self.repeats.ended():
+            super().emit(summary)
+        if self.repeats.admits(record):
+            super().emit(record)
+
+
+def set_up_logs(
+    level: str, stream: TextIO | None = None, *, form: str = "auto", process: str = ""
+) -> None:
     """Send every log line of the process to one stream.
 
     Args:
         level: ``debug``, ``info``, ``warning`` or ``error``.
         stream: Standard error when not given.
-        human: Coloured text, else one JSON object per line; ``None``: text when the
-            stream is a terminal.
+        form: ``text``, ``json``, or ``auto``: text when the stream is a terminal.
+        process: The name that each line has, ``""`` in a server of one process.
     """
-    out = stream or sys.stderr
-    number = logging.getLevelNamesMapping()[level.upper()]
-    for_people = out.isatty() if human is None else human
-    handler = logging.StreamHandler(out)
-    handler.setFormatter(_formatter(human=for_people))
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
+    handler = LineHandler(stream or sys.stderr, process or _UNNAMED)
     root.addHandler(handler)
-    root.setLevel(number)
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(max(number, logging.WARNING) if number > 10 else number)
+    _apply(handler, level, form)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *_shared(),
+            *_shared(handler.process),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -50,21 +74,64 @@ def set_up_logs(level: str, stream: TextIO | None = None, *, human: bool | None 
     )
 
 
-def _shared() -> list[structlog.typing.Processor]:
+def set_up_logs_from(settings: Settings, *, process: str = "") -> None:
+    """Set the logs up as the rows ``logging.*`` say."""
+    set_up_logs(
+        settings.text("logging.level"), form=settings.text("logging.format"), process=process
+    )
+    reload(settings)
+
+
+def reload(settings: Settings) -> None:
+    """Take the rows ``logging.*`` over; all of them may change while the server runs.
+
+    Without `set_up_logs` only the audit changes: the handlers are the application's.
+    """
+    set_up_audit(
+        failed=settings.flag("logging.auditAuthEvents.logFailed"),
+        successful=settings.flag("logging.auditAuthEvents.logSuccessful"),
+    )
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, LineHandler):
+            handler.repeats.most = settings.integer("logging.maxRepeats")
+            _apply(handler, settings.text("logging.level"), settings.text("logging.format"))
+
+
+def _apply(handler: LineHandler, level: str, form: str) -> None:
+    """Set level and form; the handler stays, so that no line is lost meanwhile."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    for_people = form == "text" or (form == "auto" and handler.stream.isatty())
+    handler.setFormatter(
+        _formatter(handler.process, human=for_people, colours=handler.stream.isatty())
+    )
+    logging.getLogger().setLevel(number)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(max(number, logging.WARNING) if number > 10 else number)
+
+
+def _shared(process: str) -> list[structlog.typing.Processor]:
     """What happens to a line wherever it came from."""
+
+    def name_process(
+        _logger: Any, _method: str, line: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        line.setdefault("process", process)
+        return line
+
     return [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        name_process,
     ]
 
 
-def _formatter(*, human: bool) -> logging.Formatter:
+def _formatter(process: str, *, human: bool, colours: bool) -> logging.Formatter:
     if human:
         rendered: list[structlog.typing.Processor] = [
-            structlog.dev.ConsoleRenderer(colors=True, sort_keys=False)
+            structlog.dev.ConsoleRenderer(colors=colours, sort_keys=False)
         ]
     else:
         rendered = [
@@ -73,6 +140,6 @@ def _formatter(*, human: bool) -> logging.Formatter:
             structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
         ]
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[*_shared(), structlog.stdlib.ExtraAdder()],
+        foreign_pre_chain=[*_shared(process), structlog.stdlib.ExtraAdder()],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
     )

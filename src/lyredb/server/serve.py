@@ -15,7 +15,7 @@ import uvloop
 from lyredb.errors import DataDirectoryInUse
 from lyredb.server.launch import Launch, Mode, prepare_launch
 from lyredb.server.lifecycle import StopRequest
-from lyredb.server.logs import set_up_logs
+from lyredb.server.logs import set_up_logs_from
 from lyredb.server.ready import announce
 from lyredb.server.worker import Worker
 
@@ -39,7 +39,7 @@ def serve(
         LyreError: The server cannot start; nothing is left open.
     """
     launch = prepare_launch(folder, mode=mode, flags=flags, config=config, environment=os.environ)
-    set_up_logs(launch.settings.text("logging.level"))
+    set_up_logs_from(launch.settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_live(launch))
     return 0

@@ -1,0 +1,57 @@
+"""The settings of logs and metrics: one row each, with name, default and reason."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lyredb.plugins.settings import Setting
+
+OPERATION_SETTINGS: Final[tuple[Setting, ...]] = (
+    Setting(
+        "logging.level",
+        "info",
+        "choice",
+        "The least important log lines that are written (to standard error). A reload changes it.",
+        choices=("debug", "info", "warning", "error"),
+    ),
+    Setting(
+        "logging.format",
+        "auto",
+        "choice",
+        "`text` for people, `json` (an object a line) for machines; `auto` is text on a "
+        "terminal. A reload changes it.",
+        choices=("auto", "text", "json"),
+    ),
+    Setting(
+        "logging.maxRepeats",
+        20,
+        "integer",
+        "How many lines of one wording are written within 10 seconds; the next one says how "
+        "many were left out. A peer that causes an error a thousand times a second must not "
+        "fill the disk. 0 writes all of them; `debug` lines and logins are never left out. "
+        "A reload changes it.",
+    ),
+    Setting(
+        "logging.auditAuthEvents.logFailed",
+        True,
+        "flag",
+        "A line for each login that was refused: user, strategy, address, path. On, because "
+        "an attack on passwords is seen nowhere else. A reload changes it.",
+    ),
+    Setting(
+        "logging.auditAuthEvents.logSuccessful",
+        False,
+        "flag",
+        "The same for each login that was accepted. Off, because clients that reconnect write "
+        "many. A reload changes it.",
+    ),
+    Setting(
+        "metrics.anonymous",
+        "loopback",
+        "choice",
+        "Who may read `/metrics` on the operations port without a login: clients on this "
+        "machine, `everybody` (when only a monitoring network reaches the port), or `nobody`. "
+        "All others need Basic credentials of a super user.",
+        choices=("loopback", "everybody", "nobody"),
+    ),
+)
