@@ -5,12 +5,13 @@ Reads everything: O(data). Every problem is a sentence for the operator.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from lyredb.errors import WriteConflict
 from lyredb.storage import directory as directories
-from lyredb.storage.clock import Clock
+from lyredb.storage import meta
 from lyredb.storage.entry import Entry, decode_entry
 from lyredb.storage.indexing import IndexExtractor
 from lyredb.storage.layout import TableLayout
@@ -30,16 +31,47 @@ if TYPE_CHECKING:
 _READ: Final = 2000
 
 
-def check(engine: Engine) -> list[str]:
-    """Return what does not agree, as of one snapshot; empty when all is well."""
+def check(
+    engine: Engine, on_progress: Callable[[int, int], None] = lambda done, all: None
+) -> list[str]:
+    """Return what does not agree, as of one snapshot; empty when all is well.
+
+    Also beside a process that writes. The snapshot lives as long as the check, and no
+    page is reused meanwhile, so the data file of a busy server grows.
+
+    Args:
+        engine: What to check.
+        on_progress: Gets how many parts are done, and of how many.
+
+    Raises:
+        WriteConflict: Tables were made or changed since the engine was opened.
+    """
     with engine.snapshot() as snapshot:
+        if _shape_of(snapshot) != (engine.layouts, engine.building):
+            raise WriteConflict("the tables were changed meanwhile; open it again")
+        steps = 3 + len(engine.layouts)
         newest: dict[tuple[int, bytes], int] = {}
-        problems = [*_check_directory(snapshot), *_check_log(snapshot, engine.clock, newest)]
-        for layout in engine.layouts.values():
+        problems = list(_check_directory(snapshot))
+        on_progress(1, steps)
+        problems += _check_log(snapshot, newest)
+        on_progress(2, steps)
+        for done, layout in enumerate(engine.layouts.values(), 3):
             problems += _check_table(snapshot, layout, newest)
             problems += _check_indexes(snapshot, layout, engine.building)
+            on_progress(done, steps)
         problems += _check_log_index(snapshot, newest)
+        on_progress(steps, steps)
     return problems
+
+
+def _shape_of(snapshot: Snapshot) -> tuple[Mapping[int, TableLayout], frozenset[int]]:
+    """The tables and the incomplete indexes as the snapshot has them."""
+    layouts = (meta.decode_layout(*row) for row in snapshot.scan_meta(meta.TABLE_PREFIX))
+    building = snapshot.scan_meta(meta.BUILD_PREFIX)
+    return (
+        {layout.slot: layout for layout in layouts},
+        frozenset(int(name.removeprefix(meta.BUILD_PREFIX)) for name, _ in building),
+    )
 
 
 def _check_directory(snapshot: Snapshot) -> Iterator[str]:
@@ -54,9 +86,7 @@ def _check_directory(snapshot: Snapshot) -> Iterator[str]:
             yield f"log segment {right.number} begins before segment {left.number} ends"
 
 
-def _check_log(
-    snapshot: Snapshot, clock: Clock, newest: dict[tuple[int, bytes], int]
-) -> Iterator[str]:
+def _check_log(snapshot: Snapshot, newest: dict[tuple[int, bytes], int]) -> Iterator[str]:
     """Check that positions have no gap and versions grow; note each key's last entry."""
     position, version, last = snapshot.floor - 1, 0, True
     while position < snapshot.position:
@@ -74,7 +104,9 @@ def _check_log(
             position, version, last = seq, entry.version, entry.is_last
     if not last:
         yield "the last transaction of the log is not whole"
-    if version > clock.last:
+    row = snapshot.meta_row(meta.POSITION)
+    assert row is not None, "written together with the format"
+    if version > meta.decode_position(row)[1]:
         yield "the clock is behind the log"
 
 

@@ -203,6 +203,17 @@ class Environment:
         """Free the reader slots of dead processes and return how many there were."""
         return self._lmdb.reader_check()
 
+    def copy_to(self, descriptor: int) -> None:
+        """Write the data file as of now to an open file, without the pages that are free.
+
+        One read transaction as long as the copy takes: a process that writes meanwhile
+        reuses no page. Other threads run meanwhile.
+
+        Raises:
+            lmdb.Error: What was written is worth nothing.
+        """
+        self._lmdb.copyfd(descriptor, compact=True)
+
     def is_usable(self) -> bool:
         """Tell whether a transaction can begin; not so after a failed meta write."""
         try:
