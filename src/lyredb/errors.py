@@ -27,14 +27,18 @@
     ├── Conflict
     │   ├── RecordExists
     │   ├── PreconditionFailed
-    │   └── WriteConflict
+    │   │   └── RecordMissing           a record that has to be there is not
+    │   ├── WriteConflict
+    │   ├── RoleInUse                   a role that users have cannot be deleted
+    │   └── LastSuperUser               somebody must be able to administer
     ├── TooLarge
     │   ├── BodyTooLarge
     │   ├── RecordTooLarge
     │   └── TransactionTooLarge
     ├── Timeout (TimeoutError)          the peer was too slow
     ├── Overloaded                      try again later
-    │   └── SlowSubscriber              a subscriber that cannot keep up
+    │   ├── SlowSubscriber              a subscriber that cannot keep up
+    │   └── TooManyAttempts             too many wrong passwords
     ├── SessionTakenOver                another connection uses the client id now
     ├── ServerStopping
     ├── PositionLost                    the log no longer reaches back to a position
@@ -194,8 +198,20 @@ class PreconditionFailed(Conflict):
     """A condition of the request does not hold for the record at commit."""
 
 
+class RecordMissing(PreconditionFailed):
+    """The record has to be there, and is not."""
+
+
 class WriteConflict(Conflict):
     """Another transaction changed what this one has read."""
+
+
+class RoleInUse(Conflict):
+    """There are users with this role; give them another one first."""
+
+
+class LastSuperUser(Conflict):
+    """Nobody could administer the server afterwards."""
 
 
 class TooLarge(LyreError):
@@ -232,6 +248,15 @@ class Overloaded(LyreError):
 
 class SlowSubscriber(Overloaded):
     """A subscriber reads slower than it is written to, beyond its buffer."""
+
+
+class TooManyAttempts(Overloaded):
+    """Too many wrong passwords came from an address or for a user name."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(
+            f"too many failed logins; try again in {retry_after_s} s", retry_after_s=retry_after_s
+        )
 
 
 class SessionTakenOver(LyreError):

@@ -17,6 +17,7 @@ from lyredb.errors import (
     InvalidRecord,
     PreconditionFailed,
     RecordExists,
+    RecordMissing,
     RecordTooLarge,
 )
 from lyredb.storage import entry as entries
@@ -131,7 +132,7 @@ class Staging:
         header = self.live_header(state)
         if header is None:
             if wanted.must_exist or wanted.any_of is not None:
-                raise PreconditionFailed("the record does not exist")
+                raise RecordMissing("the record does not exist")
             return
         if wanted.must_be_absent:
             raise RecordExists("a record with this key exists already")
