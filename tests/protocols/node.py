@@ -17,7 +17,9 @@ from lyredb.protocols.http import Authentication, HttpLimits, HttpServer
 from lyredb.protocols.http.settings import HTTP_SETTINGS
 from lyredb.resources.requests import Write
 from lyredb.security.principals import SUPER_USER
+from lyredb.server.listening import Listeners
 from lyredb.server.node import Node
+from lyredb.server.reload import Reload
 from lyredb.server.settings import SettingsInForce
 from lyredb.tables.sdl import parse_sdl
 from tests.protocols.http.harness import DEADLINE_S, LOGIN, RawClient, Reply, TestPort, running
@@ -89,12 +91,16 @@ async def serving(
         node = Node.open(Path(folder), parse_sdl(schema), open_topics=open_topics)
 
         def prepare(server: HttpServer, users: Authentication) -> None:
+            in_force = settings_of(plugins, settings or {})
+            rows = [row for plugin in plugins for row in plugin.settings]
             scope: Scope[Any, Any] = Scope(
-                settings=settings_of(plugins, settings or {}),
+                settings=in_force,
                 resources=node.database,
                 authenticator=users._authenticator,
                 http=server,
                 host="127.0.0.1",
+                listeners=Listeners(in_force, rows),
+                on_reload=Reload(),
                 authorize_local=authorize_local,
             )
             for plugin in plugins:

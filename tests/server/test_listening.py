@@ -10,7 +10,7 @@ import pytest
 from lyredb.errors import SettingError
 from lyredb.plugins.settings import Setting
 from lyredb.server.core_settings import CORE_SETTINGS
-from lyredb.server.listening import bind_port, listen_error
+from lyredb.server.listening import Listeners, listen_error
 from lyredb.server.settings import SettingsTable
 
 ROW = Setting("http.port", 9926, "port", "The port.", option="--http-port")
@@ -40,6 +40,6 @@ def test_a_host_that_is_not_known_is_a_fault_of_the_host(host: str) -> None:
         flags={"network.host": host, "operationsApi.network.port": 0}
     )
     with pytest.raises(SettingError, match="no address or name that this machine knows") as caught:
-        bind_port(settings, "operationsApi.network.port")
+        Listeners(settings, CORE_SETTINGS)("operationsApi.network.port")
     assert caught.value.key == "network.host"
     assert host in str(caught.value)

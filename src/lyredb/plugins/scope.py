@@ -7,6 +7,7 @@ arguments, then calls ``prepare``, ``start`` and, at the end, ``stop``.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -77,6 +78,34 @@ class Address:
         return f"{self.scheme}://{host}:{self.port}"
 
 
+class Listeners(Protocol):
+    """Where listening sockets come from; ports belong to the server, not to its plugins.
+
+    A server of several workers has each port once and a socket of it per worker, which
+    outlives the worker: what has connected while one restarts is served by the next.
+    """
+
+    def __call__(self, name: str, /) -> Sequence[socket.socket]:
+        """Return the bound, listening, non-blocking sockets of a setting of kind ``port``.
+
+        They are the caller's from now on, who closes them; none when the port is ``off``.
+
+        Raises:
+            SettingError: The port cannot be had; says why and which setting to change.
+        """
+
+
+class Reloads(Protocol):
+    """Where who can change while the server runs says so."""
+
+    def __call__(self, apply: Callable[[Settings], None], /) -> None:
+        """Call ``apply`` with the settings in force after each reload (SIGHUP).
+
+        Only rows that are marked as `Setting.live` may differ from those at the start. What
+        ``apply`` raises is logged, and the next ones are called.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Scope(Generic[ResourcesT, AuthenticatorT]):
     """What a plugin may use.
@@ -87,8 +116,13 @@ class Scope(Generic[ResourcesT, AuthenticatorT]):
         authenticator: ``lyredb.security.authenticator.Authenticator``.
         http: The HTTP port.
         host: The address to listen on.
+        listeners: The sockets of a port setting: ``scope.listeners("mqtt.network.port")``.
+        on_reload: Where to learn of settings that changed at run time.
         authorize_local: True when loopback without credentials is the super user
             (``lyredb dev`` only).
+        worker: The number of this worker, 1 to ``workers``; 0 when all is one process.
+        workers: How many there are; limits of the whole server are shared by so many.
+        tell_worker: Tell clients which worker serves them (``threads.tell``).
     """
 
     settings: Settings
@@ -96,7 +130,12 @@ class Scope(Generic[ResourcesT, AuthenticatorT]):
     authenticator: AuthenticatorT
     http: HttpMounts
     host: str
+    listeners: Listeners
+    on_reload: Reloads
     authorize_local: bool
+    worker: int = 0
+    workers: int = 1
+    tell_worker: bool = False
 
 
 class ProtocolPlugin(Protocol[ResourcesT, AuthenticatorT]):
@@ -117,7 +156,7 @@ class ProtocolPlugin(Protocol[ResourcesT, AuthenticatorT]):
         """Listen. Returns the plugin's own addresses (none when it lives on HTTP).
 
         Raises:
-            OSError: The port is taken; named by the server.
+            SettingError, OSError: It cannot listen.
         """
 
     async def stop(self, deadline_s: float) -> None:

@@ -13,7 +13,7 @@ from typing import Literal
 from lyredb.errors import SettingError
 
 SettingValue = bool | int | float | str
-SettingKind = Literal["flag", "integer", "duration", "size", "text", "choice", "port"]
+SettingKind = Literal["flag", "integer", "count", "duration", "size", "text", "choice", "port"]
 
 _DURATION_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _SIZE_UNITS_BYTES = {
@@ -30,6 +30,8 @@ _SIZE_UNITS_BYTES = {
     "TiB": 1024**4,
 }
 _QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+AUTO = 0
+"""The value of a ``count`` that is written ``auto``: the server finds the number."""
 _TRUE = frozenset(("true", "yes", "on", "1"))
 _FALSE = frozenset(("false", "no", "off", "0"))
 
@@ -47,6 +49,7 @@ class Setting:
         maximum: Largest allowed number, inclusive.
         choices: What a ``choice`` allows.
         option: The command line option, ``""`` for none: ``--mqtt-port``.
+        live: A reload (SIGHUP) changes it while the server runs.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Setting:
     maximum: float = float("inf")
     choices: tuple[str, ...] = ()
     option: str = ""
+    live: bool = False
 
     @property
     def variable(self) -> str:
@@ -80,6 +84,8 @@ class Setting:
                 return f"a size such as 64kB, 1MB, 2GiB{self._bounds(' bytes')}"
             case "integer":
                 return f"an integer{self._bounds('')}"
+            case "count":
+                return f"auto (0), or an integer{self._bounds('')}"
             case _:
                 return "text"
 
@@ -119,6 +125,9 @@ class Setting:
             case "integer":
                 number = _read_integer(value)
                 return None if self._bounded(number) is None else number
+            case "count":
+                number = AUTO if str(value).strip().lower() == "auto" else _read_integer(value)
+                return number if number == AUTO or self._bounded(number) is not None else None
 
     def _bounded(self, number: float | None) -> float | None:
         if number is None or not self.minimum <= number <= self.maximum:

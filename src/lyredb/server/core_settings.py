@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Final
 
 from lyredb.plugins.scope import Settings
-from lyredb.plugins.settings import Setting
+from lyredb.plugins.settings import AUTO, Setting
 from lyredb.storage.settings import StorageSettings
 
+MAX_WORKERS: Final = 64
 _MB: Final = 1_000_000
 _STORAGE: Final = StorageSettings()
 
@@ -31,11 +32,32 @@ CORE_SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting(
         "threads.count",
-        1,
-        "integer",
-        "How many workers serve. One so far; several come with a later version.",
+        AUTO,
+        "count",
+        "How many workers `lyredb run` starts: processes that serve the same ports. `auto`: as "
+        "many as there are processors that this process may use (its affinity, the CPU quota of "
+        "its cgroups), at least one. One more process writes. `lyredb dev` is one process.",
         minimum=1,
+        maximum=MAX_WORKERS,
         option="--workers",
+    ),
+    Setting(
+        "threads.maxSilence",
+        5.0,
+        "duration",
+        "A worker or writer that gives no sign of life for so long is killed and started anew. "
+        "Not 1s: on a machine that is short of processors or memory a healthy process waits "
+        "that long for its turn, and a restart would cost it all its connections.",
+        minimum=1.0,
+        maximum=600.0,
+        live=True,
+    ),
+    Setting(
+        "threads.tell",
+        False,
+        "flag",
+        "Tell clients which worker serves them: HTTP header `x-lyredb-worker`, MQTT 5 user "
+        "property `lyredb-worker` of CONNACK. For tests and for finding faults.",
     ),
     Setting(
         "admin.username",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
 from lyredb.applications.application import Application, load_application
 from lyredb.errors import SettingError
+from lyredb.plugins.settings import AUTO, Setting
 from lyredb.server.composition import Plugin, find_plugins, settings_table
+from lyredb.server.processors import usable_processors
 from lyredb.server.settings import SettingsInForce
 from lyredb.storage.settings import StorageSettings
 
@@ -22,15 +25,45 @@ names, so that what was tried without credentials is not what is served with the
 
 
 @dataclass(frozen=True, slots=True)
+class Sources:
+    """Where settings come from, so that a reload can read them again.
+
+    Attributes:
+        mode: Decides what is allowed.
+        files: Later ones win.
+        environment: Of the process that was started.
+        flags: Options by name.
+    """
+
+    mode: Mode
+    files: tuple[Path, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    flags: Mapping[str, object] = field(default_factory=dict)
+
+    def read(self, plugins: tuple[Plugin, ...]) -> SettingsInForce:
+        """Return the settings in force, with the number of workers that ``auto`` means.
+
+        Raises:
+            SettingError: A setting is wrong, or not for this mode.
+        """
+        table = settings_table(plugins)
+        settings = table.load(files=self.files, environment=self.environment, flags=self.flags)
+        _check(settings, self.mode)
+        workers = _workers(settings, self.mode)
+        return SettingsInForce({**settings.values(), "threads.count": workers})
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """A server to be started.
 
     Attributes:
         application: What it serves.
-        settings: In force.
+        settings: In force; ``threads.count`` is a number, never ``auto``.
         plugins: One instance of each protocol.
         data_dir: Absolute; made when missing.
         authorize_local: Loopback without credentials is the super user.
+        sources: Of the settings.
     """
 
     application: Application
@@ -38,6 +71,17 @@ class Launch:
     plugins: tuple[Plugin, ...]
     data_dir: Path
     authorize_local: bool
+    sources: Sources = Sources("dev")  # frozen
+
+    @property
+    def rows(self) -> tuple[Setting, ...]:
+        """The table of settings, those of the plugins included."""
+        return settings_table(self.plugins).rows
+
+    @property
+    def workers(self) -> int:
+        """How many workers serve."""
+        return self.settings.integer("threads.count")
 
 
 def prepare_launch(
@@ -56,22 +100,31 @@ def prepare_launch(
     """
     application = load_application(folder)
     plugins = tuple(find_plugins())
-    files = [file for file in (application.config, config) if file is not None]
-    settings = settings_table(plugins).load(files=files, environment=environment, flags=flags)
-    _check(settings, mode)
+    files = tuple(file for file in (application.config, config) if file is not None)
+    sources = Sources(mode, files, dict(environment), dict(flags))
+    settings = sources.read(plugins)
     written = settings.text("storage.path")
     data_dir = Path(written) if written else application.folder / DATA_FOLDERS[mode]
-    return Launch(application, settings, plugins, data_dir.resolve(), mode == "dev")
+    return Launch(application, settings, plugins, data_dir.resolve(), mode == "dev", sources)
+
+
+def _workers(settings: SettingsInForce, mode: Mode) -> int:
+    """How many there are to be; one process has one, whatever a file says for ``run``."""
+    wanted = settings.integer("threads.count")
+    if mode == "dev":
+        return 1
+    if sys.platform != "linux":
+        if wanted > 1:
+            raise SettingError(
+                "threads.count",
+                f"got {wanted}; a server of several processes needs Linux",
+                allowed="1",
+            )
+        return 1
+    return usable_processors() if wanted == AUTO else wanted
 
 
 def _check(settings: SettingsInForce, mode: Mode) -> None:
-    workers = settings.integer("threads.count")
-    if workers > 1:
-        raise SettingError(
-            "threads.count",
-            f"got {workers}; several workers (--workers) come with a later version",
-            allowed="1",
-        )
     host = settings.text("network.host")
     if not host:  # the system would take it for every interface
         raise SettingError("network.host", "got ''", allowed="an address; 0.0.0.0 for every one")

@@ -11,16 +11,17 @@ OPERATION_SETTINGS: Final[tuple[Setting, ...]] = (
         "logging.level",
         "info",
         "choice",
-        "The least important log lines that are written (to standard error). A reload changes it.",
+        "The least important log lines that are written (to standard error).",
         choices=("debug", "info", "warning", "error"),
+        live=True,
     ),
     Setting(
         "logging.format",
         "auto",
         "choice",
-        "`text` for people, `json` (an object a line) for machines; `auto` is text on a "
-        "terminal. A reload changes it.",
+        "`text` for people, `json` (an object a line) for machines; `auto` is text on a terminal.",
         choices=("auto", "text", "json"),
+        live=True,
     ),
     Setting(
         "logging.maxRepeats",
@@ -28,22 +29,24 @@ OPERATION_SETTINGS: Final[tuple[Setting, ...]] = (
         "integer",
         "How many lines of one wording are written within 10 seconds; the next one says how "
         "many were left out. A peer that causes an error a thousand times a second must not "
-        "fill the disk. 0 writes all of them; `debug` lines and logins are never left out. "
-        "A reload changes it.",
+        "fill the disk. 0 writes all of them; `debug` lines and logins are never left out.",
+        live=True,
     ),
     Setting(
         "logging.auditAuthEvents.logFailed",
         True,
         "flag",
         "A line for each login that was refused: user, strategy, address, path. On, because "
-        "an attack on passwords is seen nowhere else. A reload changes it.",
+        "an attack on passwords is seen nowhere else.",
+        live=True,
     ),
     Setting(
         "logging.auditAuthEvents.logSuccessful",
         False,
         "flag",
         "The same for each login that was accepted. Off, because clients that reconnect write "
-        "many. A reload changes it.",
+        "many.",
+        live=True,
     ),
     Setting(
         "metrics.anonymous",

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 
-from lyredb.plugins.settings import Setting
+from lyredb.plugins.settings import AUTO, Setting
 from lyredb.server.composition import settings_table
 
 _INTRODUCTION = """\
@@ -32,7 +32,9 @@ http.port: 9926
 Durations are written `500ms`, `20s`, `5m`, `12h` or `3d`, sizes `64kB`, `1MB` or `2GiB`;
 a bare number is in seconds or bytes. Port 0 is any free port; the ready line says which.
 A setting that does not exist, or a value that is not allowed, is an error that names the
-key and what is allowed, and the server does not start.
+key and what is allowed, and the server does not start. `SIGHUP` has `lyredb run` read its
+files again (without a terminal; with one it is the terminal's end, and stops the server):
+what can be changed then is marked, and for the rest the log says that it needs a restart.
 """
 
 _UNITS = {
@@ -66,6 +68,8 @@ def default_text(row: Setting) -> str:
         return str(row.default).lower()
     if row.default == "":
         return "empty"
+    if row.kind == "count" and row.default == AUTO:
+        return "auto"
     for unit, suffix in _UNITS.get(row.kind, ()):
         amount = float(row.default) / unit
         if row.default and amount >= 1 and amount == int(amount):
@@ -87,6 +91,8 @@ def _lines(row: Setting) -> Iterator[str]:
     yield f"- Allowed: {row.allowed}"
     option = f", option `{row.option}`" if row.option else ""
     yield f"- Variable `{row.variable}`{option}"
+    if row.live:
+        yield "- Can be changed while the server runs, by a reload (SIGHUP)"
 
 
 def main(arguments: list[str]) -> None:

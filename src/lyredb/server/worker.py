@@ -24,9 +24,10 @@ from lyredb.server.composition import Plugin
 from lyredb.server.core_settings import open_topics, storage_settings
 from lyredb.server.launch import Launch
 from lyredb.server.lifecycle import Step, run_steps
-from lyredb.server.listening import bind_port, listen_error, port_row
+from lyredb.server.listening import Listeners, listen_error, port_row
 from lyredb.server.node import Node
 from lyredb.server.ready import Ready
+from lyredb.server.reload import Reload
 from lyredb.server.sample import sample_of
 from lyredb.server.version import version
 from lyredb.server.welcome import PRIORITY, Welcome
@@ -48,6 +49,8 @@ class Worker:
 
     def __init__(self, launch: Launch) -> None:
         self._launch = launch
+        self._listeners = Listeners(launch.settings, launch.rows)
+        self.reload = Reload()
         self._node: Node | None = None
         self._authenticator: Authenticator | None = None
         self._http: HttpServer | None = None
@@ -117,7 +120,7 @@ class Worker:
             return node.engine.full
 
         self._http = HttpServer(
-            bind_port(settings, "http.port"),
+            self._listeners("http.port")[0],
             limits,
             authentication=Authentication(authenticator, authorize_local=launch.authorize_local),
             health=health,
@@ -125,7 +128,7 @@ class Worker:
             web=launch.application.web,
         )
         self._operations = HttpServer(
-            bind_port(settings, "operationsApi.network.port"), limits, health=health, lack=lack
+            self._listeners("operationsApi.network.port")[0], limits, health=health, lack=lack
         )
         return self._http, self._operations
 
@@ -141,7 +144,10 @@ class Worker:
             authenticator=authenticator,
             http=http,
             host=host,
+            listeners=self._listeners,
+            on_reload=self.reload,
             authorize_local=launch.authorize_local,
+            tell_worker=launch.settings.flag("threads.tell"),
         )
         for plugin in launch.plugins:
             plugin.prepare(scope)
@@ -151,7 +157,7 @@ class Worker:
             try:
                 listeners[plugin.name] = await plugin.start()
             except OSError as error:
-                row = port_row(plugin)
+                row = port_row(plugin.settings)
                 if row is None:
                     raise
                 port = launch.settings.integer(row.name)

@@ -14,6 +14,7 @@ from lyredb.errors import SettingError
 from lyredb.formats import CBOR
 from lyredb.plugins.scope import Scope
 from lyredb.plugins.settings import SettingValue
+from lyredb.protocols.http.listen import bind_socket
 from lyredb.protocols.http.request import Request
 from lyredb.protocols.mqtt.limits import Limits
 from lyredb.protocols.mqtt.listener import is_loopback
@@ -86,6 +87,8 @@ async def listen(*, authorize_local: bool = False, **changed: SettingValue) -> L
             authenticator=cast(Authenticator, FakeAuthenticator()),
             http=http,
             host="127.0.0.1",
+            listeners=lambda name: (bind_socket("127.0.0.1", 0),),
+            on_reload=lambda apply: None,
             authorize_local=authorize_local,
         )
     )

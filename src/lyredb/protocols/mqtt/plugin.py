@@ -8,7 +8,6 @@ from typing import TypeAlias
 
 from lyredb.plugins.scope import Address, Scope
 from lyredb.plugins.settings import Setting
-from lyredb.protocols.http.listen import bind_socket
 from lyredb.protocols.mqtt.limits import Limits
 from lyredb.protocols.mqtt.listener import TcpConnection
 from lyredb.protocols.mqtt.service import Service
@@ -49,12 +48,12 @@ class MqttPlugin:
         """Listen on ``mqtt.network.port``.
 
         Raises:
-            OSError: The port is taken.
+            SettingError: The port cannot be had.
         """
         scope, service = self._scope, self._service
         if scope is None or service is None:
             raise RuntimeError("prepare comes before start")
-        sock = bind_socket(scope.host, scope.settings.integer("mqtt.network.port"))
+        (sock,) = scope.listeners("mqtt.network.port")
         self._server = await asyncio.get_running_loop().create_server(
             lambda: TcpConnection(service, authorize_local=scope.authorize_local), sock=sock
         )
