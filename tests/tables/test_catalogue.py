@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from lyredb.errors import FormatMismatch, InvalidRecord, SchemaError
 from lyredb.formats import PAUSE
 from lyredb.storage.mutation import Kind, Mutation
-from lyredb.tables.catalogue import decode_schema_row, encode_schema_row
+from lyredb.tables.catalogue import Catalogue, decode_schema_row, encode_schema_row
 from lyredb.tables.query.execute import explain, search
 from lyredb.tables.query.query import Query
 from lyredb.tables.schema import Schema
+from lyredb.tables.sdl import parse_sdl
 from tests.tables.conftest import Store
 from tests.tables.schemas import schemas
 
@@ -42,6 +43,33 @@ def test_the_same_schema_again_writes_nothing(store: Store) -> None:
     store.reopen()
     store.tables(FIRST)
     assert store.engine.position == position
+
+
+def test_reading_gives_the_same_tables_and_writes_nothing(store: Store) -> None:
+    """A process beside the writer sees what the writer has made, undeclared tables too."""
+    store.tables(FIRST)
+    opened = store.tables(LATER := "type B @table { id: ID }")
+    position = store.engine.position
+    read = Catalogue.read(store.engine, parse_sdl(LATER))
+    assert {name: (table.schema, table.layout) for name, table in read.tables.items()} == {
+        name: (table.schema, table.layout) for name, table in opened.tables.items()
+    }
+    assert store.engine.position == position
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        FIRST + " type C @table { id: ID }",
+        FIRST.replace("b: Int", "b: Int @indexed"),
+        FIRST.replace("@export", ""),
+    ],
+)
+def test_a_store_of_another_schema_is_not_read(store: Store, other: str) -> None:
+    """A process that may not write cannot make the difference good."""
+    store.tables(FIRST)
+    with pytest.raises(SchemaError, match=r"not brought to this schema"):
+        Catalogue.read(store.engine, parse_sdl(other))
 
 
 def test_each_change_is_a_schema_entry(store: Store) -> None:

@@ -13,7 +13,6 @@ opened again once, for reading only, and what is on disk then tells what happene
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lyredb.errors import DiskFull, EngineClosed, StorageError, StorageFailed
+from lyredb.errors import EngineClosed, StorageError, StorageFailed
 from lyredb.storage import directory as directories
 from lyredb.storage import meta, retention, shape
 from lyredb.storage.clock import Clock
@@ -36,11 +35,10 @@ from lyredb.storage.environment import (
     MapFull,
     Transaction,
     is_disk_full,
-    log_name,
-    logx_name,
 )
 from lyredb.storage.layout import IndexLayout, TableLayout
 from lyredb.storage.log_index import LogIndex
+from lyredb.storage.opening import initialise, opening_error
 from lyredb.storage.record import has_deadline, is_expired
 from lyredb.storage.settings import StorageSettings
 from lyredb.storage.snapshot import Snapshot
@@ -96,6 +94,7 @@ class Engine:
         self._space = Space(path, settings, now_ms, free_bytes_of)
         self._failure = ""
         self._closed = False
+        self._follows = False
         self._directory: Directory = ()
         self._directory_number = -1
         self.settings = settings
@@ -106,6 +105,7 @@ class Engine:
         self.building: frozenset[int] = frozenset()
         self.log_index = LogIndex(self)
         self._format = self._load()
+        self._follows = environment.readonly
 
     @classmethod
     def open(
@@ -139,7 +139,7 @@ class Engine:
         try:
             environment = Environment(directory, map_size=settings.map_size, readonly=readonly)
             if not readonly:
-                _initialise(environment, now_ms())
+                initialise(environment, now_ms())
             return cls(
                 environment,
                 lock,
@@ -154,7 +154,7 @@ class Engine:
             if lock is not None:
                 lock.release()
             if isinstance(error, EngineError):
-                raise _opening_error(error) from error
+                raise opening_error(error) from error
             raise
 
     def _load(self) -> meta.Format:
@@ -183,6 +183,47 @@ class Engine:
         self.position, version, number = meta.decode_position(row)
         self.clock = Clock(self.now_ms, version)
         self._directory, self._directory_number = self.directory_of(number, snapshot), number
+
+    def refresh(self) -> int:
+        """Take note of what the writing process has committed; return the last position.
+
+        For an engine that was opened for reading: tables stay those of the opening, the
+        position and the log's segments are those of now. One that writes knows already.
+
+        Raises:
+            EngineClosed, StorageFailed: As `snapshot`.
+        """
+        if self._follows:
+            with self.snapshot() as snapshot:
+                self.position = snapshot.position
+        return self.position
+
+    def _begin_read(self) -> Transaction:
+        """Begin a read transaction that can see every segment of its log.
+
+        A segment that another process has begun must be opened before the transaction in
+        which it is read: a handle does not exist for transactions that are older than it.
+        """
+        transaction = self._environment.read()
+        while self._follows and self._number_in(transaction) != self._directory_number:
+            transaction.abort()
+            self._follow()
+            transaction = self._environment.read()
+        return transaction
+
+    def _number_in(self, transaction: Transaction) -> int:
+        row = transaction.get(meta.POSITION, db=self._environment.handles.meta)
+        assert row is not None, "written together with the format"
+        return meta.decode_position(row)[2]
+
+    def _follow(self) -> None:
+        """Adopt the directory that another process has written, then open its segments."""
+        with Snapshot(self, self._environment.read(), self._environment.handles) as snapshot:
+            row = snapshot.meta_row(meta.POSITION)
+            assert row is not None, "written together with the format"
+            number = meta.decode_position(row)[2]
+            self._directory, self._directory_number = self.directory_of(number, snapshot), number
+        self._environment.discover()
 
     @property
     def log_id(self) -> bytes:
@@ -238,7 +279,7 @@ class Engine:
         if self._closed:
             raise EngineClosed("the engine is closed")
         try:
-            return Snapshot(self, self._environment.read(), self._environment.handles)
+            return Snapshot(self, self._begin_read(), self._environment.handles)
         except EngineError as error:
             raise StorageFailed("the data file cannot be read") from error
 
@@ -455,32 +496,3 @@ def _abort(transaction: Transaction) -> None:
         transaction.abort()
     except EngineError as error:
         _logger.debug("the failed commit had ended its transaction: %s", error)
-
-
-def _initialise(environment: Environment, now_ms: int) -> None:
-    """Make what every store has; a store that has it stays as it is."""
-    environment.ensure(("meta", "sess", "unref", log_name(0), logx_name(0)))
-    handle = environment.handles.meta
-    with environment.write() as transaction:
-        if transaction.get(meta.FORMAT, db=handle) is not None:
-            return
-        form = meta.Format(
-            meta.FORMAT_MAJOR,
-            meta.FORMAT_MINOR,
-            meta.KNOWN_INCOMPATIBLE,
-            meta.ENGINE,
-            environment.page_size(),
-            os.urandom(16),
-        )
-        segment = meta.Segment(number=0, first_seq=1, first_ms=now_ms)
-        transaction.put(meta.FORMAT, meta.encode_format(form), db=handle)
-        transaction.put(meta.DIRECTORY, meta.encode_directory((segment,)), db=handle)
-        transaction.put(meta.POSITION, meta.encode_position(0, 0, 0), db=handle)
-
-
-def _opening_error(error: EngineError) -> StorageError:
-    if is_disk_full(error):
-        return DiskFull("there is no space for the data file on the disk of storage.path")
-    if isinstance(error, MapFull):
-        return DiskFull("storage.mapSize is too small for the data file")
-    return StorageFailed("the data file cannot be opened or made")

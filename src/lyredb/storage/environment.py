@@ -133,9 +133,17 @@ class Environment:
 
     def _open_existing(self) -> None:
         self.handles = Handles()
+        self.discover()
+
+    def discover(self) -> None:
+        """Open the databases that exist and are not open yet.
+
+        Outside of transactions: a handle is of no use to those that have begun before.
+        """
         opened = {
             name: self._lmdb.open_db(name.encode(), dupsort=name.startswith("x"), create=False)
             for name in sorted(raw.decode() for raw in self._lmdb.dbs())
+            if not self._has(name)
         }
         self._add(opened)
 

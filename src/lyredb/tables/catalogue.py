@@ -7,7 +7,7 @@ is declared no more stays as it is, only not exported; a removed index is emptie
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -40,7 +40,7 @@ _decoder: Final = msgspec.msgpack.Decoder(TableSchema)
 
 
 class Catalogue:
-    """All tables of a node; made by `Catalogue.open`.
+    """All tables of a node; made by `Catalogue.open`, or `Catalogue.read` beside a writer.
 
     Attributes:
         tables: By ``<database>.<table>``, the built-in ones included.
@@ -80,8 +80,40 @@ class Catalogue:
                 for _ in engine.build_index(layout, index):
                     pass
         _write_rows(writer, rows, zip(declared, layouts, strict=True))
-        tables = [StoredTable(*pair) for pair in zip(declared, layouts, strict=True)]
-        return cls([*tables, *_undeclared(engine, rows, {one.full_name for one in declared})])
+        return cls(_tables(engine, rows, declared, layouts))
+
+    @classmethod
+    def read(cls, engine: Engine, schema: Schema) -> Catalogue:
+        """Return the tables of a store that was brought to this schema, and write nothing.
+
+        For processes beside the one that writes, which has opened the same schema.
+
+        Raises:
+            SchemaError: A table of it is missing, or is not what the schema says.
+            FormatMismatch: A schema row was written by a later version.
+        """
+        declared = [*BUILTIN_SCHEMAS.values(), *schema.tables]
+        rows = engine.list_meta(ROW_PREFIX)
+        layouts = _layouts(engine, declared)
+        for table, layout in zip(declared, layouts, strict=True):
+            row = rows.get(ROW_PREFIX + table.full_name)
+            if row != encode_schema_row(table) or engine.layouts.get(layout.slot) != layout:
+                raise SchemaError(
+                    f"the data directory was not brought to this schema: table {table.full_name} "
+                    "differs; the process that writes has to be started with it first"
+                )
+        return cls(_tables(engine, rows, declared, layouts))
+
+
+def _tables(
+    engine: Engine,
+    rows: Mapping[str, bytes],
+    declared: Sequence[TableSchema],
+    layouts: Sequence[TableLayout],
+) -> list[StoredTable]:
+    """All tables of the store, the declared ones first."""
+    tables = [StoredTable(*pair) for pair in zip(declared, layouts, strict=True)]
+    return [*tables, *_undeclared(engine, rows, {one.full_name for one in declared})]
 
 
 def encode_schema_row(schema: TableSchema) -> bytes:
