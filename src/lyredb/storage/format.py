@@ -37,6 +37,11 @@ Change: TypeAlias = Callable[[Transaction, Handles], None]
 _formats: Final = msgspec.msgpack.Decoder(meta.Format)
 
 
+def has_database(path: Path) -> bool:
+    """Tell whether there is a data file in a directory."""
+    return (path / FILE_NAME).is_file()
+
+
 def read_format(path: Path, *, map_size: int) -> meta.Format:
     """Return the row ``format`` of a data directory as it is, known to us or not.
 
@@ -99,7 +104,7 @@ def renew_log_id(engine: Engine) -> bytes:
 
 
 def _open(path: Path, map_size: int, *, readonly: bool) -> Environment:
-    if not (path / FILE_NAME).is_file():
+    if not has_database(path):
         raise StorageFailed("there is no database in this directory")
     return Environment(path, map_size=map_size, readonly=readonly)
 

@@ -1,0 +1,90 @@
+"""A data directory from a backup.
+
+The log gets a new identity: what happened at a position after the backup is not in it,
+and other things will happen there. Subscribers that come back with a position of before
+get current state and are told, instead of a gap that nobody sees.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from lyredb.errors import StorageFailed
+from lyredb.operations.backup import Manifest, Progress, read_manifest
+from lyredb.operations.draft import new_directory
+from lyredb.operations.upgrade import upgrade
+from lyredb.storage.check import check
+from lyredb.storage.data_file import FILE_NAME
+from lyredb.storage.engine import Engine
+from lyredb.storage.format import renew_log_id
+
+_CHUNK_BYTES: Final = 8 * 1024 * 1024
+_NAMED_PROBLEMS: Final = 3
+_FILES: Final = (FILE_NAME, "lock.mdb", "lyredb.lock")
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was restored: the backup's manifest, and the log's new identity."""
+
+    manifest: Manifest
+    log_id: str
+
+
+def restore(
+    source: Path,
+    data_dir: Path,
+    *,
+    on_copy: Progress = lambda done, of: None,
+    on_check: Progress = lambda done, of: None,
+) -> Restored:
+    """Make a data directory from a backup; it appears whole and checked, or not at all.
+
+    A backup of an earlier format is brought to the present one on the way.
+
+    Args:
+        source: A backup; stays as it is.
+        data_dir: Must not exist, or be empty.
+        on_copy: Gets bytes done, and of how many.
+        on_check: Gets parts checked, and of how many.
+
+    Raises:
+        InvalidInput: The source is no whole backup, or the directory is not empty.
+        FormatMismatch: A later version made it.
+        StorageFailed: The backup is damaged: its records, indexes and log do not agree.
+    """
+    manifest = read_manifest(source)
+    with new_directory(data_dir, needs_bytes=manifest.size_bytes, files=_FILES) as draft:
+        _copy(source / FILE_NAME, draft / FILE_NAME, manifest.size_bytes, on_copy)
+        upgrade(draft)
+        log_id = _verify(draft, manifest, on_check)
+    return Restored(manifest, log_id)
+
+
+def _copy(source: Path, place: Path, size: int, on_copy: Progress) -> None:
+    descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with source.open("rb") as reading, os.fdopen(descriptor, "wb") as writing:
+        done = 0
+        while chunk := reading.read(_CHUNK_BYTES):
+            writing.write(chunk)
+            done += len(chunk)
+            on_copy(done, size)
+        writing.flush()
+        os.fsync(descriptor)
+
+
+def _verify(draft: Path, manifest: Manifest, on_check: Progress) -> str:
+    engine = Engine.open(draft)
+    try:
+        if (engine.position, engine.log_id.hex()) != (manifest.position, manifest.log_id):
+            raise StorageFailed("the backup's data is not what its manifest says")
+        problems = check(engine, on_check)
+        if problems:
+            named = "; ".join(problems[:_NAMED_PROBLEMS])
+            raise StorageFailed(f"the backup is damaged, {len(problems)} problems: {named}")
+        return renew_log_id(engine).hex()
+    finally:
+        engine.close()
