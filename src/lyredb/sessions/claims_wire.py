@@ -1,0 +1,61 @@
+"""What workers and the directory of claims tell each other: MessagePack arrays.
+
+Both ends are of one installation, so there is no version in it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from lyredb.sessions.claims import Claim, Refusal, Will
+
+CLAIM: Final = "claims/claim"
+"""A call: `Request` → `Answer`, as soon as the identifier is free or refused."""
+RELEASE: Final = "claims/release"
+"""A notice to the directory: `Named`."""
+WILL: Final = "claims/will"
+"""A notice to the directory: `NewWill`."""
+ANNOUNCE: Final = "claims/announce"
+"""A notice to the directory: a list of `Claim`."""
+REVOKE: Final = "claims/revoke"
+"""A notice to a worker: `Named`."""
+
+
+class Request(msgspec.Struct, frozen=True, array_like=True):
+    """As `lyredb.sessions.claims.Claimant`."""
+
+    client_id: str
+    user: str
+    will: Will | None = None
+
+
+class Answer(msgspec.Struct, frozen=True, array_like=True):
+    """The epoch of the claim, or why there is none."""
+
+    epoch: int
+    refusal: Refusal | None = None
+
+
+class Named(msgspec.Struct, frozen=True, array_like=True):
+    """A granted claim."""
+
+    client_id: str
+    epoch: int
+
+
+class NewWill(msgspec.Struct, frozen=True, array_like=True):
+    """What is published for a claim from now on, when its worker is lost."""
+
+    client_id: str
+    epoch: int
+    will: Will | None
+
+
+encode: Final = msgspec.msgpack.Encoder().encode
+requests: Final = msgspec.msgpack.Decoder(Request)
+answers: Final = msgspec.msgpack.Decoder(Answer)
+named: Final = msgspec.msgpack.Decoder(Named)
+new_wills: Final = msgspec.msgpack.Decoder(NewWill)
+announced: Final = msgspec.msgpack.Decoder(list[Claim])

@@ -1,0 +1,95 @@
+"""Wills of connections whose worker is lost: written by whoever has the directory.
+
+They go to the log, retained or not, so that every worker tells them to its subscribers.
+A worker may have had thousands of clients: a bounded number waits at the writer, and when
+that has no room they are tried again, since nobody else can publish them any more.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from lyredb.errors import LyreError, Overloaded
+from lyredb.sessions.claims import Will
+from lyredb.storage.sequencer import Result, Sequencer
+
+_logger: Final = logging.getLogger(__name__)
+
+_AT_ONCE: Final = 100
+_RETRY_S: Final = 0.1
+
+
+class Orphans:
+    """Writes wills, in order.
+
+    Attributes:
+        published: Wills that were written.
+        failed: Wills that the writer refused.
+
+    Args:
+        writer: Where they go.
+        call_later: As ``loop.call_later``.
+        now_ms: Wall clock in epoch milliseconds, for deadlines.
+    """
+
+    def __init__(
+        self,
+        writer: Sequencer,
+        call_later: Callable[[float, Callable[[], None]], object],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self.published = 0
+        self.failed = 0
+        self._writer = writer
+        self._call_later = call_later
+        self._now_ms = now_ms
+        self._queue: deque[tuple[str, Will, Callable[[], None]]] = deque()
+        self._sent = 0
+        self._is_resting = False
+
+    @property
+    def waiting(self) -> int:
+        """Wills that are not written yet."""
+        return len(self._queue) + self._sent
+
+    def publish(self, client_id: str, will: Will, then: Callable[[], None]) -> None:
+        """Write a will; ``then`` is called when that is done or cannot be."""
+        self._queue.append((client_id, will, then))
+        self._go_on()
+
+    def _go_on(self) -> None:
+        while self._queue and self._sent < _AT_ONCE and not self._is_resting:
+            self._send(*self._queue.popleft())
+
+    def _send(self, client_id: str, will: Will, then: Callable[[], None]) -> None:
+        def replied(result: Result) -> None:
+            self._sent -= 1
+            self._note(client_id, result)
+            then()
+            self._go_on()
+
+        try:
+            self._writer.submit((will.at(self._now_ms()),), replied)
+        except Overloaded:
+            self._queue.appendleft((client_id, will, then))
+            self._is_resting = True
+            self._call_later(_RETRY_S, self._wake)
+        except LyreError as error:
+            self._note(client_id, error)
+            then()
+        else:
+            self._sent += 1
+
+    def _wake(self) -> None:
+        self._is_resting = False
+        self._go_on()
+
+    def _note(self, client_id: str, result: Result) -> None:
+        if isinstance(result, LyreError):
+            self.failed += 1
+            _logger.warning("the will of %r could not be published: %s", client_id, result)
+        else:
+            self.published += 1

@@ -1,0 +1,255 @@
+"""Claims between workers and the directory: over streams that may break on either side."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from lyredb.errors import DiskFull, LyreError, Overloaded
+from lyredb.sessions.claims import Refusal, Will
+from lyredb.sessions.claims_client import Claims
+from lyredb.sessions.claims_service import FENCE_S, ClaimsService
+from lyredb.storage.sequencer import Sequencer
+from tests.sessions.streams import FakeWriter, HandTimers, Streams
+from tests.sessions.wills import will
+
+NOW_MS = 1_000_000
+
+
+class Client:
+    """A connection that claims; stops when it is asked to, if it is willing."""
+
+    def __init__(self, claims: Claims, user: str = "u", kept: Will | None = None) -> None:
+        self.result: int | Refusal | LyreError | None = None
+        self.revoked = 0
+        self.is_willing = True
+        self._claims = claims
+        claims.claim("c", user, self._on_result, self._on_revoke, kept)
+
+    def _on_result(self, result: int | Refusal | LyreError) -> None:
+        assert self.result is None, "answered once"
+        self.result = result
+
+    def _on_revoke(self) -> None:
+        self.revoked += 1
+        if self.is_willing:
+            self.stop()
+
+    @property
+    def epoch(self) -> int:
+        assert type(self.result) is int, self.result
+        return self.result
+
+    def stop(self) -> None:
+        self._claims.release("c", self.epoch)
+
+
+class World:
+    def __init__(self) -> None:
+        self.streams = Streams()
+        self.writer = FakeWriter()
+        self.timers = HandTimers()
+        self.service = self.new_service()
+        self.one = Claims(self.streams.worker(1))
+        self.two = Claims(self.streams.worker(2))
+
+    def new_service(self) -> ClaimsService:
+        return ClaimsService(
+            self.streams,
+            cast(Sequencer, self.writer),
+            call_later=self.timers.call_later,
+            now_ms=lambda: NOW_MS,
+        )
+
+    def client(self, claims: Claims, user: str = "u", kept: Will | None = None) -> Client:
+        client = Client(claims, user, kept)
+        self.streams.run()
+        return client
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_connection_of_another_worker_stops_before_its_successor_is_answered(
+    world: World,
+) -> None:
+    old = world.client(world.one)
+    new = world.client(world.two)
+    assert old.revoked == 1
+    assert new.epoch > old.epoch
+    assert (len(world.one), len(world.two)) == (0, 1)
+
+
+def test_a_retained_will_that_is_written_first_is_waited_for(world: World) -> None:
+    """The successor is answered when the old connection has released, not when it was asked."""
+    old = world.client(world.one)
+    old.is_willing = False
+    new = world.client(world.two)
+    assert (old.revoked, new.result) == (1, None)
+    old.stop()
+    world.streams.run()
+    assert new.epoch
+
+
+def test_a_connection_that_does_not_stop_is_fenced_after_two_seconds(world: World) -> None:
+    old = world.client(world.one)
+    old.is_willing = False
+    new = world.client(world.two)
+    assert [delay for delay, _ in world.timers.set] == [FENCE_S]
+    world.timers.pass_all()
+    world.streams.run()
+    assert new.epoch
+    old.stop()
+    world.streams.run()
+    third = world.client(world.one)
+    assert (new.revoked, third.epoch > new.epoch) == (1, True), "what was late changed nothing"
+
+
+def test_another_user_is_refused(world: World) -> None:
+    old = world.client(world.one, "u")
+    assert world.client(world.two, "v").result is Refusal.OTHER_USER
+    assert old.revoked == 0
+
+
+def test_the_will_of_a_lost_worker_is_written_once_with_its_deadline(world: World) -> None:
+    world.client(world.one, kept=will(1, lifetime_ms=5_000))
+    world.streams.lose(1)
+    world.writer.answer()
+    (written,) = world.writer.written
+    assert (written.body, written.expires_ms) == (b"1", NOW_MS + 5_000)
+    assert world.service.statistics().wills_published == 1
+
+
+def test_a_successor_is_answered_after_the_will_of_a_lost_worker_is_on_disk(world: World) -> None:
+    old = world.client(world.one, kept=will(1))
+    old.is_willing = False
+    new = world.client(world.two)
+    world.streams.lose(1)
+    world.streams.run()
+    assert new.result is None
+    world.writer.answer()
+    world.streams.run()
+    assert new.epoch
+
+
+def test_a_will_that_was_withdrawn_or_taken_along_is_not_written(world: World) -> None:
+    kept = world.client(world.one, kept=will(1))
+    world.one.set_will("c", kept.epoch, None)
+    world.streams.lose(1)
+    world.client(world.two, kept=will(2)).stop()
+    world.streams.lose(2)
+    assert not world.writer.waiting
+
+
+def test_a_will_that_was_replaced_is_written_as_it_is_now(world: World) -> None:
+    kept = world.client(world.one, kept=will(1))
+    world.one.set_will("c", kept.epoch, will(2))
+    world.streams.lose(1)
+    world.writer.answer()
+    assert [mutation.body for mutation in world.writer.written] == [b"2"]
+
+
+def test_wills_wait_for_room_at_the_writer(world: World) -> None:
+    world.client(world.one, kept=will(1))
+    world.writer.error = Overloaded("full")
+    world.streams.lose(1)
+    assert world.service.statistics().wills_waiting == 1
+    world.writer.error = None
+    world.timers.pass_all()
+    world.writer.answer()
+    assert [mutation.body for mutation in world.writer.written] == [b"1"]
+
+
+def test_many_wills_are_written_in_order_a_bounded_number_at_once(world: World) -> None:
+    for number in range(1, 251):
+        world.one.claim(f"c{number}", "u", lambda _: None, lambda: None, will(number))
+    world.streams.run()
+    world.streams.lose(1)
+    rounds = 0
+    while world.writer.waiting:
+        assert len(world.writer.waiting) <= 100
+        world.writer.answer()
+        rounds += 1
+    assert [int(one.body) for one in world.writer.written] == list(range(1, 251))
+    assert rounds >= 3
+
+
+def test_a_will_that_the_writer_refuses_is_counted_and_frees_the_identifier(world: World) -> None:
+    old = world.client(world.one, kept=will(1))
+    old.is_willing = False
+    new = world.client(world.two)
+    world.streams.lose(1)
+    world.writer.answer(DiskFull("no room"))
+    world.streams.run()
+    assert new.epoch
+    assert world.service.statistics().wills_failed == 1
+
+
+def test_claims_outlive_the_process_of_the_directory_with_their_wills(world: World) -> None:
+    old = world.client(world.one, kept=will(1))
+    world.streams.go_away()
+    world.new_service()
+    world.streams.come_back()
+    world.streams.run()
+    assert world.client(world.two, "v").result is Refusal.OTHER_USER
+    world.streams.lose(1)
+    world.writer.answer()
+    assert len(world.writer.written) == 1
+    assert old.revoked == 0
+
+
+def test_a_claim_fails_when_the_directory_goes_away_before_it_answers(world: World) -> None:
+    old = world.client(world.one)
+    old.is_willing = False
+    new = world.client(world.two)
+    world.streams.go_away()
+    assert isinstance(new.result, Overloaded)
+    assert isinstance(world.client(world.two).result, Overloaded), "and while it is away"
+
+
+def test_what_is_released_while_the_directory_is_away_is_free_when_it_is_back(
+    world: World,
+) -> None:
+    old = world.client(world.one)
+    world.streams.go_away()
+    old.stop()
+    world.new_service()
+    world.streams.come_back()
+    assert world.client(world.two, "v").epoch
+
+
+def test_ten_thousand_claims_are_announced_in_notices_that_fit(world: World) -> None:
+    """A notice has at most 1 MB."""
+    sizes: list[int] = []
+    send = world.streams.send
+
+    def spy(worker: int, kind: str, body: bytes, reply: object) -> None:
+        sizes.append(len(body))
+        send(worker, kind, body, cast("None", reply))
+
+    for number in range(2_000):
+        world.one.claim(f"c{number}", "u", lambda _: None, lambda: None, will(10**4_000))
+    world.streams.run()
+    world.streams.go_away()
+    service = world.new_service()
+    world.streams.send = spy  # type: ignore[method-assign]  # to look at what passes
+    world.streams.come_back()
+    world.streams.run()
+    assert service.statistics().claims == 2_000
+    assert max(sizes) < 1_000_000
+    assert len(sizes) > 1
+
+
+def test_a_claim_whose_worker_is_lost_while_it_waits_is_forgotten(world: World) -> None:
+    old = world.client(world.one)
+    old.is_willing = False
+    new = world.client(world.two, kept=will(7))
+    world.streams.lose(2)
+    old.stop()
+    world.streams.run()
+    assert new.result is None
+    assert world.client(world.one, "v").epoch, "nobody has it"
+    assert not world.writer.waiting, "the will of a client that was never let in is none"

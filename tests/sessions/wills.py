@@ -1,0 +1,15 @@
+"""Wills that tests tell apart by a number."""
+
+from __future__ import annotations
+
+from lyredb.sessions.claims import Will
+from lyredb.storage.mutation import Kind, Mutation
+
+
+def will(number: int, lifetime_ms: int = 0) -> Will:
+    body = b"%d" % number
+    return Will(Mutation(20, b"key", Kind.MESSAGE, body=body), lifetime_ms)
+
+
+def number_of(one: Will) -> int:
+    return int(one.mutation.body)
