@@ -22,9 +22,10 @@ from lyredb.resources.registry import Registry
 from lyredb.resources.requests import Reading, SubscribeOptions, Write, WriteOperation, Written
 from lyredb.resources.subscription import Rooms, Subscription
 from lyredb.resources.target import Target
-from lyredb.resources.writing import Done, Writing
+from lyredb.resources.writing import Done, Writing, message_mutation
 from lyredb.storage.engine import Engine
 from lyredb.storage.keys import TAG_NUMBER, decode_key
+from lyredb.storage.mutation import Mutation
 from lyredb.storage.writer import Writer
 from lyredb.tables.query.execute import search
 from lyredb.tables.query.query import Query
@@ -110,6 +111,38 @@ class Database:
     def submit(self, write: Write, context: Context, done: Done) -> None:
         """Send a write and go on; see `Writing.submit`."""
         self._writing.submit(write, context, done)
+
+    def prepare(self, write: Write, context: Context) -> Mutation:
+        """Decide and encode a write that somebody else may send; see `Writing.prepare`."""
+        return self._writing.prepare(write, context)
+
+    def prepare_message(
+        self,
+        topic: bytes,
+        payload: bytes,
+        context: Context,
+        *,
+        qos: int = 0,
+        content_type: str = "",
+        properties: bytes = b"",
+    ) -> Mutation:
+        """Decide a message that is no record, and encode it for the log.
+
+        `publish` reaches whoever listens now; this one is for somebody who tells it in
+        this process's place, by the log.
+
+        Raises:
+            InvalidTopic, UnknownTopic, NotAuthorised: It may not be published.
+        """
+        destination = self._access.publish(context.principal, context.protocol, topic)
+        return message_mutation(
+            destination,
+            payload,
+            context,
+            qos=qos,
+            content_type=content_type,
+            properties=properties,
+        )
 
     async def write(self, write: Write, context: Context) -> Written:
         """Write and return once it is on disk.

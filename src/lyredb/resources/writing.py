@@ -8,10 +8,11 @@ order in which they were sent, logged or not.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from msgspec.structs import replace
 
+from lyredb.delivery.admission import Destination
 from lyredb.errors import (
     InvalidRecord,
     LyreError,
@@ -104,6 +105,17 @@ class Writing:
         # Only now: a write that was not taken must not answer the hold of an earlier one.
         self._fence.hold(slot, key)
 
+    def prepare(self, write: Write, context: Context) -> Mutation:
+        """Decide and encode a write of one record that somebody else may send later.
+
+        Its deadline is that of the write: who sends it adds what the table says.
+
+        Raises:
+            NotAuthorised, InvalidRecord, InvalidBody, InvalidKey, UnsupportedOperation.
+        """
+        self.admit(write.operation, write.target.table, context)
+        return self._mutation(write, context)[1]
+
     def _mutation(self, write: Write, context: Context) -> tuple[KeyValue, Mutation]:
         if write.operation == "create":
             return self._creation(write, context)
@@ -143,6 +155,30 @@ class Writing:
     def _patch(write: Write, context: Context, record_id: KeyValue) -> Mutation:
         body, operations = write.target.table.encode_changes(_mapping(write.value), record_id)
         return _assemble(write, context, record_id, Kind.PATCH, body=body, operations=operations)
+
+
+def message_mutation(
+    destination: Destination,
+    payload: bytes,
+    context: Context,
+    *,
+    qos: int,
+    content_type: str,
+    properties: bytes,
+) -> Mutation:
+    """A message that is no record, for the log: whoever listens there is told it."""
+    key = destination.key
+    return Mutation(
+        slot=destination.slot,
+        key=key,
+        kind=Kind.MESSAGE,
+        body=payload,
+        metadata=encode_metadata(content_type=content_type, properties=properties),
+        full_id=encode_full_key(cast("KeyValue", destination.id)) if is_short_form(key) else b"",
+        qos=qos,
+        user=context.user,
+        session=context.session,
+    )
 
 
 def _put(write: Write, context: Context, record_id: KeyValue) -> Mutation:
