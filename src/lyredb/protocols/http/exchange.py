@@ -131,6 +131,7 @@ class Exchange(RequestResponseCycle):
         assert not self.response_started, "one response per request"
         self.response_started = True
         self.status = status
+        self.guard.port.answers[status // 100] += 1
         self.waiting_for_100_continue = False
         parts = [STATUS_LINE[status], self.guard.port.head, head]
         if not self.keep_alive:

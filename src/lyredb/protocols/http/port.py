@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from uvicorn.server import ServerState
 
 from lyredb.protocols.http.limits import HttpLimits
+from lyredb.protocols.http.statistics import HttpStatistics
 
 if TYPE_CHECKING:
     from lyredb.protocols.http.authentication import Authentication
@@ -28,6 +29,7 @@ class Port(ServerState):
         upgrades: Factories by sub-protocol.
         answer_now: Answers a request without a body at once, or returns False.
         head: Header lines that every response begins with, remade each second.
+        answers: How many responses there were, by the first digit of their status.
     """
 
     def __init__(self, limits: HttpLimits, authentication: Authentication | None) -> None:
@@ -36,11 +38,24 @@ class Port(ServerState):
         self.authentication = authentication
         self.upgrades: dict[str, UpgradeFactory] = {}
         self.head = b""
+        self.answers = [0] * 6
         self.answer_now: Callable[[Exchange], bool] = _never
 
     def remake_head(self) -> None:
         """Take the default headers over (the date changes each second)."""
         self.head = b"".join(b"%b: %b\r\n" % header for header in self.default_headers)
+
+    def statistics(self) -> HttpStatistics:
+        """The numbers of this moment."""
+        _, _, succeeded, redirected, refused, failed = self.answers
+        return HttpStatistics(
+            connections=len(self.connections),
+            requests=self.total_requests,
+            succeeded=succeeded,
+            redirected=redirected,
+            refused=refused,
+            failed=failed,
+        )
 
     @property
     def is_full(self) -> bool:

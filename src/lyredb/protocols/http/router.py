@@ -9,6 +9,8 @@ order of mounting; nobody answers: 404.
 from __future__ import annotations
 
 import logging
+import re
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,6 +28,8 @@ Fail = Callable[[Request, Exception], None]
 Now = Callable[[Request, Fail], bool]
 
 PROBLEM: Final = "application/problem+json"
+_REQUEST_ID: Final = re.compile(r"[!-~]{1,128}", re.ASCII)
+"""What a proxy may name a request: visible, and short enough for a log line."""
 
 logger: Final = logging.getLogger("lyredb.http")
 
@@ -137,12 +141,25 @@ class Router:
         await request.deny(*self._told(request, error))
 
     def _told(self, request: Request, error: Exception) -> tuple[int, bytes, bytes]:
-        """Status, header lines and body that tell of an error; logs what is not ours."""
+        """Status, header lines and body that tell of an error; logs what is not ours.
+
+        The line and the answer have the same id, so that who reports the one finds the other.
+        """
+        named = b""
         if isinstance(error, NotAuthorised):
             error = refusal(request, error)
         elif not isinstance(error, LyreError):
-            logger.error("%s %s failed", request.method, request.scope["path"], exc_info=error)
+            identity = request_id(request)
+            named = b"x-request-id: %b\r\n" % identity.encode()
+            what = (request.method, request.scope["path"])
+            logger.error("%s %s failed", *what, exc_info=error, extra={"request": identity})
         problem = self._problem_details or quality_of(request.header(b"accept"), PROBLEM) > 0
         body, media_type = body_of(error, problem=problem)
         head = b"content-type: %b\r\n%bvary: accept\r\n" % (media_type, headers_of(error))
-        return status_of(error), head, body
+        return status_of(error), named + head, body
+
+
+def request_id(request: Request) -> str:
+    """Return what a proxy calls the request (``x-request-id``), or a new random id."""
+    given = request.header(b"x-request-id")
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)

@@ -22,6 +22,7 @@ from lyredb.protocols.http.listen import BACKLOG
 from lyredb.protocols.http.port import Port
 from lyredb.protocols.http.router import Router
 from lyredb.protocols.http.static import StaticFiles
+from lyredb.protocols.http.statistics import HttpStatistics
 from lyredb.protocols.http.upgrade import UpgradeFactory
 from lyredb.protocols.http.websocket import WebSocketConnection
 
@@ -131,6 +132,10 @@ class HttpServer:
     def connections(self) -> int:
         """How many connections are open."""
         return len(self._port.connections)
+
+    def statistics(self) -> HttpStatistics:
+        """What the port has and has done; see `HttpStatistics`."""
+        return self._port.statistics()
 
     async def start(self) -> None:
         """Accept connections; returns once it does."""

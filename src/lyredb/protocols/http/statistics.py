@@ -1,0 +1,26 @@
+"""What an HTTP port counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class HttpStatistics:
+    """A snapshot of the counters of one port.
+
+    Attributes:
+        connections: Open connections, upgraded ones included.
+        requests: Requests whose head was read so far, upgrades included.
+        succeeded: Answers with a status of 200 to 299, streams that go on included.
+        redirected: With 300 to 399, such as 304 for a copy that is still good.
+        refused: With 400 to 499.
+        failed: With 500 to 599.
+    """
+
+    connections: int
+    requests: int
+    succeeded: int
+    redirected: int
+    refused: int
+    failed: int
