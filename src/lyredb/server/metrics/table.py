@@ -1,0 +1,170 @@
+"""What each number is called and means: one row for each field of each room's statistics.
+
+Names follow the conventions of Prometheus: base units (seconds, bytes), ``_total`` for what
+only grows. A test fails while a field has no row; docs/metrics.md is made from the rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Final, Literal
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MetricRow:
+    """One metric.
+
+    Attributes:
+        room: Whose statistics.
+        field: Of these.
+        name: As told, ``_total`` included.
+        kind: A ``counter`` only grows while its process lives, a ``gauge`` goes both ways.
+        sentence: What it counts.
+        labels: Fixed ones, where several fields are one metric.
+    """
+
+    room: str
+    field: str
+    name: str
+    kind: Literal["counter", "gauge"]
+    sentence: str
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+REPORT_AGE: Final = MetricRow(
+    "", "", "lyredb_process_report_age_seconds", "gauge",
+    "Since the process told its numbers. Above 5: it hangs, or is cut off from the writer.",
+)  # fmt: skip
+
+
+def _gauge(room: str, field: str, name: str, sentence: str, **labels: str) -> MetricRow:
+    return MetricRow(room, field, f"lyredb_{name}", "gauge", sentence, labels)
+
+
+def _counter(room: str, field: str, name: str, sentence: str, **labels: str) -> MetricRow:
+    return MetricRow(room, field, f"lyredb_{name}_total", "counter", sentence, labels)
+
+
+_PROCESS = (
+    _gauge("process", "pid", "process_pid", "The number of the process."),
+    _counter("process", "cpu_s", "process_cpu_seconds", "User and system CPU time."),
+    _gauge(
+        "process", "resident_bytes", "process_resident_memory_bytes",
+        "Memory in use. Pages of the data file that were read count, and can be taken back.",
+    ),
+    _gauge("process", "open_files", "process_open_fds", "Open descriptors, connections included."),
+    _gauge("process", "max_files", "process_max_fds", "How many descriptors it may have."),
+    _gauge("process", "threads", "process_threads", "Threads, those of libraries included."),
+    _gauge("process", "started_s", "process_start_time_seconds", "When it began, since 1970."),
+)  # fmt: skip
+
+_STORAGE = (
+    _gauge("engine", "position", "log_position", "The last committed position that it has seen."),
+    _gauge("engine", "floor", "log_floor_position", "The oldest position that the log still has."),
+    _gauge("engine", "segments", "log_segments", "Segments of the log."),
+    _gauge("engine", "log_bytes", "log_size_bytes", "Size of the log in the data file."),
+    _gauge("engine", "used_bytes", "data_file_used_bytes", "Used of the data file, log included."),
+    _gauge("engine", "readers", "data_file_readers", "Reader slots of the data file in use."),
+    _gauge("engine", "tables", "tables", "Tables, those of the system included."),
+    _gauge("engine", "failed", "storage_failed", "1 when the store is read-only after a failure."),
+    _counter("writer", "groups", "commit_groups", "Groups of transactions, each one fsync."),
+    _counter("writer", "transactions", "transactions", "Transactions that were committed."),
+    _counter(
+        "writer", "rejected", "transactions_rejected",
+        "Transactions that were refused, for a precondition or a limit; nothing was written.",
+    ),
+    _gauge("writer", "waiting", "writer_waiting_transactions", "Transactions that wait for it."),
+    _gauge("writer", "waiting_bytes", "writer_waiting_bytes", "Size of these."),
+)  # fmt: skip
+
+_DELIVERY = (
+    _gauge("hub", "subscribers", "subscribers", "Subscribers of at least one filter."),
+    _gauge("hub", "filters", "subscription_filters", "Different filters."),
+    _gauge("hub", "routes", "delivery_routes", "Topics with a cached route."),
+    _gauge("hub", "holds", "delivery_holds", "Records whose messages wait for a commit."),
+    _gauge(
+        "hub", "waiting", "congested_subscribers",
+        "Slow subscribers that publishers wait for.",
+    ),
+    _counter(
+        "hub", "frames", "delivered_frames",
+        "Frames that went out, each counted once for all subscribers that share it.",
+    ),
+    _counter("hub", "writes", "delivered_batches", "Batches that were handed to subscribers."),
+    _counter("hub", "pauses", "publisher_pauses", "Times that a publisher was made to wait."),
+    _counter("hub", "entries", "delivered_log_entries", "Log entries that somebody listened to."),
+)  # fmt: skip
+
+_LOGINS = (
+    _counter(
+        "authenticator", "remembered_hits", "logins_remembered",
+        "Logins that were answered from memory.",
+    ),
+    _counter("authenticator", "verified", "logins_verified", "Logins whose password was right."),
+    _counter("authenticator", "refused", "logins_refused", "Logins that were refused."),
+    _gauge("authenticator", "remembered", "logins_in_memory", "Logins that are remembered now."),
+)  # fmt: skip
+
+
+def _http(room: str, port: str) -> tuple[MetricRow, ...]:
+    classes = {"succeeded": "2xx", "redirected": "3xx", "refused": "4xx", "failed": "5xx"}
+    return (
+        _gauge(
+            room, "connections", "http_connections", "Open connections, WebSockets included.",
+            port=port,
+        ),
+        _counter(
+            room, "requests", "http_requests", "Requests whose head was read, upgrades included.",
+            port=port,
+        ),
+        *(
+            _counter(
+                room, name, "http_responses", "Responses by class of their status.",
+                port=port, status=status,
+            )
+            for name, status in classes.items()
+        ),
+    )  # fmt: skip
+
+
+_MQTT = (
+    _gauge("mqtt", "connections", "mqtt_connections", "Open connections, before CONNECT too."),
+    _gauge("mqtt", "clients", "mqtt_clients", "Connected clients."),
+    _counter("mqtt", "accepted", "mqtt_connects_accepted", "CONNECTs that were accepted."),
+    _counter("mqtt", "refused_connects", "mqtt_connects_refused", "CONNECTs that were refused."),
+    _counter("mqtt", "received", "mqtt_messages_received", "Messages that clients published."),
+    _counter("mqtt", "refused", "mqtt_messages_refused", "Of these, those that were refused."),
+    _counter(
+        "mqtt", "sent", "mqtt_messages_sent",
+        "Messages that were handed to clients by connections that have ended.",
+    ),
+    _counter(
+        "mqtt", "dropped", "mqtt_messages_dropped",
+        "Messages that slow or small clients missed, by connections that have ended.",
+    ),
+    _counter(
+        "mqtt", "violations", "mqtt_violations",
+        "Connections that were ended for a malformed or forbidden packet.",
+    ),
+    _counter(
+        "mqtt", "takeovers", "mqtt_takeovers",
+        "Connections that were ended by another one with their client id.",
+    ),
+    _gauge("mqtt", "writing", "mqtt_writes_waiting", "Retained messages that wait for a commit."),
+)  # fmt: skip
+
+METRICS: Final[tuple[MetricRow, ...]] = (
+    *_PROCESS,
+    *_STORAGE,
+    *_DELIVERY,
+    *_LOGINS,
+    *_http("http", "http"),
+    *_http("operations", "operations"),
+    *_MQTT,
+)
+"""Every row, by room."""
+
+BY_FIELD: Final[Mapping[tuple[str, str], MetricRow]] = {
+    (row.room, row.field): row for row in METRICS
+}
