@@ -13,9 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-import yaml
-
-from lyredb.errors import SettingError
+from lyredb.errors import InvalidBody, SettingError
+from lyredb.formats.yaml_text import load_yaml
 from lyredb.plugins.settings import Setting, SettingValue
 
 _PREFIX: Final = "LYREDB_"
@@ -175,39 +174,15 @@ def _flatten(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str
             yield name, value
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML whose mappings may not name a key twice (the last would win silently)."""
-
-
-def _mapping_without_doubles(loader: _Loader, node: yaml.MappingNode) -> dict[object, object]:
-    seen = set()
-    for key, _ in node.value:
-        if not isinstance(key, yaml.ScalarNode):
-            raise yaml.constructor.ConstructorError(
-                None, None, "a name must be text, not a list or a mapping", key.start_mark
-            )
-        if key.value in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"{key.value} is set twice", key.start_mark
-            )
-        seen.add(key.value)
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_doubles)
-
-
 def _read_yaml(file: Path) -> Mapping[str, object]:
     try:
-        tree = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # it is a SafeLoader
+        tree = load_yaml(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingError(str(file), f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SettingError(file.name, "is no UTF-8 text") from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-13-45
-        raise SettingError(file.name, " ".join(str(error).split())) from error
-    except RecursionError as error:
-        raise SettingError(file.name, "is nested too deeply") from error
+    except InvalidBody as error:
+        raise SettingError(file.name, str(error)) from error
     if tree is None:
         return {}
     if not isinstance(tree, Mapping):
