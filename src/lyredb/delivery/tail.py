@@ -31,6 +31,7 @@ class Tail:
 
     Attributes:
         position: The last entry that was delivered (W).
+        on_progress: Told of W at the end of each step, after its entries were delivered.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Tail:
         self._is_scheduled = False
         self._handlers: dict[Kind, list[Callable[[Entry], None]]] = {}
         self.position = engine.position
+        self.on_progress: Callable[[int], None] | None = None
         hub.log_id = engine.log_id.hex()
         hub.position = self.position
 
@@ -88,6 +90,8 @@ class Tail:
             end = snapshot.position
         for entry in entries:
             self._deliver(entry)
+        if self.on_progress is not None and entries:
+            self.on_progress(self.position)
         return self.position < end
 
     def _deliver(self, entry: Entry) -> None:
@@ -110,3 +114,5 @@ class Tail:
         _log.error("the log was trimmed to beyond position %d, which was not told", self.position)
         self.position = self._hub.position = position
         self._hub.close_all(error)
+        if self.on_progress is not None:
+            self.on_progress(position)
