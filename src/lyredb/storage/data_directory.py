@@ -15,7 +15,12 @@ _LOCK_FILE: Final = "lyredb.lock"
 class DirectoryLock:
     """An exclusive lock on a data directory, held until `release` or the process ends.
 
-    The lock is the file's flock; the process id in it is for the message only.
+    The lock is the file's flock; the process id in it is for the message only. Processes
+    that inherit its descriptor (`inherited`) hold it together: it is free when the last of
+    them has ended or released it.
+
+    Attributes:
+        descriptor: To be inherited by children; -1 after `release`.
 
     Raises:
         DataDirectoryInUse: Somebody holds it, this very process included.
@@ -25,33 +30,41 @@ class DirectoryLock:
     def __init__(self, path: Path) -> None:
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._descriptor = os.open(
+            self.descriptor = os.open(
                 path / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
             )
         except OSError as error:
             raise StorageFailed(f"the data directory cannot be used: {error.strerror}") from error
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = os.read(self._descriptor, 20).decode("ascii", "replace").strip()
-            os.close(self._descriptor)
+            holder = os.read(self.descriptor, 20).decode("ascii", "replace").strip()
+            os.close(self.descriptor)
             raise DataDirectoryInUse(
                 f"process {holder or 'unknown'} has the data directory open"
             ) from error
         try:
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+            os.ftruncate(self.descriptor, 0)
+            os.pwrite(self.descriptor, f"{os.getpid()}\n".encode(), 0)
         except OSError as error:
             self.release()
             raise StorageFailed(
                 f"the data directory cannot be written: {error.strerror}"
             ) from error
 
+    @classmethod
+    def inherited(cls, descriptor: int) -> DirectoryLock:
+        """Return the part of this process in a lock that its parent has taken."""
+        os.set_inheritable(descriptor, False)
+        lock = cls.__new__(cls)
+        lock.descriptor = descriptor
+        return lock
+
     def release(self) -> None:
-        """Let others have the directory. A second call does nothing."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Give up the part of this process. A second call does nothing."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
 
 
 def free_bytes(path: Path) -> int:

@@ -116,6 +116,7 @@ class Engine:
         now_ms: Callable[[], int] = wall_clock_ms,
         readonly: bool = False,
         free_bytes_of: Callable[[Path], int] = free_bytes,
+        lock: DirectoryLock | None = None,
     ) -> Engine:
         """Open a data directory, and make it when it does not exist.
 
@@ -125,6 +126,8 @@ class Engine:
             now_ms: The wall clock.
             readonly: Read beside the process that writes; the directory must exist.
             free_bytes_of: Tells the free space on the disk of a path.
+            lock: The directory's, when this process holds it already; the engine's from now
+                on.
 
         Raises:
             DataDirectoryInUse: Another process writes it, or this one has it open.
@@ -134,7 +137,8 @@ class Engine:
         """
         directory = Path(path)
         settings = settings or StorageSettings()
-        lock = None if readonly else DirectoryLock(directory)
+        if lock is None and not readonly:
+            lock = DirectoryLock(directory)
         environment = None
         try:
             environment = Environment(directory, map_size=settings.map_size, readonly=readonly)
