@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -18,26 +18,50 @@ from lyredb.storage import meta, retention
 from lyredb.storage.apply import Rows, apply_group, state_loader
 from lyredb.storage.environment import EngineError
 from lyredb.storage.indexing import IndexExtractor
-from lyredb.storage.mutation import Applied, Kind, Mutation
+from lyredb.storage.mutation import Kind, Mutation
 from lyredb.storage.overlay import Address, Overlay
+from lyredb.storage.sequencer import Result
 from lyredb.storage.snapshot import pages_bytes
 from lyredb.storage.staging import Staging
 
 if TYPE_CHECKING:
     from lyredb.storage.engine import Engine
 
-Result: TypeAlias = Applied | LyreError
-
 _logger: Final = logging.getLogger(__name__)
 
 
+class Origin(Protocol):
+    """Another process that waits for replies; it may need them after our death."""
+
+    def row(self, replies: Sequence[tuple[int, Result]]) -> tuple[bytes, bytes]:
+        """Return the row of ``meta`` that tells it these too, to go into their commit."""
+
+    def keep(self, replies: Sequence[tuple[int, Result]]) -> None:
+        """Take note that the commit with these is on disk; they are not told yet."""
+
+
 class Request(msgspec.Struct, frozen=True):
-    """A transaction that waits for its commit, and the rows of ``sess`` beside it."""
+    """A transaction that waits for its commit, and the rows of ``sess`` beside it.
+
+    Attributes:
+        transaction: What to do.
+        on_reply: Gets the result.
+        session_rows: Rows of ``sess``.
+        size_bytes: What counts for the limits.
+        bulk: Which lane it waits in.
+        origin: The process that it came from, if not this one.
+        number: Its number there.
+        refusal: It is not done, for this reason; it only waits for its turn to be told.
+    """
 
     transaction: Sequence[Mutation]
     on_reply: Callable[[Result], None]
     session_rows: Rows
     size_bytes: int
+    bulk: bool = False
+    origin: Origin | None = None
+    number: int = 0
+    refusal: LyreError | None = None
 
 
 class Committer:
@@ -105,7 +129,9 @@ class Committer:
                 max_record_bytes=engine.settings.max_record_bytes,
             )
             results, session_rows = self._stage(staging, requests)
+            told = _by_origin(requests, results)
             if staging.log or session_rows:
+                staging.meta_rows.update([origin.row(each) for origin, each in told.items()])
                 apply_group(
                     transaction,
                     engine.handles,
@@ -121,6 +147,9 @@ class Committer:
             first = engine.position + 1
             engine.advance(staging.position)
             self._on_logged(first, staging.addresses)
+        if staging.log or session_rows:
+            for origin, each in told.items():
+                origin.keep(each)
         return results
 
     def _stage(
@@ -131,6 +160,9 @@ class Committer:
         results: list[Result] = []
         session_rows: list[tuple[bytes, bytes | None]] = []
         for request in requests:
+            if request.refusal is not None:
+                results.append(request.refusal)
+                continue
             try:
                 results.append(staging.stage(request.transaction))
                 session_rows += request.session_rows
@@ -161,6 +193,17 @@ class Committer:
     def _measure(self) -> int:
         with self._engine.snapshot() as snapshot:
             return snapshot.log_bytes(directories.ring_slot(snapshot.directory[-1]))
+
+
+def _by_origin(
+    requests: Sequence[Request], results: Sequence[Result]
+) -> dict[Origin, list[tuple[int, Result]]]:
+    """The results that other processes wait for, of the requests that were staged."""
+    told: dict[Origin, list[tuple[int, Result]]] = {}
+    for request, result in zip(requests, results, strict=False):
+        if request.origin is not None:
+            told.setdefault(request.origin, []).append((request.number, result))
+    return told
 
 
 def _is_deletion(request: Request) -> bool:

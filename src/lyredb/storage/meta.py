@@ -9,10 +9,12 @@
 ``build/<slot>``       of an index that is not complete: its table's slot
                        (``>H``), then the last record key that is in it
 ``indexing``           progress of the log's index; see `logx`
+``lease/<slot>``       the highest integer key of a table that was leased, unsigned
+``request/<worker>``   what came of a worker's last requests; see `request_row`
 ``schema/<name>``      written by SCHEMA mutations; their form is the caller's
 =====================  ====================================================
 
-Slots in names are five decimal digits.
+Slots and workers in names are five decimal digits.
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ INDEXING: Final = b"indexing"
 TABLE_PREFIX: Final = b"table/"
 BUILD_PREFIX: Final = b"build/"
 SCHEMA_PREFIX: Final = b"schema/"
+LEASE_PREFIX: Final = b"lease/"
+REQUEST_PREFIX: Final = b"request/"
 
 _POSITION: Final = struct.Struct(">QQI")
 
@@ -111,6 +115,26 @@ def table_row_name(slot: int) -> bytes:
 def build_row_name(index_slot: int) -> bytes:
     """Return the name of an incomplete index's progress row."""
     return BUILD_PREFIX + b"%05d" % index_slot
+
+
+def lease_row_name(slot: int) -> bytes:
+    """Return the name of the row for a table's leased integer keys."""
+    return LEASE_PREFIX + b"%05d" % slot
+
+
+def request_row_name(worker: int) -> bytes:
+    """Return the name of a worker's request row."""
+    return REQUEST_PREFIX + b"%05d" % worker
+
+
+def encode_lease(highest: int) -> bytes:
+    """Return a row ``lease/<slot>``: as many bytes as the integer needs."""
+    return highest.to_bytes((highest.bit_length() + 7) // 8 or 1, "big")
+
+
+def decode_lease(row: bytes) -> int:
+    """Return the highest integer that was leased."""
+    return int.from_bytes(row, "big")
 
 
 def encode_format(form: Format) -> bytes:

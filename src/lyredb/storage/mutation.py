@@ -1,4 +1,7 @@
-"""What a caller asks of the writer, and what it gets back."""
+"""What a caller asks of the writer, and what it gets back.
+
+All of it is MessagePack arrays between processes, and `Applied` in request rows on disk too.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ class DeleteReason(IntEnum):
     MOVED = 4
 
 
-class Precondition(msgspec.Struct, frozen=True):
+class Precondition(msgspec.Struct, frozen=True, array_like=True):
     """What must hold for the record when its transaction is checked, in commit order.
 
     A record whose deadline has passed counts as absent.
@@ -50,7 +53,7 @@ class Precondition(msgspec.Struct, frozen=True):
     unmodified_since_ms: int | None = None
 
 
-class Mutation(msgspec.Struct, frozen=True):
+class Mutation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One change of one key.
 
     Attributes:
@@ -101,7 +104,7 @@ class Mutation(msgspec.Struct, frozen=True):
         return len(self.body) + len(self.operations) + len(self.metadata) + len(self.key)
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What one mutation did.
 
     Attributes:
@@ -116,7 +119,7 @@ class Outcome(msgspec.Struct, frozen=True):
     existed: bool
 
 
-class Applied(msgspec.Struct, frozen=True):
+class Applied(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A committed transaction: the position after it, and one outcome per mutation."""
 
     position: int

@@ -11,6 +11,7 @@ process, for questions that are no writes. Bodies are bytes; their form is their
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -105,7 +106,8 @@ class Sequencer(Protocol):
     def lease_integers(self, slot: int, on_lease: Callable[[range | LyreError], None]) -> None:
         """Lease a block of integer keys of a table, above all that exist.
 
-        No integer is leased twice, not even after a crash of whoever leased it.
+        No integer is leased again while whoever leased it may still use it, also when the
+        writer is started anew meanwhile.
 
         Args:
             slot: The table.
@@ -127,6 +129,28 @@ class Sequencer(Protocol):
         Returns:
             Whether all of it was answered in time.
         """
+
+
+async def committed(
+    sequencer: Sequencer, transaction: Sequence[Mutation], *, session_rows: Rows, bulk: bool
+) -> Applied:
+    """Submit a transaction and wait for its reply; what every `Sequencer.commit` does.
+
+    Raises:
+        LyreError: It was rejected, or the engine failed.
+    """
+    future: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
+
+    def resolve(result: Result) -> None:
+        if future.cancelled():
+            return
+        if isinstance(result, Applied):
+            future.set_result(result)
+        else:
+            future.set_exception(result)
+
+    sequencer.submit(transaction, resolve, session_rows=session_rows, bulk=bulk)
+    return await future
 
 
 class Calls(Protocol):

@@ -8,20 +8,23 @@ methods run on the thread that opened the engine; a group holds it for at most 2
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from lyredb.errors import EngineClosed, LyreError, Overloaded, StorageFailed, TransactionTooLarge
+from msgspec.structs import replace
+
+from lyredb.errors import EngineClosed, LyreError, StorageFailed
 from lyredb.storage.apply import Rows
-from lyredb.storage.commit import Committer, Request, Result
+from lyredb.storage.commit import Committer, Request
+from lyredb.storage.lanes import Lanes
+from lyredb.storage.leases import IntegerLeases
+from lyredb.storage.limits import check_outstanding, check_size, size_of
 from lyredb.storage.maintenance import Maintenance
 from lyredb.storage.mutation import Applied, Mutation
+from lyredb.storage.pokes import Pokes
+from lyredb.storage.sequencer import Result, SequencerStatistics, committed
 
 if TYPE_CHECKING:
     from lyredb.storage.engine import Engine
@@ -30,14 +33,14 @@ _logger: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class WriterStatistics:
-    """Numbers of a writer since it was made."""
+class WriterStatistics(SequencerStatistics):
+    """Numbers of a writer since it was made.
+
+    Attributes:
+        groups: Commits of what waited; the fsyncs are at most these and maintenance.
+    """
 
     groups: int
-    transactions: int
-    rejected: int
-    waiting: int
-    waiting_bytes: int
 
 
 class Writer:
@@ -55,14 +58,18 @@ class Writer:
         self._call_soon = call_soon
         self._maintenance = Maintenance(engine)
         self._committer = Committer(engine, self._maintenance.note_logged)
-        self._waiting: deque[Request] = deque()
-        self._waiting_mutations = 0
-        self._waiting_bytes = 0
+        self._lanes = Lanes()
         self._scheduled = False
         self._busy = False
         self._closed = False
-        self._pokes: dict[object, Callable[[int], None]] = {}
+        self._pokes = Pokes()
+        self.leases = IntegerLeases(engine)
         self._groups = self._transactions = self._rejected = 0
+
+    @property
+    def failure(self) -> str:
+        """Why the engine is read-only, or empty."""
+        return self._engine.failure
 
     def submit(
         self,
@@ -70,17 +77,9 @@ class Writer:
         on_reply: Callable[[Result], None],
         *,
         session_rows: Rows = (),
+        bulk: bool = False,
     ) -> None:
-        """Take a transaction into the next group.
-
-        Args:
-            transaction: At least one mutation, or none when there are session rows.
-                Preconditions are checked against the state before the transaction;
-                all of it is done or nothing.
-            on_reply: Called once, after the commit is on disk, with what was applied or
-                with the error; replies come in the order of the calls of `submit`.
-            session_rows: Rows of sessions' progress to put (``None`` deletes) in the
-                same commit, without a log entry.
+        """Take a transaction into one of the next groups; see `Sequencer.submit`.
 
         Raises:
             Overloaded: Too much is waiting; nothing was taken.
@@ -88,38 +87,29 @@ class Writer:
             EngineClosed: The writer or the engine is closed.
             StorageFailed: The engine is read-only.
         """
-        request = Request(
-            transaction,
-            on_reply,
-            session_rows,
-            _size_of(transaction, session_rows),
-        )
+        size = size_of(transaction, session_rows)
+        self.take(Request(transaction, on_reply, session_rows, size, bulk))
+
+    def take(self, request: Request) -> None:
+        """Take a request; see `submit`."""
         self._check(request)
-        self._waiting.append(request)
-        self._waiting_mutations += len(transaction)
-        self._waiting_bytes += request.size_bytes
+        self._lanes.add(request)
         self._schedule()
 
-    async def commit(self, transaction: Sequence[Mutation], *, session_rows: Rows = ()) -> Applied:
-        """Submit a transaction and wait until it is on disk; see `submit`.
+    def refuse(self, request: Request, reason: LyreError) -> None:
+        """Answer a request with an error when it would have been its turn."""
+        self._lanes.add(replace(request, transaction=(), session_rows=(), refusal=reason))
+        self._schedule()
 
-        A cancelled wait does not take the transaction back.
+    async def commit(
+        self, transaction: Sequence[Mutation], *, session_rows: Rows = (), bulk: bool = False
+    ) -> Applied:
+        """Submit a transaction and wait until it is on disk; see `Sequencer.commit`.
 
         Raises:
             LyreError: It was rejected, or the engine failed.
         """
-        future: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
-
-        def resolve(result: Result) -> None:
-            if future.cancelled():
-                return
-            if isinstance(result, Applied):
-                future.set_result(result)
-            else:
-                future.set_exception(result)
-
-        self.submit(transaction, resolve, session_rows=session_rows)
-        return await future
+        return await committed(self, transaction, session_rows=session_rows, bulk=bulk)
 
     def on_commit(self, callback: Callable[[int], None]) -> Callable[[], None]:
         """Have `callback` called with the new position after each commit's replies.
@@ -127,19 +117,22 @@ class Writer:
         Returns:
             A function that ends it.
         """
-        token = object()
-        self._pokes[token] = callback
-        return partial(self._forget, token)
+        return self._pokes.add(callback)
 
-    def _forget(self, token: object) -> None:
-        self._pokes.pop(token, None)
+    def lease_integers(self, slot: int, on_lease: Callable[[range | LyreError], None]) -> None:
+        """Lease a block of integer keys, before this returns; see `Sequencer`."""
+        try:
+            lease: range | LyreError = self.leases.lease(slot, durable=False)
+        except LyreError as error:
+            lease = error
+        on_lease(lease)
 
     def commit_now(self) -> None:
         """Commit all that waits, in as many groups as it takes, before returning.
 
         Does nothing inside a reply or a poke: what these submit goes into a later group.
         """
-        while self._waiting and not self._busy:
+        while self._lanes and not self._busy:
             self._commit_group()
 
     def maintain(self) -> bool:
@@ -156,6 +149,11 @@ class Writer:
             self.commit_now()
             self._closed = True
 
+    async def drain(self, within_s: float) -> bool:
+        """Close; all is answered on return, however long the disk takes."""
+        self.close()
+        return True
+
     @property
     def maintenance(self) -> Maintenance:
         """What is done between groups; offers the index of the log."""
@@ -164,11 +162,11 @@ class Writer:
     def statistics(self) -> WriterStatistics:
         """Return the numbers of this moment."""
         return WriterStatistics(
-            groups=self._groups,
             transactions=self._transactions,
             rejected=self._rejected,
-            waiting=len(self._waiting),
-            waiting_bytes=self._waiting_bytes,
+            waiting=len(self._lanes),
+            waiting_bytes=self._lanes.size_bytes,
+            groups=self._groups,
         )
 
     def _check(self, request: Request) -> None:
@@ -177,21 +175,14 @@ class Writer:
             raise EngineClosed("the database is closed; nothing was written")
         if self._engine.failure:
             raise StorageFailed(self._engine.failure)
-        mutations = len(request.transaction)
-        if (
-            mutations > settings.max_transaction_mutations
-            or request.size_bytes > settings.max_transaction_bytes
-        ):
-            raise TransactionTooLarge(
-                f"a transaction may have {settings.max_transaction_mutations} mutations and "
-                f"{settings.max_transaction_bytes} bytes, "
-                f"this one has {mutations} and {request.size_bytes}"
-            )
-        if self._waiting and (
-            self._waiting_mutations + mutations > settings.max_outstanding_mutations
-            or self._waiting_bytes + request.size_bytes > settings.max_outstanding_bytes
-        ):
-            raise Overloaded("too many writes are waiting; try again in a moment")
+        check_size(request.transaction, request.size_bytes, settings)
+        check_outstanding(
+            len(request.transaction),
+            request.size_bytes,
+            waiting_mutations=self._lanes.mutations,
+            waiting_bytes=self._lanes.size_bytes,
+            settings=settings,
+        )
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -206,60 +197,33 @@ class Writer:
         self._scheduled = False
         if self._busy:
             return
-        if self._waiting:
+        if self._lanes:
             self._commit_group()
         more = self._maintenance.step(self._committer)
-        if self._waiting or more:
+        if self._lanes or more:
             self._schedule()
 
     def _commit_group(self) -> None:
         self._busy = True
         try:
             before = self._engine.position
-            group = self._next_group()
+            group = self._lanes.next_group(self._engine.settings.group_mutations)
             results = self._committer.commit(group)
-            self._reply(results)
+            self._reply(group[: len(results)], results)
             if self._engine.position != before:
-                self._poke(self._engine.position)
+                self._pokes.tell(self._engine.position)
         finally:
             self._busy = False
-        if self._waiting:
+        if self._lanes:
             self._schedule()
 
-    def _next_group(self) -> list[Request]:
-        """Return the first waiting requests, whole, up to the limit of mutations."""
-        limit = self._engine.settings.group_mutations
-        group: list[Request] = []
-        for request in islice(self._waiting, limit):
-            limit -= len(request.transaction)
-            if group and limit < 0:
-                break
-            group.append(request)
-        return group
-
-    def _reply(self, results: Sequence[Result]) -> None:
+    def _reply(self, requests: Sequence[Request], results: Sequence[Result]) -> None:
         self._groups += 1
         self._transactions += len(results)
-        for result in results:
-            request = self._waiting.popleft()
-            self._waiting_mutations -= len(request.transaction)
-            self._waiting_bytes -= request.size_bytes
+        self._lanes.remove(requests)
+        for request, result in zip(requests, results, strict=True):
             self._rejected += isinstance(result, LyreError)
             try:
                 request.on_reply(result)
             except Exception:
                 _logger.exception("the owner of a transaction failed at its reply")
-
-    def _poke(self, position: int) -> None:
-        for callback in list(self._pokes.values()):
-            try:
-                callback(position)
-            except Exception:
-                _logger.exception("a reader failed at the news of a commit")
-
-
-def _size_of(transaction: Sequence[Mutation], session_rows: Rows) -> int:
-    size = sum([mutation.size_bytes for mutation in transaction])
-    if session_rows:
-        size += sum([len(name) + len(value or b"") for name, value in session_rows])
-    return size

@@ -1,0 +1,56 @@
+"""How much a transaction may have, and how much may wait."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lyredb.errors import Overloaded, TransactionTooLarge
+from lyredb.storage.apply import Rows
+from lyredb.storage.mutation import Mutation
+from lyredb.storage.settings import StorageSettings
+
+
+def size_of(transaction: Sequence[Mutation], session_rows: Rows) -> int:
+    """Return the bytes of a transaction that count for the limits."""
+    size = sum([mutation.size_bytes for mutation in transaction])
+    if session_rows:
+        size += sum([len(name) + len(value or b"") for name, value in session_rows])
+    return size
+
+
+def check_size(transaction: Sequence[Mutation], size_bytes: int, settings: StorageSettings) -> None:
+    """Check one transaction.
+
+    Raises:
+        TransactionTooLarge: It can never be taken.
+    """
+    mutations = len(transaction)
+    if (
+        mutations > settings.max_transaction_mutations
+        or size_bytes > settings.max_transaction_bytes
+    ):
+        raise TransactionTooLarge(
+            f"a transaction may have {settings.max_transaction_mutations} mutations and "
+            f"{settings.max_transaction_bytes} bytes, "
+            f"this one has {mutations} and {size_bytes}"
+        )
+
+
+def check_outstanding(
+    mutations: int,
+    size_bytes: int,
+    *,
+    waiting_mutations: int,
+    waiting_bytes: int,
+    settings: StorageSettings,
+) -> None:
+    """Check that something may wait too; alone it always may.
+
+    Raises:
+        Overloaded: Too much is waiting.
+    """
+    if (waiting_mutations or waiting_bytes) and (
+        waiting_mutations + mutations > settings.max_outstanding_mutations
+        or waiting_bytes + size_bytes > settings.max_outstanding_bytes
+    ):
+        raise Overloaded("too many writes are waiting; try again in a moment")
