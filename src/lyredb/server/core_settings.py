@@ -7,7 +7,9 @@ from typing import Final
 
 from lyredb.plugins.scope import Settings
 from lyredb.plugins.settings import AUTO, Setting
+from lyredb.security.attempts import FIRST_WAIT_S, MAX_ATTEMPTS, MAX_WAIT_S, Attempts
 from lyredb.storage.settings import StorageSettings
+from lyredb.tables.schema import Schema
 
 MAX_WORKERS: Final = 64
 _MB: Final = 1_000_000
@@ -79,6 +81,31 @@ CORE_SETTINGS: Final[tuple[Setting, ...]] = (
         "duration",
         "How long a successful login is remembered, so that a client that sends its password "
         "with each request does not pay 100 ms each time. A changed user is forgotten at once.",
+        maximum=86_400.0,
+    ),
+    Setting(
+        "authentication.maxAttempts",
+        MAX_ATTEMPTS,
+        "integer",
+        "Failed logins of one address, or for one user name, before the next has to wait; 0 "
+        "for no limit. People mistype, guessing needs far more. Each worker counts its own.",
+        maximum=1_000_000,
+    ),
+    Setting(
+        "authentication.attemptWait",
+        FIRST_WAIT_S,
+        "duration",
+        "The first wait after `authentication.maxAttempts` failures; each further one doubles it.",
+        minimum=0.001,
+        maximum=86_400.0,
+    ),
+    Setting(
+        "authentication.maxAttemptWait",
+        MAX_WAIT_S,
+        "duration",
+        "The longest wait. Addresses are shared and user names are known, so a longer one "
+        "would keep the wrong ones out.",
+        minimum=0.001,
         maximum=86_400.0,
     ),
     Setting(
@@ -175,6 +202,21 @@ def storage_settings(settings: Settings) -> StorageSettings:
     )
 
 
+def attempts_of(settings: Settings) -> Attempts:
+    """Return the limits on failed logins, from the rows ``authentication.*``."""
+    return Attempts(
+        max_attempts=settings.integer("authentication.maxAttempts"),
+        first_wait_s=settings.seconds("authentication.attemptWait"),
+        max_wait_s=settings.seconds("authentication.maxAttemptWait"),
+    )
+
+
 def open_topics(settings: Settings) -> bool | None:
     """Return whether unknown topics are records; ``None`` when the schema decides."""
     return {"auto": None, "true": True, "false": False}[settings.text("mqtt.openTopics")]
+
+
+def has_open_topics(settings: Settings, schema: Schema) -> bool:
+    """Return whether topics outside of every table are records of ``data.Topic``."""
+    wanted = open_topics(settings)
+    return not schema.tables if wanted is None else wanted

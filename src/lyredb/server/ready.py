@@ -32,6 +32,7 @@ class Ready:
         password_file: Where its generated password stands.
         has_page: There is something to see at ``/``.
         sample: A record that can be written, ``None`` when none can.
+        workers: How many processes serve.
     """
 
     version: str
@@ -47,6 +48,7 @@ class Ready:
     password_file: Path | None = None
     has_page: bool = False
     sample: Sample | None = None
+    workers: int = 1
 
     def as_json(self) -> str:
         """Return one line with the addresses by protocol."""
@@ -57,6 +59,7 @@ class Ready:
         line["operations"] = str(self.operations)
         line["pid"] = self.pid
         line["version"] = self.version
+        line["workers"] = self.workers
         if self.password_file is not None:
             line["admin"] = self.admin
             line["passwordFile"] = str(self.password_file)

@@ -8,28 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-from collections.abc import Sequence
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from lyredb.plugins.scope import Address, Scope
 from lyredb.protocols.http.authentication import Authentication
 from lyredb.protocols.http.limits import HttpLimits
 from lyredb.protocols.http.server import HttpServer
+from lyredb.resources.access_watch import watch_users
 from lyredb.security.authenticator import Authenticator
-from lyredb.security.first_admin import FirstAdmin, ensure_admin
 from lyredb.security.passwords import Passwords
-from lyredb.security.users import Users, on_user_change
+from lyredb.security.users import Users
+from lyredb.server.admin import ensure_first_admin
+from lyredb.server.announcement import Ports, ready_of
 from lyredb.server.composition import Plugin
-from lyredb.server.core_settings import open_topics, storage_settings
+from lyredb.server.core_settings import attempts_of, open_topics, storage_settings
 from lyredb.server.launch import Launch
 from lyredb.server.lifecycle import Step, run_steps
 from lyredb.server.listening import Listeners, listen_error, port_row
+from lyredb.server.logs import reload as reload_logs
 from lyredb.server.node import Node
 from lyredb.server.ready import Ready
 from lyredb.server.reload import Reload
-from lyredb.server.sample import sample_of
-from lyredb.server.version import version
 from lyredb.server.welcome import PRIORITY, Welcome
 
 PROTOCOLS_S: Final = 3.0
@@ -40,17 +42,39 @@ OPERATIONS_S: Final = 0.5
 _logger: Final = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """What a worker has in a server of several processes.
+
+    Attributes:
+        number: Its own, from 1.
+        node: Attached to the writer and to the other workers.
+        listeners: Its sockets, by setting.
+    """
+
+    number: int
+    node: Node
+    listeners: Mapping[str, Sequence[socket.socket]]
+
+
 class Worker:
     """Serves one application. `start` once, then `stop` once.
 
+    Attributes:
+        reload: Applies changed settings.
+
     Args:
         launch: What to serve.
+        seat: In a server of several processes; ``None``: this one is all.
     """
 
-    def __init__(self, launch: Launch) -> None:
+    def __init__(self, launch: Launch, seat: Seat | None = None) -> None:
         self._launch = launch
-        self._listeners = Listeners(launch.settings, launch.rows)
+        self._seat = seat
+        inherited = None if seat is None else seat.listeners
+        self._listeners = Listeners(launch.settings, launch.rows, inherited)
         self.reload = Reload()
+        self.reload(reload_logs)
         self._node: Node | None = None
         self._authenticator: Authenticator | None = None
         self._http: HttpServer | None = None
@@ -85,28 +109,40 @@ class Worker:
 
     async def _start(self) -> Ready:
         launch, settings = self._launch, self._launch.settings
-        node = self._node = Node.open(
-            launch.data_dir,
-            launch.application.schema,
-            storage=storage_settings(settings),
-            open_topics=open_topics(settings),
-        )
+        node = self._node = self._open_node()
         passwords = Passwords()
         users = Users(node.engine, node.writer)
         authenticator = self._authenticator = Authenticator(
-            users, passwords, cache_ttl_s=settings.seconds("authentication.cacheTTL")
+            users,
+            passwords,
+            attempts=attempts_of(settings),
+            cache_ttl_s=settings.seconds("authentication.cacheTTL"),
         )
-        on_user_change(node.tail, authenticator.forget)
+        watch_users(node.tail, authenticator, node.database)
         http, operations = self._bind(node, authenticator)
         listeners = await self._start_plugins(node, authenticator, http)
-        admin = await self._ensure_admin(users, passwords)
-        ready = self._ready(http.address, operations.address, listeners, admin)
+        admin = None
+        if self._seat is None:  # else it is the writer's business
+            admin = await ensure_first_admin(launch, users, passwords)
+        ports = Ports(http.address, operations.address, listeners)
+        ready = ready_of(launch, ports, admin)
         if launch.authorize_local:
             welcome = Welcome(ready, Authentication(authenticator, authorize_local=True))
             http.mount("welcome", welcome.wants, welcome.answer, priority=PRIORITY)
         await http.start()
         await operations.start()
         return ready
+
+    def _open_node(self) -> Node:
+        launch = self._launch
+        if self._seat is not None:
+            return self._seat.node
+        return Node.open(
+            launch.data_dir,
+            launch.application.schema,
+            storage=storage_settings(launch.settings),
+            open_topics=open_topics(launch.settings),
+        )
 
     def _bind(self, node: Node, authenticator: Authenticator) -> tuple[HttpServer, HttpServer]:
         """Take both HTTP ports; nothing is accepted yet."""
@@ -147,6 +183,8 @@ class Worker:
             listeners=self._listeners,
             on_reload=self.reload,
             authorize_local=launch.authorize_local,
+            worker=0 if self._seat is None else self._seat.number,
+            workers=launch.workers,
             tell_worker=launch.settings.flag("threads.tell"),
         )
         for plugin in launch.plugins:
@@ -163,50 +201,6 @@ class Worker:
                 port = launch.settings.integer(row.name)
                 raise listen_error(error, row, host=host, port=port) from error
         return listeners
-
-    async def _ensure_admin(self, users: Users, passwords: Passwords) -> FirstAdmin | None:
-        launch = self._launch
-        password = launch.settings.text("admin.password")
-        if launch.authorize_local and not password:
-            return None  # dev needs none, and should start at once
-        admin = await ensure_admin(
-            users,
-            passwords,
-            launch.data_dir,
-            name=launch.settings.text("admin.username"),
-            password=password,
-        )
-        if admin is not None:
-            where = f", its password is in {admin.password_file}" if admin.password_file else ""
-            _logger.info("made the administrator %s%s", admin.name, where)
-        return admin
-
-    def _ready(
-        self,
-        http: Address,
-        operations: Address,
-        listeners: dict[str, Sequence[Address]],
-        admin: FirstAdmin | None,
-    ) -> Ready:
-        launch = self._launch
-        assert self._node is not None, "opened first"
-        open_table = self._node.registry.open_table
-        exports = (table.export for table in launch.application.schema.tables)
-        return Ready(
-            version=version(),
-            pid=os.getpid(),
-            http=http,
-            operations=operations,
-            listeners=listeners,
-            application=launch.application.name,
-            tables=tuple(export.path for export in exports if export is not None),
-            data_dir=launch.data_dir,
-            local=launch.authorize_local,
-            admin="" if admin is None else admin.name,
-            password_file=None if admin is None else admin.password_file,
-            has_page=launch.application.web is not None or launch.authorize_local,
-            sample=sample_of(launch.application.schema, open_topics=open_table is not None),
-        )
 
     def _ports(self) -> list[HttpServer]:
         return [port for port in (self._http, self._operations) if port is not None]
