@@ -100,6 +100,7 @@ async def serving(
                 http=server,
                 host="127.0.0.1",
                 listeners=Listeners(in_force, rows),
+                network=server.network,
                 on_reload=Reload(),
                 authorize_local=authorize_local,
             )

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from lyredb.plugins.network import Network
 from lyredb.plugins.settings import Setting, SettingValue
 
 ResourcesT = TypeVar("ResourcesT")
@@ -117,6 +118,7 @@ class Scope(Generic[ResourcesT, AuthenticatorT]):
         http: The HTTP port.
         host: The address to listen on.
         listeners: The sockets of a port setting: ``scope.listeners("mqtt.network.port")``.
+        network: Serves them: ``await scope.network.serve(sock, factory)``.
         on_reload: Where to learn of settings that changed at run time.
         authorize_local: True when loopback without credentials is the super user
             (``lyredb dev`` only).
@@ -131,6 +133,7 @@ class Scope(Generic[ResourcesT, AuthenticatorT]):
     http: HttpMounts
     host: str
     listeners: Listeners
+    network: Network
     on_reload: Reloads
     authorize_local: bool
     worker: int = 0

@@ -32,6 +32,8 @@ _SIZE_UNITS_BYTES = {
 _QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 AUTO = 0
 """The value of a ``count`` that is written ``auto``: the server finds the number."""
+OFF = -1
+"""The value of a ``port`` that is written ``off``; only rows with this minimum allow it."""
 _TRUE = frozenset(("true", "yes", "on", "1"))
 _FALSE = frozenset(("false", "no", "off", "0"))
 
@@ -45,7 +47,7 @@ class Setting:
         default: In the kind's own unit: seconds for durations, bytes for sizes.
         kind: Decides how text is read and what is allowed.
         sentence: What it does and why the default is what it is, for help and docs.
-        minimum: Smallest allowed number, inclusive.
+        minimum: Smallest allowed number, inclusive; `OFF` lets a ``port`` be ``off``.
         maximum: Largest allowed number, inclusive.
         choices: What a ``choice`` allows.
         option: The command line option, ``""`` for none: ``--mqtt-port``.
@@ -77,7 +79,8 @@ class Setting:
             case "choice":
                 return ", ".join(self.choices)
             case "port":
-                return "0 to 65535 (0 = any free port)"
+                off = "off, or " if self.minimum == OFF else ""
+                return f"{off}0 to 65535 (0 = any free port)"
             case "duration":
                 return f"a duration such as 500ms, 20s, 5m, 3d{self._bounds('s')}"
             case "size":
@@ -120,14 +123,21 @@ class Setting:
                 size = self._bounded(_read_quantity(value, _SIZE_UNITS_BYTES))
                 return None if size is None else int(size)
             case "port":
-                number = _read_integer(value)
-                return number if number is not None and 0 <= number <= 65_535 else None
+                number = self._read_port(value)
+                return number if number is not None and number <= 65_535 else None
             case "integer":
                 number = _read_integer(value)
                 return None if self._bounded(number) is None else number
             case "count":
                 number = AUTO if str(value).strip().lower() == "auto" else _read_integer(value)
                 return number if number == AUTO or self._bounded(number) is not None else None
+
+    def _read_port(self, value: object) -> int | None:
+        # YAML reads a bare `off` as false.
+        number = OFF if value is False or str(value).strip().lower() == "off" else None
+        if number is None:
+            number = _read_integer(value)
+        return number if number is not None and number >= min(self.minimum, 0) else None
 
     def _bounded(self, number: float | None) -> float | None:
         if number is None or not self.minimum <= number <= self.maximum:

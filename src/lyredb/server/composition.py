@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 from lyredb.errors import SettingError
 from lyredb.plugins.scope import ProtocolPlugin
 from lyredb.protocols.http.settings import HTTP_SETTINGS
+from lyredb.protocols.net import NET_SETTINGS
 from lyredb.resources.database import Database
 from lyredb.security.authenticator import Authenticator
 from lyredb.server.core_settings import CORE_SETTINGS
@@ -46,9 +47,9 @@ def _load(point: EntryPoint) -> Plugin:
 
 
 def settings_table(plugins: Sequence[Plugin] | None = None) -> SettingsTable:
-    """Return the rows of the core, of HTTP and of each plugin as one table."""
+    """Return the rows of the core, of connections, of HTTP and of each plugin as one table."""
     found = find_plugins() if plugins is None else plugins
-    rows = [*CORE_SETTINGS, *OPERATION_SETTINGS, *HTTP_SETTINGS]
+    rows = [*CORE_SETTINGS, *OPERATION_SETTINGS, *NET_SETTINGS, *HTTP_SETTINGS]
     for plugin in found:
         rows.extend(plugin.settings)
     return SettingsTable(rows)

@@ -11,12 +11,14 @@ import logging
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
+from lyredb.plugins.network import ClientCertificates
 from lyredb.plugins.scope import Address, Scope
 from lyredb.protocols.http.authentication import Authentication
 from lyredb.protocols.http.limits import HttpLimits
 from lyredb.protocols.http.server import HttpServer
+from lyredb.protocols.net import Network
 from lyredb.resources.access_watch import watch_users
 from lyredb.security.authenticator import Authenticator
 from lyredb.security.passwords import Passwords
@@ -79,6 +81,7 @@ class Worker:
         self._authenticator: Authenticator | None = None
         self._http: HttpServer | None = None
         self._operations: HttpServer | None = None
+        self._network: Network | None = None
         self._prepared: list[Plugin] = []
 
     async def start(self) -> Ready:
@@ -155,16 +158,29 @@ class Worker:
         def lack() -> str:
             return node.engine.full
 
+        network = self._network = Network.of(settings, workers=launch.workers)
+        self.reload(network.apply)
         self._http = HttpServer(
-            self._listeners("http.port")[0],
+            self._listeners("http.port"),
             limits,
+            network=network,
+            secure=self._listeners("http.securePort"),
+            client_certificates=cast(ClientCertificates, settings.text("http.mtls")),
+            worker=0 if self._seat is None else self._seat.number,
+            tell_worker=settings.flag("threads.tell"),
             authentication=Authentication(authenticator, authorize_local=launch.authorize_local),
             health=health,
             lack=lack,
             web=launch.application.web,
         )
         self._operations = HttpServer(
-            self._listeners("operationsApi.network.port")[0], limits, health=health, lack=lack
+            self._listeners("operationsApi.network.port"),
+            limits,
+            network=network,
+            is_proxied=False,
+            worker=0 if self._seat is None else self._seat.number,
+            health=health,
+            lack=lack,
         )
         return self._http, self._operations
 
@@ -173,6 +189,7 @@ class Worker:
     ) -> dict[str, Sequence[Address]]:
         """Start every protocol; return the addresses of each that has its own."""
         launch = self._launch
+        assert self._network is not None, "bound first"
         host = launch.settings.text("network.host")
         scope = Scope(
             settings=launch.settings,
@@ -181,6 +198,7 @@ class Worker:
             http=http,
             host=host,
             listeners=self._listeners,
+            network=self._network,
             on_reload=self.reload,
             authorize_local=launch.authorize_local,
             worker=0 if self._seat is None else self._seat.number,
@@ -223,3 +241,5 @@ class Worker:
     async def _stop_operations(self, within_s: float) -> None:
         if self._operations is not None:
             await self._operations.stop(within_s)
+        if self._network is not None:
+            self._network.close()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from base64 import b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lyredb.errors import LoginFailed
+from lyredb.plugins.network import ClientCertificates
 from lyredb.protocols.http import Authentication, HttpLimits, HttpServer, Request, bind_socket
+from lyredb.protocols.net import Admission, AdmissionLimits, Network
 from lyredb.security.authenticator import Account, Authenticator
 from lyredb.security.principals import SUPER_USER
 
@@ -142,6 +145,11 @@ class TestPort:
         return await client.ask(method, path, head, body)
 
 
+def a_network() -> Network:
+    """Lets everybody in, as loopback is."""
+    return Network(Admission(AdmissionLimits()))
+
+
 @asynccontextmanager
 async def running(
     handler: Callable[[Request], Awaitable[None]] | None = None,
@@ -152,12 +160,18 @@ async def running(
     lack: Callable[[], str] = lambda: "",
     authorize_local: bool = False,
     prepare: Callable[[HttpServer, Authentication], None] | None = None,
+    network: Network | None = None,
+    secure: Sequence[socket.socket] = (),
+    client_certificates: ClientCertificates = "false",
 ) -> AsyncIterator[TestPort]:
     """A port with one handler for everything below ``/x``."""
     users = authentication(authorize_local=authorize_local)
     server = HttpServer(
-        bind_socket("127.0.0.1", 0),
+        [bind_socket("127.0.0.1", 0)],
         limits or HttpLimits(),
+        network=network or a_network(),
+        secure=secure,
+        client_certificates=client_certificates,
         authentication=users,
         health=health,
         lack=lack,

@@ -10,6 +10,7 @@ import pytest
 import uvicorn
 
 from lyredb.protocols.http import HttpLimits, Request
+from lyredb.plugins.network import Peer
 from lyredb.protocols.http.guard import Guard
 from lyredb.protocols.http.port import Port
 from lyredb.protocols.http.router import Router
@@ -74,7 +75,7 @@ def make_guard() -> tuple[Guard, FakeTransport]:
     config.load()
     port = Port(HttpLimits(), None)
     port.answer_now = router.answer_now
-    guard, transport = Guard(config, port, {}), FakeTransport()
+    guard, transport = Guard(config, port, {}, peer=Peer("127.0.0.1", 1)), FakeTransport()
     guard.connection_made(cast(Any, transport))
     return guard, transport
 

@@ -17,12 +17,13 @@ from lyredb.plugins.settings import SettingValue
 from lyredb.protocols.http.listen import bind_socket
 from lyredb.protocols.http.request import Request
 from lyredb.protocols.mqtt.limits import Limits
-from lyredb.protocols.mqtt.listener import is_loopback
 from lyredb.protocols.mqtt.plugin import MqttPlugin
 from lyredb.protocols.mqtt.settings import MQTT_SETTINGS
 from lyredb.protocols.mqtt.upgrade import Upgrades
+from lyredb.protocols.net.addresses import is_loopback
 from lyredb.resources.database import Database
 from lyredb.security.authenticator import Authenticator
+from tests.protocols.http.harness import a_network
 from tests.protocols.mqtt import client_frames as client
 from tests.protocols.mqtt.harness import (
     FakeAuthenticator,
@@ -33,6 +34,7 @@ from tests.protocols.mqtt.harness import (
 )
 
 DEADLINE_S = 5
+PLAIN = "mqtt.network.port"
 
 
 class FakeSettings:
@@ -87,7 +89,8 @@ async def listen(*, authorize_local: bool = False, **changed: SettingValue) -> L
             authenticator=cast(Authenticator, FakeAuthenticator()),
             http=http,
             host="127.0.0.1",
-            listeners=lambda name: (bind_socket("127.0.0.1", 0),),
+            listeners=lambda name: (bind_socket("127.0.0.1", 0),) if name == PLAIN else (),
+            network=a_network(),
             on_reload=lambda apply: None,
             authorize_local=authorize_local,
         )

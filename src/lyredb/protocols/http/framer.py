@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from lyredb.plugins.network import Peer
 from lyredb.protocols.http.frames import FrameError, FrameReader, Opcode, close_frame, frame
 from lyredb.protocols.http.port import Port
 
@@ -24,11 +25,13 @@ class Framer(asyncio.Protocol):
     Args:
         transport: The socket's transport; its protocol becomes this object.
         port: Where connections are listed and limits stand.
+        peer: Who it is.
     """
 
-    def __init__(self, transport: asyncio.Transport, port: Port) -> None:
+    def __init__(self, transport: asyncio.Transport, port: Port, peer: Peer) -> None:
         self._transport = transport
         self._port = port
+        self._peer = peer
         self._reader = FrameReader(port.limits.max_message_bytes)
         self._inner: UpgradedConnection | None = None
         self._is_closing = False
@@ -90,6 +93,7 @@ class Framer(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the connection inside."""
         self._port.connections.discard(self)
+        self._peer.leave()
         self._is_closing = True
         inner, self._inner = self._inner, None
         if inner is not None:

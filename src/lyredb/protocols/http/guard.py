@@ -28,11 +28,12 @@ from lyredb.errors import (
     Timeout,
     TooLarge,
 )
+from lyredb.plugins.network import Peer
 from lyredb.protocols.http.errors import plain_response
 from lyredb.protocols.http.exchange import Exchange
 from lyredb.protocols.http.handshake import begin_upgrade, without_offer
 from lyredb.protocols.http.port import Port
-from lyredb.protocols.http.request import CONNECTION, split_url
+from lyredb.protocols.http.request import CONNECTION, PEER, split_url
 from lyredb.protocols.http.stall import Stall
 
 FOREVER: Final = float("inf")
@@ -62,6 +63,7 @@ class Guard(HttpToolsProtocol):
 
     Attributes:
         port: What all connections share.
+        peer: Who it is.
         drained: Called when a slow peer has read most of what waited for it.
         gone: Called once when the connection is lost.
     """
@@ -72,9 +74,12 @@ class Guard(HttpToolsProtocol):
         server_state: Port,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        peer: Peer,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.port = server_state
+        self.peer = peer
         self.limits = server_state.limits
         self.drained: Any = None
         self.gone: Any = None
@@ -98,6 +103,7 @@ class Guard(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to read, or refuse when the port is full."""
         super().connection_made(transport)
+        self.client = (self.peer.host, self.peer.port)  # uvicorn's is a proxy's
         self._deadline = self.loop.time() + self.limits.headers_timeout_s
         if self.port.is_full:
             self._refuse(Overloaded("the server has too many connections"))
@@ -105,6 +111,7 @@ class Guard(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell who writes to this connection from outside."""
         super().connection_lost(exc)
+        self.peer.leave()
         self.pipeline.clear()
         current = self._current
         if current is not None and not current.response_complete:
@@ -289,6 +296,7 @@ class Guard(HttpToolsProtocol):
             "headers": self.headers,
             "server": self.server,
             "client": self.client,
+            PEER: self.peer,
         }
         self.scope = cast(Any, self._scope)
         return True

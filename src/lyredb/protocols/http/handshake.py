@@ -143,7 +143,7 @@ class Upgrade:
             % (guard.port.head, accept_key(key).encode(), self.subprotocol)
         )
         guard.connections.discard(guard)
-        framer = Framer(transport, guard.port)
+        framer = Framer(transport, guard.port, guard.peer)
         framer.attach(self.factory(framer, request, account))
         transport.resume_reading()
         if early:

@@ -23,11 +23,13 @@ class Health:
     Args:
         problem: Returns a sentence that says what is wrong, ``""`` for nothing.
         lack: Returns what keeps writes from being taken while reads are, ``""`` for nothing.
+        worker: The number to tell, 0 for none.
     """
 
-    def __init__(self, problem: Callable[[], str], lack: Callable[[], str]) -> None:
+    def __init__(self, problem: Callable[[], str], lack: Callable[[], str], worker: int) -> None:
         self._problem = problem
         self._lack = lack
+        self._worker = {"worker": worker} if worker else {}
 
     def wants(self, request: Request) -> bool:
         """Tell whether the request is for this."""
@@ -41,7 +43,7 @@ class Health:
         if not problem:
             lack = self._lack()
             state = {"status": "degraded", "reason": lack} if lack else {"status": "ok"}
-            request.respond(200, _HEAD, JSON.encode(state))
+            request.respond(200, _HEAD, JSON.encode(state | self._worker))
             return
-        body = JSON.encode({"status": "unavailable", "detail": problem})
+        body = JSON.encode({"status": "unavailable", "detail": problem} | self._worker)
         request.respond(503, _HEAD + b"retry-after: 1\r\n", body)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from typing import Final
 
-BACKLOG: Final = 2048
+from lyredb.protocols.net.network import BACKLOG
+
+__all__ = ["BACKLOG", "bind_socket"]
 
 
 def bind_socket(host: str, port: int) -> socket.socket:

@@ -10,12 +10,16 @@ import httptools
 
 from lyredb.errors import BodyTooLarge, InvalidBody, InvalidTopic
 from lyredb.plugins.context import Context
+from lyredb.plugins.network import Peer
 from lyredb.protocols.http.exchange import Exchange
 from lyredb.resources.target import Target
 from lyredb.security.authenticator import Account
 
 CONNECTION: Final = "lyredb.connection"
 """The key in ``scope["extensions"]`` of the `Exchange` or WebSocket connection."""
+
+PEER: Final = "lyredb.peer"
+"""The key in the scope of the `Peer`."""
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -142,6 +146,12 @@ class Request:
         """The peer's address."""
         client = self.scope["client"]
         return client[0] if client else ""
+
+    @property
+    def certificate_name(self) -> str:
+        """The common name in the client's certificate, which was verified; ``""`` without."""
+        peer: Peer = self.scope[PEER]
+        return peer.certificate_name
 
     def context(self, protocol: str, session: int = 0) -> Context:
         """The context of what is done for this request, once authenticated."""

@@ -1,4 +1,4 @@
-"""The HTTP port: one listening socket served by uvicorn inside of our own loop."""
+"""The HTTP port: listening sockets, plain and for TLS, served by uvicorn in our own loop."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
 import uvicorn
 
+from lyredb.plugins.network import ClientCertificates, Network, Peer, Serving
 from lyredb.plugins.scope import Address
 from lyredb.protocols.http.authentication import Authentication
 from lyredb.protocols.http.draining import Draining
 from lyredb.protocols.http.guard import Guard
 from lyredb.protocols.http.health import Health
 from lyredb.protocols.http.limits import HttpLimits
-from lyredb.protocols.http.listen import BACKLOG
 from lyredb.protocols.http.port import Port
 from lyredb.protocols.http.router import Router
 from lyredb.protocols.http.static import StaticFiles
@@ -38,13 +38,17 @@ _CUT_OFF_S: Final = 0.5
 logger: Final = logging.getLogger("lyredb.http")
 
 
-class _Uvicorn(uvicorn.Server):
-    """uvicorn without signals, with our shared state and its sweep."""
+_Listen = Callable[[Callable[[Peer], asyncio.Protocol]], Awaitable[list[Serving]]]
 
-    def __init__(self, config: uvicorn.Config, port: Port) -> None:
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn without signals, with our listeners, our shared state and its sweep."""
+
+    def __init__(self, config: uvicorn.Config, port: Port, listen: _Listen) -> None:
         super().__init__(config)
         self.server_state: Port = port
         self.is_up = asyncio.Event()
+        self._listen = listen
         self._swept_s = 0.0
 
     @contextlib.contextmanager
@@ -53,10 +57,15 @@ class _Uvicorn(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and tell."""
+        """Listen, and tell. uvicorn's own knows neither peers nor TLS as we have it."""
         await self.on_tick(0)  # the default headers, before the first request
-        await super().startup(sockets)
+        await self.lifespan.startup()
+        self.servers = cast("list[asyncio.base_events.Server]", await self._listen(self._connect))
+        self.started = True
         self.is_up.set()
+
+    def _connect(self, peer: Peer) -> Guard:
+        return Guard(self.config, self.server_state, self.lifespan.state, peer=peer)
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second."""
@@ -72,14 +81,22 @@ class _Uvicorn(uvicorn.Server):
 
 
 class HttpServer:
-    """One HTTP port, from bound to stopped (implements ``plugins.scope.HttpMounts``).
+    """HTTP, from bound sockets to the end (implements ``plugins.scope.HttpMounts``).
 
     Attributes:
+        addresses: Where it can be reached, plain ones first.
+        network: As given.
         stopping: Makes ``/health`` say so; set it as soon as the end is near.
 
     Args:
-        listener: From `bind_socket`.
+        listeners: Bound, listening sockets, see `bind_socket`.
         limits: Every bound.
+        network: Who is let in, and TLS.
+        secure: Sockets for HTTPS; one of these or of ``listeners`` there has to be.
+        client_certificates: Whether clients of ``secure`` are asked for one.
+        is_proxied: Whether the PROXY protocol is spoken here when it is anywhere.
+        worker: The number of this worker, which ``/health`` tells; 0 when there are none.
+        tell_worker: Tell the number in a header of every answer too.
         authentication: Who logs upgrades in; ``None`` for a port without users.
         health: Returns what is wrong with the node, ``""`` for nothing.
         lack: Returns what keeps the node from writing only, ``""`` for nothing.
@@ -88,25 +105,40 @@ class HttpServer:
 
     def __init__(
         self,
-        listener: socket.socket,
+        listeners: Sequence[socket.socket],
         limits: HttpLimits,
         *,
+        network: Network,
+        secure: Sequence[socket.socket] = (),
+        client_certificates: ClientCertificates = "false",
+        is_proxied: bool = True,
+        worker: int = 0,
+        tell_worker: bool = False,
         authentication: Authentication | None = None,
         health: Callable[[], str] = lambda: "",
         lack: Callable[[], str] = lambda: "",
         web: Path | None = None,
     ) -> None:
-        host, port = listener.getsockname()[:2]
-        self.address: Final = Address("http", host, port)
+        self.addresses: Final = (
+            *(Address("http", *one.getsockname()[:2]) for one in listeners),
+            *(Address("https", *one.getsockname()[:2]) for one in secure),
+        )
         self.stopping = False
-        self._listener = listener
+        self.network: Final = network
+        self._plain = list(listeners)
+        self._secure = list(secure)
+        self._client_certificates: ClientCertificates = client_certificates
+        self._is_proxied = is_proxied
+        self._headers = [*_HEADERS]
+        if tell_worker:
+            self._headers.append(("x-lyredb-worker", str(worker)))
         self._health = health
         self._router = Router(problem_details=limits.problem_details)
         self._port = Port(limits, authentication)
         self._uvicorn: _Uvicorn | None = None
         self._serving: asyncio.Task[None] | None = None
         self._port.answer_now = self._router.answer_now
-        state = Health(self._problem, lack)
+        state = Health(self._problem, lack, worker)
         self.mount("health", state.wants, state.answer, priority=HEALTH_PRIORITY)
         if web is not None and web.is_dir():
             files = StaticFiles(web)
@@ -129,6 +161,11 @@ class HttpServer:
         self._port.upgrades[subprotocol] = cast(UpgradeFactory, factory)
 
     @property
+    def address(self) -> Address:
+        """The first of `addresses`."""
+        return self.addresses[0]
+
+    @property
     def connections(self) -> int:
         """How many connections are open."""
         return len(self._port.connections)
@@ -139,13 +176,30 @@ class HttpServer:
 
     async def start(self) -> None:
         """Accept connections; returns once it does."""
-        self._uvicorn = _Uvicorn(self._config(), self._port)
-        self._serving = asyncio.create_task(self._uvicorn.serve([self._listener]))
+        self._uvicorn = _Uvicorn(self._config(), self._port, self._listen)
+        self._serving = asyncio.create_task(self._uvicorn.serve(self._sockets))
         up = asyncio.create_task(self._uvicorn.is_up.wait())
         await asyncio.wait((up, self._serving), return_when=asyncio.FIRST_COMPLETED)
         if not up.done():
             up.cancel()
             await self._serving  # raises what went wrong
+
+    @property
+    def _sockets(self) -> list[socket.socket]:
+        return self._plain + self._secure
+
+    async def _listen(self, connect: Callable[[Peer], asyncio.Protocol]) -> list[Serving]:
+        serve = self.network.serve
+        plain = [await serve(one, connect, is_proxied=self._is_proxied) for one in self._plain]
+        return plain + [
+            await serve(
+                one,
+                connect,
+                certificates=self._client_certificates,
+                is_proxied=self._is_proxied,
+            )
+            for one in self._secure
+        ]
 
     async def stop(self, deadline_s: float) -> None:
         """Accept nothing more, finish answers in flight, close; within the deadline.
@@ -155,7 +209,8 @@ class HttpServer:
         """
         self.stopping = True
         if self._uvicorn is None or self._serving is None:
-            self._listener.close()
+            for one in self._sockets:
+                one.close()
             return
         self._uvicorn.should_exit = True
         draining = asyncio.create_task(Draining(self._port).run())
@@ -197,8 +252,7 @@ class HttpServer:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            headers=_HEADERS,
-            backlog=BACKLOG,
+            headers=self._headers,
             ws_max_size=limits.max_message_bytes,
             ws_ping_interval=limits.ping_interval_s,
             ws_ping_timeout=limits.ping_timeout_s,

@@ -4,15 +4,35 @@ from __future__ import annotations
 
 from typing import Final
 
-from lyredb.plugins.settings import Setting
+from lyredb.plugins.settings import OFF, Setting
 
 HTTP_SETTINGS: Final[tuple[Setting, ...]] = (
     Setting(
         "http.port",
         9926,
         "port",
-        "The port for REST, Server-Sent Events, WebSocket, MQTT over WebSocket and web pages.",
+        "The port for REST, Server-Sent Events, WebSocket, MQTT over WebSocket and web pages. "
+        "It may be `off` when `http.securePort` is not.",
+        minimum=OFF,
         option="--http-port",
+    ),
+    Setting(
+        "http.securePort",
+        OFF,
+        "port",
+        "The port for the same over TLS; 9943 is the usual one. Off, since it needs the files "
+        "of `tls.certificate` and `tls.privateKey`.",
+        minimum=OFF,
+        option="--https-port",
+    ),
+    Setting(
+        "http.mtls",
+        "false",
+        "choice",
+        "Whether clients of `http.securePort` are asked for a certificate from "
+        "`tls.certificateAuthority`, and whether they need one (`required`). Its common name is "
+        "the user, and no password is asked for.",
+        choices=("false", "true", "required"),
     ),
     Setting(
         "http.maxHeaderSize",

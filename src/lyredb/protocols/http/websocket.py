@@ -14,11 +14,11 @@ from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from lyredb.protocols.http.port import Port
-from lyredb.protocols.http.request import CONNECTION
+from lyredb.protocols.http.request import CONNECTION, PEER
 
 _FOREVER: Final = float("inf")
 _UPGRADE: Final = b"GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
-_OF_REQUEST: Final = ("path", "raw_path", "query_string", "headers")
+_OF_REQUEST: Final = ("path", "raw_path", "query_string", "headers", PEER)
 _MAX_OFFER_BYTES: Final = 4_000
 """Of extensions; a longer offer is not looked at, which declines it (RFC 6455 §9.1)."""
 
@@ -63,6 +63,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         """
         self._request = request
         self.connection_made(transport)
+        self.client = request["client"]  # uvicorn's is a proxy's
         lines = [b"%b: %b\r\n" % one for one in request["headers"] if _is_decisive(*one)]
         self.data_received(_UPGRADE + b"".join(lines) + b"\r\n")
         transport.set_protocol(self)
@@ -161,6 +162,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell who writes to this connection from outside."""
         super().connection_lost(exc)
+        self._request[PEER].leave()
         gone, self.gone, self.drained = self.gone, None, None
         if gone is not None:
             gone()

@@ -1,13 +1,19 @@
-"""MQTT over TCP: the listener and the adapter from asyncio's protocol to a connection."""
+"""MQTT over TCP and TLS: from asyncio's protocol to a connection."""
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-from typing import cast
+from collections.abc import Callable
+from typing import TypeAlias, cast
 
+from lyredb.plugins.network import Peer
 from lyredb.protocols.mqtt.connection import Connection
 from lyredb.protocols.mqtt.service import Service
+from lyredb.protocols.net.addresses import is_loopback
+from lyredb.security.authenticator import Account
+
+KnownAccount: TypeAlias = Callable[[Peer], Account | None]
+"""Whom a listener knows a peer to be before its CONNECT; None when it does not know."""
 
 
 class TcpConnection(asyncio.Protocol):
@@ -15,14 +21,16 @@ class TcpConnection(asyncio.Protocol):
 
     Args:
         service: What all connections share.
-        authorize_local: Loopback peers without credentials are the super user.
+        peer: Who it is.
+        account: Whom the listener knows it to be.
     """
 
-    __slots__ = ("_authorize_local", "_connection", "_service")
+    __slots__ = ("_account", "_connection", "_peer", "_service")
 
-    def __init__(self, service: Service, *, authorize_local: bool) -> None:
+    def __init__(self, service: Service, peer: Peer, account: Account | None) -> None:
         self._service = service
-        self._authorize_local = authorize_local
+        self._peer = peer
+        self._account = account
         self._connection: Connection | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -33,13 +41,12 @@ class TcpConnection(asyncio.Protocol):
             return
         limits = self._service.limits
         tcp.set_write_buffer_limits(limits.high_water_bytes, limits.low_water_bytes)
-        host, address = _peer(tcp.get_extra_info("peername"))
-        local = self._authorize_local and is_loopback(host)
         self._connection = Connection(
             tcp,
             self._service,
-            address=address,
-            account=self._service.authenticator.local if local else None,
+            address=self._peer.address,
+            host=self._peer.host,
+            account=self._account,
         )
 
     def data_received(self, data: bytes) -> None:
@@ -59,22 +66,26 @@ class TcpConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The peer is gone."""
+        self._peer.leave()
         if self._connection is not None:
             self._connection.connection_lost(exc)
 
 
-def _peer(name: object) -> tuple[str, str]:
-    """Host, and host with port, of a socket's peer name."""
-    if isinstance(name, tuple) and len(name) >= 2:
-        return str(name[0]), f"{name[0]}:{name[1]}"
-    return "", str(name or "")
+def known_account(service: Service, *, authorize_local: bool) -> KnownAccount:
+    """Return what tells whom a listener knows a peer to be.
 
+    A certificate names its user; one that no active user has leaves the peer unknown, who
+    may still log in by a password.
 
-def is_loopback(host: str) -> bool:
-    """True for 127.0.0.0/8, ::1, and the former written as IPv6."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
+    Args:
+        service: Has the users.
+        authorize_local: Loopback peers without credentials are the super user.
+    """
+    authenticator = service.authenticator
+
+    def known(peer: Peer) -> Account | None:
+        if peer.certificate_name:
+            return authenticator.by_name(peer.certificate_name)
+        return authenticator.local if authorize_local and is_loopback(peer.host) else None
+
+    return known

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
+from lyredb.plugins.network import ClientCertificates, Peer, Serving
 from lyredb.plugins.scope import Address, Scope
 from lyredb.plugins.settings import Setting
 from lyredb.protocols.mqtt.limits import Limits
-from lyredb.protocols.mqtt.listener import TcpConnection
+from lyredb.protocols.mqtt.listener import TcpConnection, known_account
 from lyredb.protocols.mqtt.service import Service
 from lyredb.protocols.mqtt.settings import MQTT_SETTINGS
 from lyredb.protocols.mqtt.statistics import MqttStatistics
@@ -29,7 +30,7 @@ class MqttPlugin:
     def __init__(self) -> None:
         self._scope: MqttScope | None = None
         self._service: Service | None = None
-        self._server: asyncio.Server | None = None
+        self._serving: list[Serving] = []
 
     def prepare(self, scope: MqttScope) -> None:
         """Take the scope and upgrades. Runs on the event loop that will serve."""
@@ -45,7 +46,7 @@ class MqttPlugin:
             scope.http.upgrade(SUBPROTOCOL, upgrades)
 
     async def start(self) -> Sequence[Address]:
-        """Listen on ``mqtt.network.port``.
+        """Listen on ``mqtt.network.port`` and ``mqtt.network.securePort``.
 
         Raises:
             SettingError: The port cannot be had.
@@ -53,18 +54,27 @@ class MqttPlugin:
         scope, service = self._scope, self._service
         if scope is None or service is None:
             raise RuntimeError("prepare comes before start")
-        (sock,) = scope.listeners("mqtt.network.port")
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: TcpConnection(service, authorize_local=scope.authorize_local), sock=sock
-        )
-        name = sock.getsockname()
-        return [Address("mqtt", str(name[0]), int(name[1]))]
+        known = known_account(service, authorize_local=scope.authorize_local)
+
+        def connect(peer: Peer) -> TcpConnection:
+            return TcpConnection(service, peer, known(peer))
+
+        clients = cast(ClientCertificates, scope.settings.text("mqtt.network.mtls"))
+        addresses = []
+        for name, scheme, certificates in (
+            ("mqtt.network.port", "mqtt", None),
+            ("mqtt.network.securePort", "mqtts", clients),
+        ):
+            for sock in scope.listeners(name):
+                addresses.append(Address(scheme, *sock.getsockname()[:2]))
+                serving = await scope.network.serve(sock, connect, certificates=certificates)
+                self._serving.append(serving)
+        return addresses
 
     async def stop(self, deadline_s: float) -> None:
         """Accept nothing more; then as `Service.stop`."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        while self._serving:
+            self._serving.pop().close()
         if self._service is not None:
             await self._service.stop(deadline_s)
 

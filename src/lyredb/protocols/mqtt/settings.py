@@ -4,15 +4,34 @@ from __future__ import annotations
 
 from typing import Final
 
-from lyredb.plugins.settings import Setting
+from lyredb.plugins.settings import OFF, Setting
 
 MQTT_SETTINGS: Final = (
     Setting(
         "mqtt.network.port",
         1883,
         "port",
-        "TCP port for MQTT 3.1.1 and 5; 1883 is the registered one.",
+        "TCP port for MQTT 3.1.1 and 5; 1883 is the registered one. It may be `off`.",
+        minimum=OFF,
         option="--mqtt-port",
+    ),
+    Setting(
+        "mqtt.network.securePort",
+        OFF,
+        "port",
+        "The port for the same over TLS; 8883 is the registered one. Off, since it needs the "
+        "files of `tls.certificate` and `tls.privateKey`.",
+        minimum=OFF,
+        option="--mqtts-port",
+    ),
+    Setting(
+        "mqtt.network.mtls",
+        "false",
+        "choice",
+        "Whether clients of `mqtt.network.securePort` are asked for a certificate from "
+        "`tls.certificateAuthority`, and whether they need one (`required`). Its common name is "
+        "the user of a client without a user name and password of its own.",
+        choices=("false", "true", "required"),
     ),
     Setting(
         "mqtt.webSocket",

@@ -11,8 +11,8 @@ from lyredb.plugins.delivery import Format
 from lyredb.protocols.http.request import Request
 from lyredb.protocols.http.upgrade import UpgradedConnection, UpgradedTransport
 from lyredb.protocols.mqtt.connection import Connection
-from lyredb.protocols.mqtt.listener import is_loopback
 from lyredb.protocols.mqtt.service import Service
+from lyredb.protocols.net.addresses import is_loopback
 from lyredb.security.authenticator import Account
 
 SUBPROTOCOL: Final = "mqtt"

@@ -1,0 +1,172 @@
+"""The server's certificate, and contexts for TLS made of it; again when the files change.
+
+A context is made for each connection's listener and never changed: whoever has shaken hands
+goes on with what was valid then, and the next connection gets the new files.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias, cast
+
+from lyredb.errors import SettingError
+from lyredb.plugins.network import ClientCertificates
+from lyredb.plugins.scope import Settings
+
+LOOK_S: Final = 2.0
+"""How often the files are looked at: one `stat` each."""
+
+logger: Final = logging.getLogger("lyredb.net")
+
+_Seen: TypeAlias = tuple[tuple[int, int, int] | None, ...]
+_VERIFY: Final = {
+    "false": ssl.CERT_NONE,
+    "true": ssl.CERT_OPTIONAL,
+    "required": ssl.CERT_REQUIRED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFiles:
+    """Paths of PEM files, ``""`` for none."""
+
+    certificate: str
+    private_key: str
+    authority: str = ""
+
+    @classmethod
+    def of(cls, settings: Settings) -> CertificateFiles:
+        """Read them from the settings in force."""
+        return cls(
+            settings.text("tls.certificate"),
+            settings.text("tls.privateKey"),
+            settings.text("tls.certificateAuthority"),
+        )
+
+
+class Certificates:
+    """Contexts by what is asked of clients.
+
+    Args:
+        files: Where the certificate is.
+    """
+
+    def __init__(self, files: CertificateFiles) -> None:
+        self._files = files
+        self._contexts: dict[ClientCertificates, ssl.SSLContext] = {}
+        self._seen: _Seen = ()
+        self.failed_reloads = 0
+
+    def context(self, clients: ClientCertificates) -> Callable[[], ssl.SSLContext]:
+        """Return what gives the context of this moment.
+
+        Raises:
+            SettingError: The files are missing or wrong.
+        """
+        if clients not in self._contexts:
+            self._seen = self._seen or self._look()
+            self._contexts[clients] = self._make(clients)
+        return lambda: self._contexts[clients]
+
+    def refresh(self) -> bool:
+        """Take new files, if they are new and right; what is wrong is logged once.
+
+        Returns:
+            True when later connections get something new.
+        """
+        seen = self._look()  # before reading: what changes meanwhile is seen the next time
+        if not self._contexts or seen == self._seen:
+            return False
+        self._seen = seen
+        try:
+            made = {clients: self._make(clients) for clients in self._contexts}
+        except SettingError as error:
+            self.failed_reloads += 1
+            logger.error("the files for TLS changed and do not work, the old stay: %s", error)
+            return False
+        self._contexts = made
+        logger.info("the files for TLS changed; new connections get them")
+        return True
+
+    def _look(self) -> _Seen:
+        files = self._files
+        return tuple(map(_look_at, (files.certificate, files.private_key, files.authority)))
+
+    def _make(self, clients: ClientCertificates) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # A client could have a server that has no use for it work at each one.
+        context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+        self._load_certificate(context)
+        context.verify_mode = _VERIFY[clients]
+        if clients != "false":
+            self._load_authority(context)
+        return context
+
+    def _load_certificate(self, context: ssl.SSLContext) -> None:
+        files = self._files
+        for name, path in (
+            ("tls.certificate", files.certificate),
+            ("tls.privateKey", files.private_key),
+        ):
+            if not path:
+                raise SettingError(name, "got '', but a port for TLS is set", allowed="a PEM file")
+            _require_readable(name, path)
+        try:
+            context.load_cert_chain(files.certificate, files.private_key, _no_password)
+        except (ssl.SSLError, ValueError) as error:
+            raise SettingError(
+                "tls.certificate",
+                f"{files.certificate} and the key {files.private_key} do not work: {error}",
+                allowed="a certificate and its own key, PEM, the key unencrypted",
+            ) from error
+
+    def _load_authority(self, context: ssl.SSLContext) -> None:
+        name, path = "tls.certificateAuthority", self._files.authority
+        if not path:
+            raise SettingError(
+                name, "got '', but certificates of clients are asked for", allowed="a PEM file"
+            )
+        _require_readable(name, path)
+        try:
+            context.load_verify_locations(path)
+        except ssl.SSLError as error:
+            raise SettingError(
+                name, f"{path} does not work: {error}", allowed="certificates, PEM"
+            ) from error
+
+
+def _require_readable(name: str, path: str) -> None:
+    try:
+        Path(path).read_bytes()
+    except OSError as error:
+        raise SettingError(name, f"{path} cannot be read: {error.strerror}") from error
+
+
+def _look_at(path: str) -> tuple[int, int, int] | None:
+    try:
+        seen = Path(path).stat()
+    except OSError:
+        return None  # gone, or not to be read: said when it is loaded
+    return seen.st_mtime_ns, seen.st_size, seen.st_ino
+
+
+def _no_password() -> bytes:
+    """Keep OpenSSL from asking the terminal for the password of an encrypted key."""
+    raise ValueError("the key is encrypted")
+
+
+def common_name(ssl_object: ssl.SSLObject) -> str:
+    """Return the common name of the peer's certificate, which was verified.
+
+    ``""`` without a certificate, and for one with no or several common names: it does not
+    say which one is meant.
+    """
+    certificate = ssl_object.getpeercert() or {}
+    subject = cast("Iterable[Iterable[tuple[str, str]]]", certificate.get("subject", ()))
+    names = [value for part in subject for name, value in part if name == "commonName"]
+    return names[0] if len(names) == 1 else ""
