@@ -38,7 +38,10 @@ def test_help_answers_without_loading_a_server() -> None:
 @pytest.mark.parametrize("arguments", [("--help",), ("help",), ()])
 def test_help_lists_every_command(arguments: tuple[str, ...]) -> None:
     text = lyredb(*arguments)
-    for command in ("dev", "run", "init", "types", "version", "help"):
+    for command in (
+        *("dev", "run", "init", "types", "version", "help"),
+        *("user", "role", "status", "backup", "restore", "check", "upgrade"),
+    ):
         assert f"  {command} " in text.stdout + text.stderr
 
 
@@ -52,7 +55,10 @@ def test_help_of_a_command_is_its_own_help() -> None:
 def test_help_of_an_unknown_command_lists_the_known_ones() -> None:
     done = lyredb("help", "serve")
     assert done.returncode == 2
-    assert "no command serve; there are dev, run, init, types, version, help" in done.stderr
+    assert (
+        "no command serve; there are dev, run, status, backup, restore, check, upgrade, "
+        in done.stderr
+    )
 
 
 @pytest.mark.parametrize("command", ["dev", "run"])

@@ -12,7 +12,10 @@ from typing import Annotated
 
 import typer
 
+from lyredb.cli import data as data_commands
+from lyredb.cli.role import role_app
 from lyredb.cli.settings_help import CommandWithSettings
+from lyredb.cli.user import user_app
 from lyredb.errors import LyreError
 
 app = typer.Typer(
@@ -98,6 +101,11 @@ def run(
         "--workers": workers,
     }
     raise typer.Exit(serve(folder, mode="run", flags=flags, config=config))
+
+
+app.add_typer(user_app, name="user")
+app.add_typer(role_app, name="role")
+data_commands.register(app)
 
 
 @app.command()

@@ -1,0 +1,155 @@
+"""``lyredb role``: what users may do. Works beside a running server, and without one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lyredb.cli.columns import columns
+from lyredb.cli.place import AppOption, ConfigOption, DataOption, JsonOption, find_place
+from lyredb.errors import InvalidInput, RecordNotFound
+
+if TYPE_CHECKING:
+    from lyredb.operations.requests import RoleEntry
+
+role_app = typer.Typer(
+    help="List and change what users may do.", no_args_is_help=True, rich_markup_mode=None
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The role.")]
+
+
+@role_app.command("list")
+def list_roles(
+    app: AppOption = Path("."),
+    data: DataOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List all roles."""
+    roles = _roles(app, data, config)
+    if as_json:
+        typer.echo(json.dumps({one.name: one.definition for one in roles}, ensure_ascii=False))
+        return
+    rows = [(role.name, _summary(role)) for role in roles]
+    for line in columns(("NAME", "RIGHTS"), *rows):
+        typer.echo(line)
+
+
+@role_app.command("show")
+def show_role(
+    name: Name, app: AppOption = Path("."), data: DataOption = None, config: ConfigOption = None
+) -> None:
+    """Print what a role may do, as it stands in roles.yaml."""
+    from lyredb.operations.roles_file import write_roles
+
+    for role in _roles(app, data, config):
+        if role.name == name:
+            typer.echo(write_roles([role]), nl=False)
+            return
+    raise RecordNotFound(f"there is no role {name!r}")
+
+
+@role_app.command("set")
+def set_role(
+    name: Name,
+    rights: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="DATABASE.TABLE=RIGHT,...",
+            help="What it may do: read, insert, update, delete, or all; * for any database "
+            "or table. What is not named it may not.",
+        ),
+    ] = None,
+    super_user: Annotated[bool, typer.Option("--super-user", help="It may do everything.")] = False,
+    app: AppOption = Path("."),
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Define a role, or replace what it may do; it holds at once."""
+    if super_user and rights:
+        raise InvalidInput("a super user may do everything: list nothing else")
+    definition = {"super_user": True} if super_user else read_rights(rights or ())
+    _put({name: definition}, app, data, config)
+    typer.echo(f"set the role {name}")
+
+
+@role_app.command("remove")
+def remove_role(
+    name: Name, app: AppOption = Path("."), data: DataOption = None, config: ConfigOption = None
+) -> None:
+    """Delete a role that no user has."""
+    from lyredb.operations.requests import Changed, RemoveRole
+    from lyredb.server.administer import administer
+
+    administer(find_place(app, data, config), RemoveRole(name), Changed)
+    typer.echo(f"removed the role {name}")
+
+
+@role_app.command("apply")
+def apply_roles(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Such as roles.yaml.")],
+    app: AppOption = Path("."),
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Set the roles that a file names; those that it does not name stay."""
+    from lyredb.operations.roles_file import read_roles
+
+    roles = read_roles(file)
+    _put(roles, app, data, config)
+    typer.echo(f"set {len(roles)} role{'' if len(roles) == 1 else 's'}: {', '.join(roles)}")
+
+
+@role_app.command("export")
+def export_roles(
+    app: AppOption = Path("."), data: DataOption = None, config: ConfigOption = None
+) -> None:
+    """Print all roles but the built-in one as YAML, in the form that `apply` takes."""
+    from lyredb.operations.roles_file import write_roles
+    from lyredb.security.role_rows import BUILT_IN
+
+    made = [role for role in _roles(app, data, config) if role.name != BUILT_IN.name]
+    typer.echo(write_roles(made), nl=False)
+
+
+def read_rights(texts: Sequence[str]) -> dict[str, Any]:
+    """Return the definition that ``data.Sensor=read,insert`` and the like stand for.
+
+    Raises:
+        InvalidInput: One has another form; which rights there are is seen later.
+    """
+    definition: dict[str, Any] = {}
+    for text in texts:
+        table, equals, rights = text.partition("=")
+        database, dot, name = table.partition(".")
+        if not (equals and dot and database and name and rights):
+            raise InvalidInput(f"{text!r} is not of the form DATABASE.TABLE=RIGHT,RIGHT")
+        named = rights.split(",") if rights != "all" else ("read", "insert", "update", "delete")
+        definition.setdefault(database, {})[name] = {right.strip(): True for right in named}
+    return definition
+
+
+def _roles(app: Path, data: str | None, config: Path | None) -> list[RoleEntry]:
+    from lyredb.operations.requests import ListRoles, RoleEntry
+    from lyredb.server.administer import administer
+
+    return administer(find_place(app, data, config), ListRoles(), list[RoleEntry])
+
+
+def _put(roles: dict[str, Any], app: Path, data: str | None, config: Path | None) -> None:
+    from lyredb.operations.requests import Changed, PutRoles
+    from lyredb.server.administer import administer
+
+    administer(find_place(app, data, config), PutRoles(roles), Changed)
+
+
+def _summary(role: RoleEntry) -> str:
+    if role.super_user:
+        return "everything"
+    tables = sum(len(tables) for tables in role.definition.values())
+    return f"{tables} table{'' if tables == 1 else 's'}" if tables else "nothing"

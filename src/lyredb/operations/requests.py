@@ -1,0 +1,131 @@
+"""What an administrator can ask of a data directory, as typed values.
+
+The same values are done in this process when no server runs, and travel to the server as
+lines of JSON (`lyredb.server.control`) when one does. `decode_request` refuses whatever
+has another form, so that what is done with one need not check types.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from lyredb.errors import InvalidBody
+
+
+class _Request(
+    msgspec.Struct, frozen=True, tag_field="operation", forbid_unknown_fields=True, rename="camel"
+):
+    """Has its name in ``operation``."""
+
+
+class ListUsers(_Request, frozen=True, tag="user.list"):
+    """All users, without passwords."""
+
+
+class AddUser(_Request, frozen=True, tag="user.add"):
+    """Make a user that must not exist."""
+
+    name: str
+    password: str
+    role: str
+    active: bool = True
+
+    def __repr__(self) -> str:
+        return f"AddUser({self.name!r}, role={self.role!r})"
+
+
+class ChangeUser(_Request, frozen=True, tag="user.change"):
+    """Change what is given of a user that exists."""
+
+    name: str
+    password: str | None = None
+    role: str | None = None
+    active: bool | None = None
+
+    def __repr__(self) -> str:
+        return f"ChangeUser({self.name!r}, role={self.role!r}, active={self.active!r})"
+
+
+class RemoveUser(_Request, frozen=True, tag="user.remove"):
+    """Delete a user that exists."""
+
+    name: str
+
+
+class ListRoles(_Request, frozen=True, tag="role.list"):
+    """All roles with their definitions, the built-in one first."""
+
+
+class PutRoles(_Request, frozen=True, tag="role.put"):
+    """Define roles or replace their definitions; those that are not named stay.
+
+    All are checked before the first is written.
+
+    Attributes:
+        roles: By name, in the form of ``roles.yaml``.
+    """
+
+    roles: dict[str, Any]
+
+
+class RemoveRole(_Request, frozen=True, tag="role.remove"):
+    """Delete a role that nobody has."""
+
+    name: str
+
+
+class GetStatus(_Request, frozen=True, tag="status"):
+    """How the server is."""
+
+
+Request: TypeAlias = (
+    ListUsers | AddUser | ChangeUser | RemoveUser | ListRoles | PutRoles | RemoveRole | GetStatus
+)
+
+_requests: Final = msgspec.json.Decoder(Request)
+
+
+class UserEntry(msgspec.Struct, frozen=True):
+    """A user as it is told."""
+
+    name: str
+    role: str
+    active: bool
+
+
+class RoleEntry(msgspec.Struct, frozen=True, rename="camel"):
+    """A role as it is told; its definition is in the form of ``roles.yaml``."""
+
+    name: str
+    super_user: bool
+    definition: dict[str, Any]
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """A change is on disk, and everybody decides by it.
+
+    Attributes:
+        position: The log position that contains it.
+    """
+
+    position: int
+
+
+def encode_request(request: Request) -> bytes:
+    """Return a request as JSON."""
+    return msgspec.json.encode(request)
+
+
+def decode_request(line: bytes) -> Request:
+    """Return the request of a JSON text.
+
+    Raises:
+        InvalidBody: It is none.
+    """
+    try:
+        request: Request = _requests.decode(line)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidBody(f"no request: {error}") from error
+    return request
