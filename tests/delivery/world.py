@@ -10,6 +10,7 @@ import msgspec
 from lyredb.delivery.admission import ALL, Destination, View
 from lyredb.delivery.hub import Hub, Terms
 from lyredb.delivery.message import Message
+from lyredb.delivery.peers import DEFAULT_LIMITS, PeerLimits
 from lyredb.errors import LyreError, NotAuthorised
 from lyredb.plugins.context import Principal
 from lyredb.plugins.delivery import Batch
@@ -123,7 +124,11 @@ class SensorTable:
 class World:
     """A hub with access, topics, a clock and ticks that tests turn by hand."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        peer_limits: PeerLimits = DEFAULT_LIMITS,
+        schedule: Callable[[Callable[[], None]], object] | None = None,
+    ) -> None:
         self.ticks: list[Callable[[], None]] = []
         self.timers: list[FakeTimer] = []
         self.now = 100.0
@@ -135,9 +140,10 @@ class World:
             self,
             self,
             {SENSOR_SLOT: SensorTable()},
-            schedule_flush=self.ticks.append,
+            schedule_flush=schedule or self.ticks.append,
             now=lambda: self.now,
             call_later=self.call_later,
+            peer_limits=peer_limits,
         )
         self.hub.log_id = LOG_ID
 

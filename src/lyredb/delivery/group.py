@@ -8,11 +8,15 @@ arrival, so that the order of a publisher holds over all its topics.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from lyredb.delivery.pressure import Awaited
 from lyredb.delivery.terms import EVERY_CASE, Service, Terms
 from lyredb.plugins.context import Principal
 from lyredb.plugins.delivery import Batch, Encoding, Message, Publisher, Subscriber
+
+if TYPE_CHECKING:
+    from lyredb.delivery.peers.relay import Relay
 
 Borders = tuple[int, Sequence[int], Sequence[int]]
 """Of a run with packet identifiers: where the run began in the bytes that the offsets
@@ -22,7 +26,7 @@ Run = tuple[int, bytes, Borders | None]
 """Arrival number, frames, borders. A run without borders has no packet identifiers."""
 
 
-class Reader:
+class Reader(Awaited):
     """A subscriber as the hub keeps it.
 
     Attributes:
@@ -31,36 +35,25 @@ class Reader:
         filters: How many filters it is joined to.
         first: A group with a load for it, while a flush collects them.
         dirty: All groups with loads for it, when there are several.
-        paused: Publishers that wait for it.
-        pause_began: When they began to wait, in seconds of the hub's clock.
-        credit_began: When its present credit period began.
-        credit_used_s: How long publishers have waited for it in that period.
     """
 
     __slots__ = (
-        "credit_began",
-        "credit_used_s",
         "dirty",
         "encoding",
         "filters",
         "first",
-        "pause_began",
-        "paused",
         "principal",
         "protocol",
         "subscriber",
     )
 
     def __init__(self, subscriber: Subscriber, terms: Terms) -> None:
+        super().__init__(subscriber)
         self.subscriber = subscriber
         self.take_over(terms)
         self.filters = 0
         self.first: Group | None = None
         self.dirty: list[Group] | None = None
-        self.paused: dict[Publisher, None] = {}
-        self.pause_began = 0.0
-        self.credit_began = float("-inf")
-        self.credit_used_s = 0.0
 
     def take_over(self, terms: Terms) -> None:
         """Have the encoding, principal and protocol of these terms."""
@@ -90,8 +83,7 @@ class Group:
         frame_key: Groups with equal ones get equal frames of a message seen alike.
         raw: The kind of frame that they take unparsed, ``""`` for none: frames with
             subscription identifiers have to be made.
-        members: Of a bundle: the groups that each run is meant for; else empty. A
-            bundle has no readers and no runs of its own.
+        is_bundle: Whether this is a `Bundle`.
         load: What waits in this tick, ``None`` for nothing.
         taken: What waited when the flush under way began.
         alone: The readers that get only this group's load in that flush.
@@ -102,8 +94,8 @@ class Group:
         "cases",
         "encoding",
         "frame_key",
+        "is_bundle",
         "load",
-        "members",
         "qos",
         "raw",
         "readers",
@@ -113,7 +105,8 @@ class Group:
         "takes_messages",
     )
 
-    def __init__(self, service: Service, members: tuple[Group, ...] = ()) -> None:
+    def __init__(self, service: Service) -> None:
+        self.is_bundle = False
         self.service = service
         self.encoding = service.encoding
         self.qos = service.qos
@@ -123,7 +116,6 @@ class Group:
         self.takes_messages = service.encoding.takes_messages
         self.frame_key = (service.encoding, service.qos, service.ids, service.retain_as_published)
         self.readers: dict[Reader, None] = {}
-        self.members = members
         self.load: Load | None = None
         self.taken: Load = NOTHING
         self.alone: list[Reader] = []
@@ -140,6 +132,25 @@ class Group:
         assert self.load is not None, "only groups with a load are taken"
         self.taken = self.load
         self.load = None
+
+
+class Bundle(Group):
+    """Stands for several receivers of the same raw frames where publishers see one group.
+
+    It has no service, no readers and no load of its own.
+
+    Attributes:
+        members: The groups that each run is meant for.
+        relay: What forwards it to other workers, ``None`` for nothing.
+    """
+
+    __slots__ = ("members", "relay")
+
+    def __init__(self, members: tuple[Group, ...], relay: Relay | None) -> None:
+        # None of the group's own attributes: whoever uses one of them has a fault.
+        self.is_bundle = True
+        self.members = members
+        self.relay = relay
 
 
 class Load:

@@ -22,6 +22,7 @@ from lyredb.delivery.group import Group
 from lyredb.delivery.ingress import Ingress
 from lyredb.delivery.message import Message, RecordTable
 from lyredb.delivery.outbox import Outbox
+from lyredb.delivery.peers import DEFAULT_LIMITS, LANE_TYPES, OTHER_TYPE, PeerLimits, Peers
 from lyredb.delivery.pressure import CallLater, Pressure, Timer
 from lyredb.delivery.router import Router
 from lyredb.delivery.routes import Address, Path, Route, RouteTable
@@ -84,6 +85,7 @@ class Hub:
         position: The last log entry that was delivered or passed over.
         log_id: Of the log that entries come from, hexadecimal; set by the tail.
         outbox: What waits in this tick.
+        peers: The other workers of the node.
     """
 
     def __init__(
@@ -92,9 +94,10 @@ class Hub:
         topics: Topics,
         tables: Mapping[int, RecordTable],
         *,
-        schedule_flush: Callable[[Callable[[], None]], None],
+        schedule_flush: Callable[[Callable[[], None]], object],
         now: Callable[[], float] = time.monotonic,
         call_later: CallLater | None = None,
+        peer_limits: PeerLimits = DEFAULT_LIMITS,
     ) -> None:
         """Make a hub without subscribers.
 
@@ -106,20 +109,33 @@ class Hub:
                 all reads (``loop.call_soon``).
             now: A monotonic clock in seconds.
             call_later: As ``loop.call_later``; by default that of the running loop.
+            peer_limits: What may wait for other workers, and what they are told.
         """
         self._topics = topics
         self._tables = tables
-        self._pressure = Pressure(now, call_later or _call_later)
+        call_later = call_later or _call_later
+        self._pressure = Pressure(now, call_later)
         self.outbox = Outbox(schedule_flush, self._pressure)
         self._routes = RouteTable()
-        self._subscriptions = Subscriptions(
-            self._routes, flush=self.outbox.flush, on_gone=self._pressure.forget
+        self.peers = Peers(
+            self,
+            self._routes,
+            self._pressure,
+            schedule=schedule_flush,
+            call_later=call_later,
+            limits=peer_limits,
         )
-        self._router = Router(admission, self._subscriptions, self._routes)
+        self._subscriptions = Subscriptions(
+            self._routes,
+            self.peers.interest,
+            flush=self.outbox.flush,
+            on_gone=self._pressure.forget,
+        )
+        self._router = Router(admission, self._subscriptions, self._routes, self.peers)
         self._records: dict[Address, _Record] = {}
         self._key_bytes = 0  # of the cached records
         self._heads: dict[int, tuple[bytes, ...]] = {}
-        self._ingresses: dict[tuple[Principal, str, str], Ingress] = {}
+        self._ingresses: dict[tuple[Principal, str, str, str, bool], Ingress] = {}
         self._holds: dict[Address, Hold] = {}
         self._entries = 0
         self.position = 0
@@ -211,7 +227,15 @@ class Hub:
 
     # Direct messages
 
-    def ingress(self, principal: Principal, protocol: str, raw: str = "") -> Ingress:
+    def ingress(
+        self,
+        principal: Principal,
+        protocol: str,
+        raw: str = "",
+        content_type: str = "",
+        *,
+        is_relayed: bool = False,
+    ) -> Ingress:
         """Return the way in that all publishers of this class share.
 
         Args:
@@ -219,11 +243,17 @@ class Hub:
             protocol: As in `lyredb.plugins.context.Context`.
             raw: The kind of frame that they may hand over unparsed
                 (`lyredb.plugins.delivery.Encoding.raw`), ``""`` for none.
+            content_type: Of payloads in such frames that say none. Any that is not of
+                a format of ours counts as one: other workers get these messages packed.
+            is_relayed: They come from another worker, and go to none.
         """
-        key = (principal, protocol, raw)
+        known_type = content_type if content_type in LANE_TYPES else OTHER_TYPE
+        key = (principal, protocol, raw, known_type, is_relayed)
         ingress = self._ingresses.get(key)
         if ingress is None:
-            ingress = self._ingresses[key] = Ingress(self, principal, protocol, raw)
+            lane = None if is_relayed else self.peers.lane(protocol, raw, known_type)
+            ingress = Ingress(self, principal, protocol, raw, known_type, lane)
+            self._ingresses[key] = ingress
         return ingress
 
     def make_path(self, ingress: Ingress, topic: bytes) -> Path:
@@ -287,10 +317,19 @@ class Hub:
         if hold is not None:
             hold.wait(HeldMessage(path, message, publisher, raw, raw_id))
             return
-        route = path.route
+        self._distribute_late(path, message, publisher, raw, raw_id)
+
+    def _distribute_late(
+        self, path: Path, message: Message, publisher: Publisher | None, raw: bytes, raw_id: int
+    ) -> None:
+        """Distribute and forward a message whose path may have been made before an edit."""
+        route, relay = path.route, path.relay
         if route.is_dropped:
             route = self._router.route(path.topic, route.address)
+            relay = self._router.relay(path.ingress, route)
         self.distribute(route, message, publisher, path.ingress.raw, raw, raw_id)
+        if relay is not None:
+            relay.push(message, publisher, raw)
 
     def hold(self, slot: int, key: bytes) -> None:
         """Let direct messages of a record wait for a write that is being sent.
@@ -320,11 +359,7 @@ class Hub:
 
     def _pass(self, address: Address, hold: Hold) -> None:
         for held in hold.pass_to(self.position):
-            route = held.path.route
-            if route.is_dropped:
-                route = self._router.route(held.path.topic, address)
-            raw_kind = held.path.ingress.raw
-            self.distribute(route, held.message, held.publisher, raw_kind, held.raw, held.raw_id)
+            self._distribute_late(held.path, held.message, held.publisher, held.raw, held.raw_id)
         if hold.is_empty:
             del self._holds[address]
             self._each_path(address, Path.open)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lyredb.delivery.group import Group
+from lyredb.delivery.group import Bundle, Group
 from lyredb.delivery.message import Message
 from lyredb.delivery.routes import Path
 from lyredb.plugins.context import Principal
@@ -19,6 +19,7 @@ from lyredb.plugins.delivery import Publisher
 
 if TYPE_CHECKING:
     from lyredb.delivery.hub import Hub
+    from lyredb.delivery.peers.relay import Lane
 
 
 class Ingress:
@@ -28,17 +29,38 @@ class Ingress:
         principal: Whose rights decide.
         protocol: As in `lyredb.plugins.context.Context`.
         raw: The kind of frame that they may hand over unparsed, ``""`` for none.
+        content_type: Of payloads in raw frames that say none, ``""`` for not known.
+        lane: How other workers get what they publish; ``None`` when it came from one.
         paths: The cached paths by topic, for reading only.
     """
 
-    __slots__ = ("_hub", "_outbox", "paths", "principal", "protocol", "raw")
+    __slots__ = (
+        "_hub",
+        "_outbox",
+        "content_type",
+        "lane",
+        "paths",
+        "principal",
+        "protocol",
+        "raw",
+    )
 
-    def __init__(self, hub: Hub, principal: Principal, protocol: str, raw: str) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        principal: Principal,
+        protocol: str,
+        raw: str,
+        content_type: str,
+        lane: Lane | None,
+    ) -> None:
         self._hub = hub
         self._outbox = hub.outbox
         self.principal = principal
         self.protocol = protocol
         self.raw = raw
+        self.content_type = content_type
+        self.lane = lane
         self.paths: dict[bytes, Path] = {}
 
     def path(self, topic: bytes) -> Path:
@@ -80,11 +102,14 @@ class Ingress:
         # One copy out of the chunk, so that a small run does not keep 256 kB alive.
         frames = chunk[start:end]
         borders = (start, ends, ids) if ends else None
-        if not group.members:
+        if not group.is_bundle:
             self._outbox.add_run(group, frames, count, publisher, borders)
             return
+        assert isinstance(group, Bundle), "is_bundle says so"
         for member in group.members:
             self._outbox.add_run(member, frames, count, publisher, borders)
+        if group.relay is not None:
+            group.relay.push_run(frames, count, publisher, acknowledged=bool(ends))
 
     def push(
         self,
@@ -111,3 +136,5 @@ class Ingress:
             self._hub.push_slowly(path, message, publisher, raw, raw_id)
         else:
             self._hub.distribute(path.route, message, publisher, self.raw, raw, raw_id)
+            if path.relay is not None:
+                path.relay.push(message, publisher, raw)

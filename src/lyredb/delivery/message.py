@@ -269,6 +269,11 @@ class Message:
         return self._is_opaque
 
     @property
+    def data(self) -> bytes:
+        """What the message was made from; of a direct one the payload as received."""
+        return self._data
+
+    @property
     def size_bytes(self) -> int:
         """The size of what the message was made from."""
         return len(self._data)

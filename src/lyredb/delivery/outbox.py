@@ -40,7 +40,9 @@ class Outbox:
         "writes",
     )
 
-    def __init__(self, schedule: Callable[[Callable[[], None]], None], pressure: Pressure) -> None:
+    def __init__(
+        self, schedule: Callable[[Callable[[], None]], object], pressure: Pressure
+    ) -> None:
         self._schedule = schedule
         self._pressure = pressure
         self._is_scheduled = False

@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
-from lyredb.delivery.group import Reader
-from lyredb.plugins.delivery import Publisher, Subscriber
+from lyredb.plugins.delivery import Publisher
 
 CREDIT_S: Final = 0.2
 PERIOD_S: Final = 4.0
@@ -27,6 +26,27 @@ class Timer(Protocol):
 
 
 CallLater = Callable[[float, Callable[[], None]], Timer]
+
+
+class Awaited:
+    """What publishers may have to wait for, with its credit.
+
+    Attributes:
+        key: Names it to publishers and to `Pressure.release`.
+        paused: Publishers that wait for it.
+        pause_began: When they began to wait, in seconds of the hub's clock.
+        credit_began: When its present credit period began.
+        credit_used_s: How long publishers have waited for it in that period.
+    """
+
+    __slots__ = ("credit_began", "credit_used_s", "key", "pause_began", "paused")
+
+    def __init__(self, key: object) -> None:
+        self.key = key
+        self.paused: dict[Publisher, None] = {}
+        self.pause_began = 0.0
+        self.credit_began = float("-inf")
+        self.credit_used_s = 0.0
 
 
 class Pressure:
@@ -48,8 +68,8 @@ class Pressure:
         self._call_later = call_later
         self._credit_s = credit_s
         self._period_s = period_s
-        self._timers: dict[Reader, Timer] = {}
-        self._waited_for: dict[Subscriber, Reader] = {}
+        self._timers: dict[Awaited, Timer] = {}
+        self._waited_for: dict[object, Awaited] = {}
         self.pauses = 0
 
     @property
@@ -57,7 +77,7 @@ class Pressure:
         """How many subscribers have publishers waiting for them now."""
         return len(self._timers)
 
-    def hold_back(self, publishers: Iterable[Publisher], reader: Reader) -> None:
+    def hold_back(self, publishers: Iterable[Publisher], reader: Awaited) -> None:
         """Pause these publishers until the reader has drained, if it has credit left."""
         fresh = [one for one in publishers if one not in reader.paused]
         if not fresh or not self._begin(reader):
@@ -65,9 +85,9 @@ class Pressure:
         for publisher in fresh:
             reader.paused[publisher] = None
             self.pauses += 1
-            publisher.pause_reading(reader.subscriber)
+            publisher.pause_reading(reader.key)
 
-    def _begin(self, reader: Reader) -> bool:
+    def _begin(self, reader: Awaited) -> bool:
         """Start to use the reader's credit; False when there is none left."""
         if reader in self._timers:
             return True
@@ -79,28 +99,28 @@ class Pressure:
         if left <= 0:
             return False
         reader.pause_began = now
-        self._waited_for[reader.subscriber] = reader
+        self._waited_for[reader.key] = reader
         self._timers[reader] = self._call_later(left, lambda: self._spent(reader))
         return True
 
-    def _spent(self, reader: Reader) -> None:
+    def _spent(self, reader: Awaited) -> None:
         reader.credit_used_s = self._credit_s
         self._end(reader)
 
-    def release(self, subscriber: Subscriber) -> None:
-        """Resume who waits for a subscriber: it has drained."""
-        reader = self._waited_for.get(subscriber)
+    def release(self, key: object) -> None:
+        """Resume who waits for what has this key: it has drained."""
+        reader = self._waited_for.get(key)
         if reader is not None:
             reader.credit_used_s += self._now() - reader.pause_began
             self._end(reader)
 
-    def forget(self, reader: Reader) -> None:
+    def forget(self, reader: Awaited) -> None:
         """Resume who waits for a reader that is gone."""
-        self.release(reader.subscriber)
+        self.release(reader.key)
 
-    def _end(self, reader: Reader) -> None:
+    def _end(self, reader: Awaited) -> None:
         self._timers.pop(reader).cancel()
-        del self._waited_for[reader.subscriber]
+        del self._waited_for[reader.key]
         paused, reader.paused = reader.paused, {}
         for publisher in paused:
-            publisher.resume_reading(reader.subscriber)
+            publisher.resume_reading(reader.key)

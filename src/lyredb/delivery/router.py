@@ -6,26 +6,33 @@ from collections.abc import Sequence
 from typing import Final
 
 from lyredb.delivery.admission import Admission, View
-from lyredb.delivery.group import Group
+from lyredb.delivery.group import Bundle, Group
 from lyredb.delivery.ingress import Ingress
+from lyredb.delivery.peers import Peers
+from lyredb.delivery.peers.relay import Relay
 from lyredb.delivery.routes import Address, Path, Route, RouteTable, raw_groups
 from lyredb.delivery.subscriptions import Subscriptions, groups_of
 from lyredb.plugins.context import Principal
 
 _MAX_BUNDLES: Final = 4_096
-"""Sets of groups that get the same raw frames; made again when there were too many."""
+"""Sets of receivers of the same raw frames; made again when there were too many."""
 
 
 class Router:
     """Finds the route of a topic, and makes it when there is none."""
 
     def __init__(
-        self, admission: Admission, subscriptions: Subscriptions, routes: RouteTable
+        self,
+        admission: Admission,
+        subscriptions: Subscriptions,
+        routes: RouteTable,
+        peers: Peers,
     ) -> None:
         self._admission = admission
         self._subscriptions = subscriptions
         self._routes = routes
-        self._bundles: dict[tuple[Group, ...], Group] = {}
+        self._peers = peers
+        self._bundles: dict[tuple[tuple[Group, ...], Relay | None], Bundle] = {}
 
     def route(self, topic: bytes, address: Address) -> Route:
         """Return the topic's route.
@@ -41,7 +48,9 @@ class Router:
             self._routes.drop_all()
         nodes = self._subscriptions.nodes_of(topic)
         groups, overlap = groups_of(nodes)
-        route = Route(topic, address, nodes, overlap, self._targets(topic, groups))
+        targets = self._targets(topic, groups)
+        wishes = self._peers.wishes_for(topic)
+        route = Route(topic, address, nodes, overlap, targets, wishes)
         self._routes.add(route)
         return route
 
@@ -66,21 +75,30 @@ class Router:
         """
         destination = self._admission.publish(ingress.principal, ingress.protocol, topic)
         route = self.route(topic, (destination.slot, destination.key))
-        solos = (self._solo(route, ingress.raw, 0), self._solo(route, ingress.raw, 1))
-        path = Path(ingress, route, destination, solos)
+        relay = self.relay(ingress, route)
+        solos = (self._solo(route, ingress, relay, 0), self._solo(route, ingress, relay, 1))
+        path = Path(ingress, route, destination, solos, relay)
         route.paths.append(path)
         ingress.paths[topic] = path
         return path
 
-    def _solo(self, route: Route, raw: str, qos: int) -> Group | None:
-        groups = raw_groups(route, raw, qos)
-        if not groups:
+    def relay(self, ingress: Ingress, route: Route) -> Relay | None:
+        """Return what forwards messages of an ingress, ``None`` when nobody else wants them."""
+        if ingress.lane is None or not route.wishes:
             return None
-        if len(groups) == 1:
-            return groups[0]
-        bundle = self._bundles.get(groups)
+        return self._peers.relay(ingress.lane, route.wishes)
+
+    def _solo(self, route: Route, ingress: Ingress, relay: Relay | None, qos: int) -> Group | None:
+        """The one group that raw frames have to be appended to; a bundle for several."""
+        groups = raw_groups(route, ingress.raw, qos)
+        if groups is None or (relay is not None and not relay.lane.carries_raw):
+            return None
+        if relay is None and len(groups) < 2:
+            return groups[0] if groups else None
+        key = (groups, relay)
+        bundle = self._bundles.get(key)
         if bundle is None:
             if len(self._bundles) >= _MAX_BUNDLES:
                 self._bundles.clear()
-            bundle = self._bundles[groups] = Group(groups[0].service, members=groups)
+            bundle = self._bundles[key] = Bundle(groups, relay)
         return bundle

@@ -19,6 +19,8 @@ from lyredb.delivery.terms import DIRECT
 
 if TYPE_CHECKING:
     from lyredb.delivery.ingress import Ingress
+    from lyredb.delivery.peers.relay import Relay
+    from lyredb.delivery.peers.wishes import Wish
 
 MAX_ROUTES: Final = 65_536
 """About 60 MB with paths; beyond it all are dropped, so that topics that come once
@@ -44,10 +46,20 @@ class Route:
         paths: The cached paths to it.
         nodes: The filter nodes that match.
         overlap: What the groups come from when a reader is in several nodes.
+        wishes: The filters of other workers that match.
         is_dropped: True when it is in no cache any more and may be out of date.
     """
 
-    __slots__ = ("address", "is_dropped", "nodes", "overlap", "paths", "targets", "topic")
+    __slots__ = (
+        "address",
+        "is_dropped",
+        "nodes",
+        "overlap",
+        "paths",
+        "targets",
+        "topic",
+        "wishes",
+    )
 
     def __init__(
         self,
@@ -56,12 +68,14 @@ class Route:
         nodes: tuple[Node, ...],
         overlap: Overlap | None,
         targets: tuple[tuple[Group, View], ...],
+        wishes: tuple[Wish, ...] = (),
     ) -> None:
         self.topic = topic
         self.address = address
         self.nodes = nodes
         self.overlap = overlap
         self.targets = targets
+        self.wishes = wishes
         self.paths: list[Path] = []
         self.is_dropped = False
 
@@ -74,6 +88,7 @@ class Path:
         destination: What the topic names; ``kind`` says whether messages go this way.
         route: Who gets them.
         ingress: Whose path it is.
+        relay: Forwards to other workers, ``None`` when none wants the topic.
         solo0: Not ``None`` when unparsed QoS 0 frames of the ingress' kind only have to
             be appended to this group (`Ingress.push_run`).
         solo1: As ``solo0`` for QoS 1.
@@ -87,6 +102,7 @@ class Path:
         "destination",
         "ingress",
         "is_slow",
+        "relay",
         "route",
         "solo0",
         "solo1",
@@ -99,11 +115,13 @@ class Path:
         route: Route,
         destination: Destination,
         solos: tuple[Group | None, Group | None],
+        relay: Relay | None,
     ) -> None:
         self.topic = route.topic
         self.destination = destination
         self.route = route
         self.ingress = ingress
+        self.relay = relay
         self._solo0, self._solo1 = solos
         self.solo0: Group | None = None
         self.solo1: Group | None = None
@@ -112,7 +130,7 @@ class Path:
     @property
     def idle(self) -> bool:
         """True when nobody listens and nothing is held: a message would reach nobody."""
-        return not self.is_slow and not self.route.targets
+        return not self.is_slow and not self.route.targets and self.relay is None
 
     def close(self) -> None:
         """Have all messages go through `Ingress.push`, which holds them back."""
@@ -165,6 +183,8 @@ class RouteTable:
             self._sort()  # most of them were dropped again, and must not pile up
         for node in route.nodes:
             node.routes[route] = None
+        for wish in route.wishes:
+            wish.routes[route] = None
         if route.overlap is not None:
             route.overlap.routes[route] = None
 
@@ -190,6 +210,8 @@ class RouteTable:
                 path.ingress.paths.pop(route.topic, None)
             for node in route.nodes:
                 node.routes.pop(route, None)
+            for wish in route.wishes:
+                wish.routes.pop(route, None)
             if route.overlap is not None:
                 route.overlap.routes.pop(route, None)
                 if not route.overlap.routes:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from lyredb.delivery.filters import INTERNAL, FilterIndex, Levels, parse_filter
 from lyredb.delivery.group import Group, Reader
 from lyredb.delivery.nodes import Node, Overlap, readers_in_several
+from lyredb.delivery.peers.interest import Interest
 from lyredb.delivery.routes import RouteTable
 from lyredb.delivery.terms import Terms
 from lyredb.plugins.delivery import Subscriber
@@ -22,6 +23,7 @@ class Subscriptions:
     def __init__(
         self,
         routes: RouteTable,
+        interest: Interest,
         flush: Callable[[], None],
         on_gone: Callable[[Reader], None],
     ) -> None:
@@ -29,10 +31,12 @@ class Subscriptions:
 
         Args:
             routes: Where what an edit makes wrong is dropped.
+            interest: Told of the first and the last member of each filter.
             flush: Writes all that waits; called before each edit.
             on_gone: Called when a subscriber has left its last filter.
         """
         self._routes = routes
+        self._interest = interest
         self._flush = flush
         self._on_gone = on_gone
         self._index: FilterIndex[Node] = FilterIndex()
@@ -88,6 +92,7 @@ class Subscriptions:
         if not node.members:
             del self._nodes[filter]
             self._index.remove(node.levels)
+            self._interest.remove(filter)
             self._routes.drop(node.routes)
         if not reader.filters:
             del self._readers[subscriber]
@@ -124,6 +129,7 @@ class Subscriptions:
         self._next_number += 1
         node = self._nodes[filter] = Node(levels, self._next_number)
         self._index.add(levels, node)
+        self._interest.add(filter)
         self._routes.drop_matching(levels)
         return node
 

@@ -53,6 +53,7 @@ class Tail:
         self.on_progress: Callable[[int], None] | None = None
         hub.log_id = engine.log_id.hex()
         hub.position = self.position
+        hub.peers.follow(self.advance_to)
 
     def on(self, kind: Kind, handler: Callable[[Entry], None]) -> None:
         """Call a handler for each entry of a kind, before any later entry is told."""
