@@ -7,6 +7,7 @@ lease outlives the writer and is therefore written down, in the meta row ``lease
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Final
 
 from lyredb.errors import InvalidRecord
@@ -22,6 +23,7 @@ LARGEST_BLOCK: Final = 1024
 """At 20,000 creations a second, one lease in 50 ms."""
 _AFTER_NUMBERS: Final = bytes((TAG_NUMBER + 1,))
 """The first key behind all numbers."""
+_SLOT: Final = struct.Struct(">H")
 
 
 class IntegerLeases:
@@ -71,3 +73,26 @@ class IntegerLeases:
                 value = decode_key(key)
                 return max(leased, value) if isinstance(value, int) else leased
         return leased
+
+
+def encode_slot(slot: int) -> bytes:
+    """Return the question of another process for a block."""
+    return _SLOT.pack(slot)
+
+
+def decode_slot(body: bytes) -> int:
+    """Return the table that another process asks a block of."""
+    (slot,) = _SLOT.unpack(body)
+    return int(slot)
+
+
+def encode_range(block: range) -> bytes:
+    """Return a block as bytes: its length, then its first integer, which may be a large one."""
+    return _SLOT.pack(len(block)) + meta.encode_lease(block.start)
+
+
+def decode_range(body: bytes) -> range:
+    """Return the block of `encode_range`."""
+    (length,) = _SLOT.unpack_from(body)
+    first = meta.decode_lease(body[_SLOT.size :])
+    return range(first, first + length)

@@ -1,0 +1,376 @@
+"""A worker's end: the sequencer of a process that only reads.
+
+What is submitted in a tick goes out in one frame. Requests that were sent when the writer went
+away are answered when there is one again, from the request row: exactly what was done, and for
+the rest that it was not. Requests that were not sent yet wait for the next writer, for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from lyredb.errors import EngineClosed, LyreError, Overloaded, StorageFailed
+from lyredb.storage.apply import Rows
+from lyredb.storage.leases import decode_range, encode_slot
+from lyredb.storage.limits import check_outstanding, check_size, size_of
+from lyredb.storage.mutation import Applied, Mutation
+from lyredb.storage.pokes import Pokes
+from lyredb.storage.remote.channel import Channel
+from lyredb.storage.remote.client_calls import ClientCalls
+from lyredb.storage.remote.service import LEASE_KIND
+from lyredb.storage.remote.wire import (
+    Hello,
+    Told,
+    Wanted,
+    Welcome,
+    Work,
+    decode_downward,
+    encode,
+)
+from lyredb.storage.request_row import Replied
+from lyredb.storage.sequencer import Answer, Result, SequencerStatistics, committed
+
+if TYPE_CHECKING:
+    from lyredb.storage.engine import Engine
+
+POLL_S: Final = 1.0
+"""How often the position is looked at by itself; pokes are hints."""
+PATIENCE_S: Final = 5.0
+"""How long unsent requests wait for a writer; one is started anew in well under a second."""
+FRAME_BYTES: Final = 1024 * 1024
+"""A frame is closed when it has so much, so that the writer can begin with it."""
+
+_logger: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteStatistics(SequencerStatistics):
+    """Numbers of a worker's way to the writer.
+
+    Attributes:
+        is_attached: There is a writer.
+        attachments: How many there were.
+    """
+
+    is_attached: bool
+    attachments: int
+
+
+class _Waiting(NamedTuple):
+    """What is left of a request here once it is sent."""
+
+    on_reply: Callable[[Result], None]
+    mutations: int
+    size_bytes: int
+
+
+class RemoteWriter:
+    """The `Sequencer` of a worker.
+
+    Args:
+        engine: Opened for reading; or, in one process with the writer, the writer's own.
+        worker: The worker's number.
+        loop: The loop that calls and is called.
+
+    Attributes:
+        calls: Questions to the writer's process that are no writes; see `sequencer.Calls`.
+    """
+
+    def __init__(self, engine: Engine, worker: int, *, loop: asyncio.AbstractEventLoop) -> None:
+        self.worker = worker
+        self.calls = ClientCalls(self._schedule, loop)
+        self._engine = engine
+        self._loop = loop
+        self._life = int.from_bytes(os.urandom(7), "big") + 1
+        self._channel: Channel | None = None
+        self._next_sock: socket.socket | None = None
+        self._is_welcome = False
+        self._attachments = 0
+        self._away_since = loop.time()
+        self._failure = ""
+        self._last = self._sent = 0
+        self._waiting: dict[int, _Waiting] = {}
+        self._unsent: list[Wanted] = []
+        self._mutations = self._bytes = 0
+        self._transactions = self._rejected = 0
+        self._is_scheduled = self._is_closed = False
+        self._drained: asyncio.Future[None] | None = None
+        self._pokes = Pokes()
+        self._told = engine.position
+        self._timer = loop.call_later(POLL_S, self._poll)
+
+    @property
+    def is_attached(self) -> bool:
+        """A writer is there and has said what became of earlier requests."""
+        return self._is_welcome
+
+    @property
+    def failure(self) -> str:
+        """Why nothing can be written at present, or empty."""
+        if not self._is_welcome and self._loop.time() - self._away_since > PATIENCE_S:
+            return "the writer process is not there"
+        return self._failure
+
+    def attach(self, sock: socket.socket) -> None:
+        """Use the writer at the other end of a connected Unix stream socket, from now on ours.
+
+        When the stream to an earlier writer is still open, it is read to its end first.
+        """
+        if self._next_sock is not None:
+            self._next_sock.close()
+            self._next_sock = None
+        if self._channel is not None:
+            self._next_sock = sock
+            self._channel.finish_output()
+            return
+        self._channel = Channel(sock, self, loop=self._loop)
+        self._channel.send(encode(Hello(self._life)))
+
+    def submit(
+        self,
+        transaction: Sequence[Mutation],
+        on_reply: Callable[[Result], None],
+        *,
+        session_rows: Rows = (),
+        bulk: bool = False,
+    ) -> None:
+        """Send a transaction to the writer at the end of the tick; see `Sequencer.submit`.
+
+        Raises:
+            Overloaded: Too much is waiting, or the writer has been away for long; nothing
+                was taken.
+            TransactionTooLarge: It can never be taken.
+            EngineClosed: ``close()`` was called.
+            StorageFailed: The writer's engine is read-only.
+        """
+        size = size_of(transaction, session_rows)
+        self._check(len(transaction), size, transaction)
+        self._last = number = self._last + 1
+        self._waiting[number] = _Waiting(on_reply, len(transaction), size)
+        self._unsent.append(Wanted(number, list(transaction), list(session_rows), bulk))
+        self._mutations += len(transaction)
+        self._bytes += size
+        self._schedule()
+
+    def _check(self, mutations: int, size: int, transaction: Sequence[Mutation]) -> None:
+        if self._is_closed or self._engine.is_closed:
+            raise EngineClosed("the database is closed; nothing was written")
+        if self._failure:
+            raise StorageFailed(self._failure)
+        if self.failure:
+            raise Overloaded("the writer is not there; nothing was written, try again")
+        settings = self._engine.settings
+        check_size(transaction, size, settings)
+        check_outstanding(
+            mutations,
+            size,
+            waiting_mutations=self._mutations,
+            waiting_bytes=self._bytes,
+            settings=settings,
+        )
+
+    async def commit(
+        self, transaction: Sequence[Mutation], *, session_rows: Rows = (), bulk: bool = False
+    ) -> Applied:
+        """Submit a transaction and wait until it is on disk; see `Sequencer.commit`.
+
+        Raises:
+            LyreError: It was rejected, or the engine failed.
+        """
+        return await committed(self, transaction, session_rows=session_rows, bulk=bulk)
+
+    def on_commit(self, callback: Callable[[int], None]) -> Callable[[], None]:
+        """Have `callback` called with the new position after replies; see `Sequencer`.
+
+        Returns:
+            A function that ends it.
+        """
+        return self._pokes.add(callback)
+
+    def lease_integers(self, slot: int, on_lease: Callable[[range | LyreError], None]) -> None:
+        """Lease a block of integer keys of a table; see `Sequencer.lease_integers`."""
+
+        def answered(answer: Answer) -> None:
+            on_lease(answer if isinstance(answer, LyreError) else decode_range(answer))
+
+        self.calls.call(LEASE_KIND, encode_slot(slot), answered)
+
+    def statistics(self) -> RemoteStatistics:
+        """Return the numbers of this moment."""
+        return RemoteStatistics(
+            transactions=self._transactions,
+            rejected=self._rejected,
+            waiting=len(self._waiting),
+            waiting_bytes=self._bytes,
+            is_attached=self._is_welcome,
+            attachments=self._attachments,
+        )
+
+    def close(self) -> None:
+        """Refuse everything from here on; what was taken is still sent and answered."""
+        self._is_closed = True
+
+    async def drain(self, within_s: float) -> bool:
+        """Close, wait until everything is answered, and leave the writer.
+
+        What is not answered in time gets `StorageFailed`.
+        """
+        self.close()
+        self._flush()
+        if self._waiting:
+            self._drained = self._loop.create_future()
+            await asyncio.wait((self._drained,), timeout=within_s)
+        complete = not self._waiting
+        lost = StorageFailed("the server stopped; the write may or may not be on disk")
+        self._resolve([(number, lost) for number in self._waiting])
+        self._leave()
+        return complete
+
+    def _leave(self) -> None:
+        self._timer.cancel()
+        self.calls.lose()
+        self._is_welcome = False
+        if self._next_sock is not None:
+            self._next_sock.close()
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled and self._is_welcome:
+            self._is_scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Send what waits: one frame, or several when it is more than a megabyte."""
+        self._is_scheduled = False
+        if not self._is_welcome or self._channel is None:
+            return
+        asks = self.calls.take()
+        if not self._unsent and not asks:
+            return
+        *earlier, last = _parts(self._unsent, self._waiting)
+        self._unsent = []
+        self._sent = self._last
+        for part in earlier:
+            self._channel.send(encode(Work(part, [])))
+        self._channel.send(encode(Work(last, asks)))
+
+    def frames_came(self, frames: list[memoryview]) -> None:
+        """Take replies first, then answers and notices, then tell the position."""
+        try:
+            for body in frames:
+                frame = decode_downward(body)
+                if isinstance(frame, Welcome):
+                    self._become_welcome(frame)
+                else:
+                    self._take(frame)
+        except msgspec.DecodeError:
+            _logger.exception("the writer sends what is no frame; the stream is closed")
+            if self._channel is not None:
+                self._channel.finish_output()
+        self._poke()
+
+    def _take(self, told: Told) -> None:
+        self._failure = told.failure
+        self._resolve([(each.number, each.result) for each in told.replies])
+        self.calls.come(told.answers, told.notices)
+
+    def _become_welcome(self, welcome: Welcome) -> None:
+        """Answer what an earlier writer left open, then go on with what was not sent."""
+        self._is_welcome = True
+        self._attachments += 1
+        self._failure = ""
+        self._resolve(self._verdicts(welcome.row.replies))
+        self.calls.announce()
+        self._schedule()
+
+    def _verdicts(self, replies: Iterable[Replied]) -> list[tuple[int, Result]]:
+        """What became of each request that was sent and not answered, in order."""
+        done = {each.number: each for each in replies}
+        return [
+            (number, done[number].result if number in done else _not_done())
+            for number in self._waiting
+            if number <= self._sent
+        ]
+
+    def _resolve(self, results: Sequence[tuple[int, Result]]) -> None:
+        waiting = self._waiting
+        for number, result in results:
+            request = waiting.pop(number, None)
+            if request is None:
+                continue
+            on_reply, mutations, size = request
+            self._mutations -= mutations
+            self._bytes -= size
+            self._transactions += 1
+            self._rejected += isinstance(result, LyreError)
+            try:
+                on_reply(result)
+            except Exception:
+                _logger.exception("the owner of a transaction failed at its reply")
+        if not waiting and self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    def _poke(self) -> None:
+        if self._engine.is_closed:
+            return
+        try:
+            position = self._engine.refresh()
+        except LyreError:
+            _logger.exception("the position of the log cannot be read")
+            return
+        if position != self._told:
+            self._told = position
+            self._pokes.tell(position)
+
+    def output_drained(self) -> None:
+        """Nothing waits for it: what may be outstanding is bounded at `submit`."""
+
+    def channel_lost(self) -> None:
+        """The writer is gone; who waits for it waits for the next one."""
+        if self._is_welcome:
+            self._away_since = self._loop.time()
+        self._channel = None
+        self._is_welcome = False
+        self._is_scheduled = False
+        self.calls.lose()
+        if self._next_sock is not None:
+            sock, self._next_sock = self._next_sock, None
+            self.attach(sock)
+
+    def _poll(self) -> None:
+        self._timer = self._loop.call_later(POLL_S, self._poll)
+        self._poke()
+        if not self._is_welcome and self._loop.time() - self._away_since > PATIENCE_S:
+            self._give_up_unsent()
+
+    def _give_up_unsent(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        self.calls.give_up()
+        self._resolve([(each.number, _not_done()) for each in unsent])
+
+
+def _parts(requests: list[Wanted], waiting: dict[int, _Waiting]) -> list[list[Wanted]]:
+    """Cut what is to be sent into frames; at least one, which may be empty."""
+    parts: list[list[Wanted]] = [[]]
+    size = 0
+    for wanted in requests:
+        if size > FRAME_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(wanted)
+        size += waiting[wanted.number].size_bytes
+    return parts
+
+
+def _not_done() -> Overloaded:
+    return Overloaded("the writer was started anew; nothing was written, try again")
