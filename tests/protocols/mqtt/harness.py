@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import TypeVar, cast
 
 from lyredb.delivery.admission import ALL, Destination, View
@@ -30,13 +31,21 @@ from lyredb.resources.requests import SubscribeOptions, Write, Written
 from lyredb.resources.target import Target
 from lyredb.security.authenticator import Account, Authenticator
 from lyredb.security.principals import ANONYMOUS, SUPER_USER
+from lyredb.security.revocations import Revocations
+from lyredb.sessions.claims_client import Claims
+from lyredb.sessions.claims_service import ClaimsService
+from lyredb.storage.mutation import Kind, Mutation
+from lyredb.storage.sequencer import Sequencer
 from lyredb.tables.stored import StoredTable
 from tests.protocols.mqtt import client_frames as client
+from tests.sessions.streams import FakeWriter, HandTimers, Streams
 
 Done = Callable[[Written | LyreError], None]
 T = TypeVar("T")
 
 SLOT = 20
+TABLE = cast(StoredTable, SimpleNamespace(schema=SimpleNamespace(expiration_s=60.0)))
+"""A will that is written there lives for a minute."""
 
 
 def run(body: Callable[[], Coroutine[None, None, T]]) -> T:
@@ -84,24 +93,27 @@ class FakeRegistry:
         assert protocol == "mqtt"
         if topic.split("/", 1)[0] not in ("Sensor", "open"):
             raise UnknownTopic(f"no table is exported as {topic!r}")
-        return Target("record", cast(StoredTable, None), topic, id=topic, key=topic.encode())
+        return Target("record", TABLE, topic, id=topic, key=topic.encode())
 
     def of(self, slot: int, key: bytes) -> tuple[bytes, ...]:
         return (key,)
 
 
 class FakeAccess:
+    """Everybody may do everything, but for those who are ``denied``."""
+
     def __init__(self, registry: FakeRegistry) -> None:
         self._registry = registry
+        self.denied: set[Principal] = {ANONYMOUS}
 
     def publish(self, principal: Principal, protocol: str, topic: bytes) -> Destination:
         self._registry.topic(topic.decode(), protocol)
-        if principal is ANONYMOUS:
-            raise NotAuthorised("anonymous may not publish here")
+        if principal in self.denied:
+            raise NotAuthorised(f"{principal.name} may not publish here")
         return Destination(SLOT, topic, topic.decode(), "data.Sensor")
 
     def read(self, principal: Principal, protocol: str, topic: bytes) -> View | None:
-        return None if principal is ANONYMOUS else ALL
+        return None if principal in self.denied else ALL
 
 
 @dataclass
@@ -121,8 +133,8 @@ class FakeDatabase:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.registry = FakeRegistry()
-        access = FakeAccess(self.registry)
-        self.hub = Hub(access, self.registry, {}, schedule_flush=lambda call: soon(loop, call))
+        self.access = FakeAccess(self.registry)
+        self.hub = Hub(self.access, self.registry, {}, schedule_flush=lambda call: soon(loop, call))
         self.records: dict[str, bytes] = {}
         self.waiting: list[Submitted] = []
         self.subscriptions: list[FakeSubscription] = []
@@ -159,9 +171,28 @@ class FakeDatabase:
         )
         ingress.push(path, message, publisher)
 
+    def prepare(self, write: Write, context: Context) -> Mutation:
+        if context.principal in self.access.denied:
+            raise NotAuthorised(f"{context.principal.name} may not update here")
+        kind = Kind.PUT if write.payload else Kind.DELETE
+        return mutation_of(write.target.key, kind, write.payload, write.qos, context)
+
+    def prepare_message(
+        self,
+        topic: bytes,
+        payload: bytes,
+        context: Context,
+        *,
+        qos: int = 0,
+        content_type: str = "",
+        properties: bytes = b"",
+    ) -> Mutation:
+        destination = self.access.publish(context.principal, context.protocol, topic)
+        return mutation_of(destination.key, Kind.MESSAGE, payload, qos, context)
+
     def submit(self, write: Write, context: Context, done: Done) -> None:
-        if context.principal is ANONYMOUS:
-            raise NotAuthorised("anonymous may not update here")
+        if context.principal in self.access.denied:
+            raise NotAuthorised(f"{context.principal.name} may not update here")
         if self.fault is not None:
             raise self.fault
         if self.full:
@@ -194,8 +225,8 @@ class FakeDatabase:
         after: str = "",
     ) -> FakeSubscription:
         parse_filter(filter)
-        if context.principal is ANONYMOUS:
-            raise NotAuthorised("anonymous may not subscribe here")
+        if context.principal in self.access.denied:
+            raise NotAuthorised(f"{context.principal.name} may not subscribe here")
         if filter.split("/", 1)[0] not in ("Sensor", "open", "+", "#"):
             raise UnknownTopic(f"no table is exported as {filter!r}")
         subscription = FakeSubscription(self, filter, subscriber, context, options)
@@ -274,6 +305,12 @@ class FakeSubscription:
         self.state = "closed"
 
 
+def mutation_of(key: bytes, kind: Kind, payload: bytes, qos: int, context: Context) -> Mutation:
+    return Mutation(
+        SLOT, key, kind, body=payload, qos=qos, user=context.user, session=context.session
+    )
+
+
 def message_of(
     topic: str,
     payload: bytes,
@@ -319,14 +356,21 @@ class FakeAuthenticator:
         self.remembered: set[tuple[str, bytes]] = set()
         self.error: Exception | None = None
         self.verified = 0
+        self.hosts: list[str] = []
+        self.revocations = Revocations()
+        self.accounts = {name: Account(name, SUPER_USER) for name in ("alice", "bob")}
+
+    def by_name(self, name: str) -> Account | None:
+        return self.accounts.get(name)
 
     def cached(self, name: str, password: str | bytes) -> Account | None:
         if (name, password) in self.remembered:
             return Account(name, SUPER_USER)
         return None
 
-    async def verify(self, name: str, password: str | bytes) -> Account:
+    async def verify(self, name: str, password: str | bytes, *, address: str = "") -> Account:
         self.verified += 1
+        self.hosts.append(address)
         await self.gate.wait()
         if self.error is not None:
             raise self.error
@@ -367,14 +411,19 @@ def soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
 class Peer:
     """One client: what it sends goes in, what it got comes out."""
 
-    def __init__(self, connection: Connection, transport: FakeTransport, version: int) -> None:
+    def __init__(
+        self, harness: Harness, connection: Connection, transport: FakeTransport, version: int
+    ) -> None:
+        self.harness = harness
         self.connection = connection
         self.transport = transport
         self.version = version
         self._seen = 0
 
     def send(self, *frames: bytes) -> None:
+        """The frames arrive, and whatever they cause at the directory of claims is done."""
         self.connection.feed(b"".join(frames))
+        self.harness.streams.run()
 
     def take(self) -> list[client.Received]:
         """What came since the last call."""
@@ -386,6 +435,7 @@ class Peer:
         """The network connection breaks."""
         self.transport.is_closed = True
         self.connection.connection_lost(None)
+        self.harness.streams.run()
 
     @property
     def is_closed(self) -> bool:
@@ -396,11 +446,26 @@ class Harness:
     """A service with its fakes; must be made on a running loop.
 
     Attributes:
+        streams: To the directory of claims; it is the harness's own unless it is given one,
+            as a further worker is.
+        timers: The directory's.
+        will_writer: Where the wills of lost workers go.
         look_s: What each look at the clock takes: 0, so that turns end when a test wants.
     """
 
-    def __init__(self, **limits: object) -> None:
+    def __init__(
+        self, *, streams: Streams | None = None, worker: int = 1, tells: str = "", **limits: object
+    ) -> None:
         self.loop = asyncio.get_running_loop()
+        self.streams = streams or Streams()
+        self.timers = HandTimers()
+        self.will_writer = FakeWriter()
+        if streams is None:
+            self.directory = ClaimsService(
+                self.streams,
+                cast(Sequencer, self.will_writer),
+                call_later=self.timers.call_later,
+            )
         self.database = FakeDatabase(self.loop)
         self.authenticator = FakeAuthenticator()
         self.clock = HandClock()
@@ -410,6 +475,8 @@ class Harness:
             cast(Database, self.database),
             cast(Authenticator, self.authenticator),
             replace(Limits(), **limits),  # type: ignore[arg-type]  # names are checked there
+            Claims(self.streams.worker(worker)),
+            worker=tells,
             loop=self.loop,
             new_client_id=lambda: "auto-1",
             clock=self.now,
@@ -438,7 +505,7 @@ class Harness:
             format=format,
             content_type=content_type,
         )
-        return Peer(connection, transport, version)
+        return Peer(self, connection, transport, version)
 
     def connected(
         self,
@@ -477,6 +544,7 @@ class Harness:
         """Let everything that is due happen."""
         for _ in range(4):
             await asyncio.sleep(0)
+            self.streams.run()
 
 
 def now_ms() -> int:

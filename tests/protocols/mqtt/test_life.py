@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from lyredb.errors import InvalidRecord
+from lyredb.security.principals import SUPER_USER
 from tests.protocols.mqtt import client_frames as client
 from tests.protocols.mqtt.harness import Harness, Peer, run
 
@@ -172,13 +173,20 @@ def test_a_retained_will_is_a_write_of_its_record_by_the_clients_user() -> None:
 
 
 @pytest.mark.parametrize("retain", [False, True])
-def test_a_will_that_is_refused_ends_nothing_else(retain: bool) -> None:
+def test_a_will_that_may_not_be_any_more_ends_nothing_else(retain: bool) -> None:
+    """It is decided again when it is published, by the rights of that time."""
+
     async def body() -> None:
         harness = Harness()
-        peer = harness.connected(will=("nowhere/will", b"x"), will_retain=retain)
+        watcher = watch(harness)
+        peer = harness.connected(will=("open/will", b"x"), will_retain=retain)
+        harness.database.access.denied.add(SUPER_USER)
         peer.lose()
+        harness.database.access.denied.discard(SUPER_USER)
+        assert await published(harness, watcher) == []
+        assert not harness.database.waiting
         assert harness.service.statistics().refused == 1
-        assert harness.service.statistics().clients == 0
+        assert harness.service.statistics().clients == 1, "the watcher"
 
     run(body)
 

@@ -45,6 +45,7 @@ async def effects(
         if peer.is_closed:
             break
         peer.send(piece)
+    await harness.tick()  # what came with the CONNECT waited for its answer
     harness.database.commit()
     await harness.tick()
     answers: dict[int, list[bytes]] = {}

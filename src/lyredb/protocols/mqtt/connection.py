@@ -2,7 +2,7 @@
 
 Works on anything with the few methods of `Transport`. No task and no await per
 message: everything happens in `feed`, in callbacks of the writer and of delivery, and
-at a login, which is the one thing that waits.
+while a client is let in (`entrance`), which is the one thing that waits.
 """
 
 from __future__ import annotations
@@ -10,12 +10,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from lyredb.errors import LyreError, ServerStopping, SessionTakenOver, SlowSubscriber
+from msgspec.structs import replace
+
+from lyredb.errors import (
+    LyreError,
+    NotAuthorised,
+    ServerStopping,
+    SessionTakenOver,
+    SlowSubscriber,
+)
 from lyredb.formats import JSON
-from lyredb.plugins.context import Context
 from lyredb.plugins.delivery import Batch, Format, Message
-from lyredb.protocols.mqtt import encode, handshake, login
+from lyredb.protocols.mqtt import encode, handshake
 from lyredb.protocols.mqtt.decode import decode, decode_connect
+from lyredb.protocols.mqtt.entrance import Admitted, Entrance, Origin
 from lyredb.protocols.mqtt.errors import answer_for, sentence_of
 from lyredb.protocols.mqtt.flow import Reading, Turn
 from lyredb.protocols.mqtt.life import State
@@ -31,6 +39,7 @@ from lyredb.protocols.mqtt.pieces import Pieces
 from lyredb.protocols.mqtt.reasons import Reason, Violation, protocol_error
 from lyredb.protocols.mqtt.service import LINGER_S, Service
 from lyredb.protocols.mqtt.session import Session, open_session
+from lyredb.protocols.mqtt.silence import Silence
 from lyredb.protocols.mqtt.transport import Transport
 from lyredb.protocols.mqtt.wheel import Wheel
 from lyredb.protocols.mqtt.wire import read_header
@@ -49,6 +58,7 @@ class Connection:
         transport: Where bytes go.
         service: What all connections share.
         address: The peer's, for logs.
+        host: The same without a port; failed logins are counted by it.
         account: Whom the listener knows the peer to be; used when the CONNECT has no
             credentials. None when it does not know.
         format: What structured values are sent as.
@@ -56,17 +66,16 @@ class Connection:
     """
 
     __slots__ = (
-        "_account",
-        "_address",
         "_answers_scheduled",
-        "_content_type",
+        "_entrance",
         "_format",
-        "_heard",
-        "_keep_alive_ticks",
+        "_is_counted",
+        "_origin",
         "_pieces",
         "_reading",
         "_service",
         "_session",
+        "_silence",
         "_state",
         "_told_congested",
         "_transport",
@@ -81,6 +90,7 @@ class Connection:
         service: Service,
         *,
         address: str = "",
+        host: str = "",
         account: Account | None = None,
         format: Format = JSON,
         content_type: str = "",
@@ -88,20 +98,19 @@ class Connection:
         self.due = -1
         self._transport = transport
         self._service = service
-        self._address = address
-        self._account = account
+        self._origin = Origin(address, host or address, account, content_type)
         self._format = format
-        self._content_type = content_type
         self._state = State.CONNECTING
+        self._entrance: Entrance | None = None
         self._session: Session | None = None
         self._pieces = Pieces()
         self._reading = Reading(transport)
         self._turn = Turn(service.clock)
-        self._heard = 0
-        self._keep_alive_ticks = 0
+        self._silence = Silence()
         self._answers_scheduled = False
         self._told_congested = False
         self._writing_paused = False
+        self._is_counted = False
         service.connections.add(self)
         service.wheel.put(self, Wheel.ticks(service.limits.connect_timeout_s))
 
@@ -109,7 +118,7 @@ class Connection:
 
     def feed(self, data: bytes) -> None:
         """Take what was read from the peer; in any pieces."""
-        self._heard = self._service.wheel.tick
+        self._silence.heard = self._service.wheel.tick
         if self._state is State.ENDED:
             return
         if self._pieces or self._reading.is_paused:
@@ -133,7 +142,7 @@ class Connection:
             self.fail(error)
         except Exception:
             # The edge of a connection: a fault of ours ends this one only.
-            logger.exception("mqtt connection %s failed", self._address)
+            logger.exception("mqtt connection %s failed", self._origin.address)
             self._end(Reason.UNSPECIFIED_ERROR, "Internal error")
         self._send_answers()
 
@@ -216,102 +225,55 @@ class Connection:
     # --- CONNECT
 
     def _handle_connect(self, connect: Connect) -> None:
-        handshake.check_connect(connect)
-        if self._service.is_full:
-            raise Violation(
-                Reason.SERVER_BUSY, "Too many clients are connected", version=connect.version
-            )
-        account = login.known_account(connect, self._service, self._account)
-        if account is not None:
-            self._accept(connect, account)
-            return
-        self._state = State.VERIFYING
-        # What follows the CONNECT is legal and waits, unread beyond this chunk.
-        self.pause_reading(State.VERIFYING)
-        self._service.spawn(self._verify(connect))
+        """Let the client in, which takes a while; what follows waits, unread."""
+        self._entrance = Entrance(self, self._service, self._origin, connect)
+        self._state = State.ENTERING
+        self.pause_reading(State.ENTERING)
+        self._entrance.begin()
 
-    async def _verify(self, connect: Connect) -> None:
-        try:
-            account = await login.verify(connect, self._service)
-            if self._state is State.VERIFYING:
-                self._accept(connect, account)
-        except LyreError as error:
-            self._refuse(connect.version, answer_for(error).end, sentence_of(error))
-        except Violation as violation:
-            self._refuse(connect.version, violation.reason, violation.sentence)
-        except Exception:
-            logger.exception("mqtt login from %s failed", self._address)
-            self._refuse(connect.version, Reason.UNSPECIFIED_ERROR, "Internal error")
-        self.resume_reading(State.VERIFYING)
-
-    def _accept(self, connect: Connect, account: Account) -> None:
-        """Become CONNECTED: claim the client id, make what a client needs, answer."""
-        service = self._service
-        client_id = connect.client_id or service.new_client_id()
-        try:
-            service.claim(client_id, account.name, self)
-        except Violation as violation:
-            violation.version = connect.version
-            raise
-        terms = handshake.agree(connect, service.limits, client_id)
-        context = Context(
-            account.principal, "mqtt", account.name, service.new_session(), self._address
-        )
+    def let_in(self, admitted: Admitted) -> None:
+        """Become CONNECTED: make what a client needs, and answer (`entrance.Gate`)."""
+        self._entrance = None
+        service, connect = self._service, admitted.connect
+        terms = handshake.agree(connect, service.limits, admitted.client_id)
         self._session = open_session(
             self,
             self._transport,
             service,
             terms,
-            context,
-            will=connect.will,
+            admitted,
             format=self._format,
-            content_type=self._content_type,
+            content_type=self._origin.content_type,
         )
         self._state = State.CONNECTED
         service.counters.accepted += 1
-        self.answer(handshake.acceptance(connect, terms, service.limits))
-        self._start_keep_alive(terms.keep_alive_s)
+        self.answer(handshake.acceptance(connect, terms, service.limits, service.worker))
+        if self.is_open:
+            wheel, idle_s = service.wheel, service.limits.idle_timeout_s
+            self._silence.start(self, wheel, terms.keep_alive_s, idle_s)
+        self.resume_reading(State.ENTERING)
 
-    def _refuse(self, version: int, reason: Reason, sentence: str) -> None:
-        """Answer a CONNECT with no, and close [MQTT-3.2.2-7]."""
+    def refuse(self, version: int, reason: Reason, sentence: str) -> None:
+        """Answer a CONNECT with no, and close [MQTT-3.2.2-7] (`entrance.Gate`)."""
         if self._state is State.ENDED:
             return
         self._service.counters.refused_connects += 1
-        logger.info("mqtt connect from %s refused: 0x%02X %s", self._address, reason, sentence)
+        logger.info(
+            "mqtt connect from %s refused: 0x%02X %s", self._origin.address, reason, sentence
+        )
         self._close_with(handshake.refusal(version, reason, sentence))
-
-    # --- keep-alive (MQTT 5 §3.1.2.10)
-
-    def _start_keep_alive(self, keep_alive_s: int) -> None:
-        if self._state is not State.CONNECTED:
-            return
-        wheel = self._service.wheel
-        wheel.remove(self)
-        self._heard = wheel.tick
-        if keep_alive_s:
-            self._keep_alive_ticks = Wheel.ticks(keep_alive_s * 1.5)
-            wheel.put(self, self._keep_alive_ticks)
 
     def on_time(self) -> None:
         """The wheel's call: a timeout, unless the peer was heard of meanwhile."""
         if self._state is State.ENDED:
             self._transport.abort()
-        elif self._state is not State.CONNECTED:
-            logger.info("mqtt connection %s sent no CONNECT in time", self._address)
+        elif self._session is None:
+            logger.info("mqtt connection %s sent no CONNECT in time", self._origin.address)
             self._close_with(b"")
-        else:
-            self._check_keep_alive()
-
-    def _check_keep_alive(self) -> None:
-        wheel = self._service.wheel
-        if self._reading.is_paused:
-            # We do not read, so the peer cannot be heard of: the time stands still.
-            self._heard = wheel.tick
-        silent = wheel.tick - self._heard
-        if silent < self._keep_alive_ticks:
-            wheel.put(self, self._keep_alive_ticks - silent)
-        else:
-            self._end(Reason.KEEP_ALIVE_TIMEOUT, "No packet within 1.5 times the Keep Alive")
+        elif self._silence.is_too_long(
+            self, self._service.wheel, is_read=not self._reading.is_paused
+        ):
+            self._end(*self._silence.verdict)
 
     # --- what goes out
 
@@ -351,8 +313,11 @@ class Connection:
 
     def write(self, batch: Batch) -> None:
         """Send the frames of a tick (`Subscriber`)."""
-        if self._session is not None and self._state is State.CONNECTED:
-            self._session.outbox.write(batch)
+        session = self._session
+        if session is not None and self._state is State.CONNECTED:
+            session.outbox.write(batch)
+            if self._writing_paused or session.outbox.queued:
+                self._count_waiting(session)
 
     def write_messages(self, messages: Sequence[Message]) -> None:
         """Never called: the encoding takes frames."""
@@ -391,10 +356,24 @@ class Connection:
             return
         if session.outbox.queued:
             session.outbox.pump()
+        if self._is_counted:
+            self._count_waiting(session)
         if self._told_congested and not (self._writing_paused or session.outbox.is_filling):
             self._told_congested = False
             self._service.database.drained(self)
             session.subscriptions.resume()
+
+    def _count_waiting(self, session: Session) -> None:
+        """Tell what waits for this client, while it is worth counting."""
+        size = session.outbox.queued_bytes
+        if self._writing_paused:
+            size += self._transport.get_write_buffer_size()
+        self._is_counted = size > 0
+        self._service.buffers.note(self, size)
+
+    def cut_off(self) -> None:
+        """End at once, as too much waits for all clients (`buffers.Holder`)."""
+        self.abort()
 
     def pause_reading(self, why: object) -> None:
         """Stop reading until ``why`` is resumed (`Publisher`)."""
@@ -423,17 +402,17 @@ class Connection:
         """DISCONNECT (§3.14): only a normal one discards the will [MQTT-3.14.4-3]."""
         handshake.check_disconnect(session.terms, packet)
         if packet.reason == Reason.SUCCESS:
-            session.will = None
+            session.will.discard()
         self._close_with(b"")
 
     def _end_by_violation(self, violation: Violation) -> None:
         self._service.counters.violations += 1
         reason, sentence = violation.reason, violation.sentence
         if self._state is State.CONNECTED:
-            logger.info("mqtt connection %s: 0x%02X %s", self._address, reason, sentence)
+            logger.info("mqtt connection %s: 0x%02X %s", self._origin.address, reason, sentence)
             self._end(reason, sentence)
         else:
-            self._refuse(violation.version, reason, sentence)
+            self.refuse(violation.version, reason, sentence)
 
     def _end(self, reason: Reason, sentence: str) -> None:
         """End a connection from our side, with a DISCONNECT where there is one."""
@@ -455,14 +434,19 @@ class Connection:
     def _release(self) -> None:
         self._pieces.clear()
         self._reading.forget()
+        if self._entrance is not None:
+            self._entrance.give_up()
+            self._entrance = None
         if self._session is not None:
             self._session.close(self._service)
-            self._service.release(self._session.terms.client_id, self)
+        if self._is_counted:
+            self._is_counted = False
+            self._service.buffers.note(self, 0)
 
     def publish_will(self) -> None:
         """Publish the will now, and never again."""
         if self._session is not None:
-            self._session.publish_will()
+            self._session.will.publish(lambda: None)
 
     def close(self, reason: Exception) -> None:
         """End in the next tick, with the protocol's word for ``reason`` (`Subscriber`)."""
@@ -474,8 +458,28 @@ class Connection:
         self._end(answer_for(error).end, sentence_of(error))
 
     def take_over(self) -> None:
-        """End: another connection has this one's client id now [MQTT-3.1.4-3]."""
+        """End: another connection wants this one's client id [MQTT-3.1.4-3]."""
+        if self._state is State.ENDED:
+            return  # its will is being written; the identifier is free after that
+        self._service.counters.takeovers += 1
         self.fail(SessionTakenOver("Another connection uses this client identifier"))
+
+    def revoke(self, reason: str) -> None:
+        """End now, before anything later reaches it: the login is void (`entrance.Gate`).
+
+        The will is still the client's, as far as the user may publish it as of now.
+        """
+        if self._entrance is not None:
+            self._entrance.revoke(reason)
+        session = self._session
+        if session is None or self._state is State.ENDED:
+            return
+        account = self._service.authenticator.by_name(session.context.user)
+        if account is None:
+            session.will.discard()
+        else:
+            session.will.decide_for(replace(session.context, principal=account.principal))
+        self.fail(NotAuthorised(reason))
 
     def shutdown(self) -> None:
         """End because the server stops."""

@@ -33,7 +33,7 @@ def connack(return_code: ReturnCode) -> bytes:
 
 def connack5(
     reason: Reason,
-    properties: Iterable[tuple[Property, Value]] = (),
+    properties: Iterable[tuple[Property, Value | tuple[str, str]]] = (),
     *,
     sentence: str = "",
 ) -> bytes:

@@ -20,6 +20,9 @@ from lyredb.protocols.mqtt.reasons import (
 LEAST_FOR_SENTENCES = 1_024
 """A client with a smaller Maximum Packet Size gets codes without reason strings."""
 
+WORKER_PROPERTY = "lyredb-worker"
+"""The user property of a CONNACK that says which worker serves the client."""
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -111,11 +114,18 @@ def _is_capped(connect: Connect, limits: Limits) -> bool:
     return connect.keep_alive_s > cap or (not connect.keep_alive_s and cap < 65_535)
 
 
-def acceptance(connect: Connect, terms: Terms, limits: Limits) -> bytes:
-    """The CONNACK that accepts, with everything that is not available (§3.2.2.3)."""
+def acceptance(connect: Connect, terms: Terms, limits: Limits, worker: str = "") -> bytes:
+    """The CONNACK that accepts, with everything that is not available (§3.2.2.3).
+
+    Args:
+        connect: What is accepted.
+        terms: On which terms.
+        limits: What v5 clients are told of.
+        worker: A user property that says which worker serves the client, ``""`` for none.
+    """
     if connect.version != V5:
         return encode.connack(ReturnCode.ACCEPTED)
-    properties: list[tuple[Property, Value]] = [
+    properties: list[tuple[Property, Value | tuple[str, str]]] = [
         (Property.RECEIVE_MAXIMUM, limits.receive_maximum),
         (Property.MAXIMUM_QOS, 1),
         (Property.RETAIN_AVAILABLE, 1),
@@ -130,6 +140,8 @@ def acceptance(connect: Connect, terms: Terms, limits: Limits) -> bytes:
         properties.append((Property.ASSIGNED_CLIENT_IDENTIFIER, terms.client_id))
     if terms.keep_alive_s != connect.keep_alive_s:
         properties.append((Property.SERVER_KEEP_ALIVE, terms.keep_alive_s))
+    if worker:
+        properties.append((Property.USER_PROPERTY, (WORKER_PROPERTY, worker)))
     return encode.connack5(Reason.SUCCESS, properties)
 
 

@@ -1,9 +1,10 @@
 r"""The states of a connection; each is left by one method of `connection.Connection`.
 
-CONNECTING --CONNECT--> VERIFYING --password right--> CONNECTED
-     |  \---------remembered or no password--------->    |
-     |                     |                             |
-     +----------refused, violation, timeout, peer gone, server stopping-----> ENDED
+CONNECTING --CONNECT--> ENTERING --identifier granted--> CONNECTED
+     |                     |                                 |
+     +----------refused, violation, timeout, peer gone, revoked, server stopping-----> ENDED
+
+What happens while it is ENTERING stands in `entrance.Entrance`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,6 @@ class State(Enum):
     """Where a connection is in its life."""
 
     CONNECTING = auto()
-    VERIFYING = auto()
+    ENTERING = auto()
     CONNECTED = auto()
     ENDED = auto()

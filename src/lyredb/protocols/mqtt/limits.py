@@ -24,7 +24,12 @@ class Limits:
     disconnect_when_full: bool = False
     null_delete: bool = True
     max_topic_levels: int = 100
+    max_topic_bytes: int = 4_096
     max_subscriptions: int = 1_000
+    max_will_bytes: int = 65_536
+    unacknowledged_bytes: int = 8_000_000
+    idle_timeout_s: float = 0.0
+    max_buffered_bytes: int = 512_000_000
 
     @classmethod
     def of(cls, settings: Settings) -> Limits:
@@ -43,7 +48,12 @@ class Limits:
             disconnect_when_full=settings.text("mqtt.onQueueFull") == "disconnect",
             null_delete=settings.text("mqtt.deletePayload") == "null",
             max_topic_levels=settings.integer("mqtt.maxTopicLevels"),
+            max_topic_bytes=settings.integer("mqtt.maxTopicLength"),
             max_subscriptions=settings.integer("mqtt.maxSubscriptions"),
+            max_will_bytes=settings.integer("mqtt.maxWillSize"),
+            unacknowledged_bytes=settings.integer("mqtt.maxUnacknowledgedSize"),
+            idle_timeout_s=settings.seconds("mqtt.idleTimeout"),
+            max_buffered_bytes=settings.integer("mqtt.maxBuffered"),
         )
 
     @property

@@ -31,11 +31,19 @@ def known_account(connect: Connect, service: Service, listener: Account | None) 
     return service.authenticator.anonymous
 
 
-async def verify(connect: Connect, service: Service) -> Account:
+async def verify(connect: Connect, service: Service, host: str) -> Account:
     """Check the password, which takes about 0.1 s of another thread.
+
+    Args:
+        connect: Has credentials.
+        service: Its authenticator decides.
+        host: The peer's, by which failures are counted.
 
     Raises:
         LoginFailed: Wrong, or the user is inactive.
+        TooManyAttempts: Too many were wrong for this host or name.
         Overloaded: Too many passwords are being checked.
     """
-    return await service.authenticator.verify(connect.username or "", connect.password or b"")
+    return await service.authenticator.verify(
+        connect.username or "", connect.password or b"", address=host
+    )

@@ -119,6 +119,11 @@ class Outbox:
         return self._queued
 
     @property
+    def queued_bytes(self) -> int:
+        """What those have."""
+        return self._queued_bytes
+
+    @property
     def is_filling(self) -> bool:
         """True while the queue is more than half full: time to slow down publishers."""
         return (

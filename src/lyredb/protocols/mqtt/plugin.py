@@ -17,6 +17,7 @@ from lyredb.protocols.mqtt.statistics import MqttStatistics
 from lyredb.protocols.mqtt.upgrade import SUBPROTOCOL, Upgrades
 from lyredb.resources.database import Database
 from lyredb.security.authenticator import Authenticator
+from lyredb.sessions.claims_client import Claims
 
 MqttScope: TypeAlias = Scope[Database, Authenticator]
 
@@ -39,6 +40,8 @@ class MqttPlugin:
             scope.resources,
             scope.authenticator,
             Limits.of(scope.settings),
+            Claims(scope.calls),
+            worker=str(scope.worker) if scope.tell_worker else "",
             loop=asyncio.get_running_loop(),
         )
         if scope.settings.flag("mqtt.webSocket"):

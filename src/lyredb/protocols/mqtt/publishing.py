@@ -14,7 +14,7 @@ from typing import Protocol
 from lyredb.delivery.group import Group
 from lyredb.delivery.message import Message
 from lyredb.delivery.routes import Path
-from lyredb.errors import InvalidTopic, LyreError
+from lyredb.errors import LyreError
 from lyredb.formats import JSON, format_for_content_type
 from lyredb.plugins.context import Context
 from lyredb.plugins.delivery import Format, Publisher
@@ -23,11 +23,12 @@ from lyredb.protocols.mqtt.acks import AckQueue, Pending
 from lyredb.protocols.mqtt.decode import decode_publish
 from lyredb.protocols.mqtt.encoding import raw_kind
 from lyredb.protocols.mqtt.errors import answer_for, sentence_of
-from lyredb.protocols.mqtt.packets import V5, Publish, Will
-from lyredb.protocols.mqtt.properties import Properties, Property
+from lyredb.protocols.mqtt.messages import check_topic, expires_ms, retained_write
+from lyredb.protocols.mqtt.packets import V5, Publish
+from lyredb.protocols.mqtt.properties import Property
 from lyredb.protocols.mqtt.reasons import Reason, Violation
 from lyredb.protocols.mqtt.service import Service
-from lyredb.resources.requests import Write, Written
+from lyredb.resources.requests import Written
 
 logger = logging.getLogger("lyredb.mqtt")
 
@@ -78,6 +79,7 @@ class Publishing:
         "_paths",
         "_service",
         "_version",
+        "_writing_bytes",
         "_writing_unacknowledged",
         "acks",
     )
@@ -102,6 +104,7 @@ class Publishing:
         self._ingress = service.database.ingress(context, raw_kind(version, self._format))
         self._paths = self._ingress.paths
         self._writing_unacknowledged = 0
+        self._writing_bytes = 0
         self._logged: set[type[Exception]] = set()
 
     def take(self, data: bytes, position: int) -> int:
@@ -245,7 +248,7 @@ class Publishing:
         self._service.counters.received += 1
         pending = self.acks.reserve(packet.packet_id) if packet.qos else None
         try:
-            self._check_levels(packet.topic)
+            check_topic(packet.topic, self._service.limits)
             if packet.retain:
                 self._write(packet, pending)
             else:
@@ -253,23 +256,32 @@ class Publishing:
                 self._acknowledge(pending)
         except LyreError as error:
             self._refuse(pending, error)
-        if self._is_too_far_ahead():
+        if self._is_too_far_ahead:
             self._owner.pause_reading(self)
 
-    def _check_levels(self, topic: bytes) -> None:
-        limit = self._service.limits.max_topic_levels
-        if topic.count(b"/") >= limit:
-            raise InvalidTopic(f"a topic may have {limit} levels")
-
+    @property
     def _is_too_far_ahead(self) -> bool:
         """True when so much waits for the disk that this client is not read.
 
         A v5 client counts its QoS 1 messages itself, and is told when it does not.
         """
-        limit = self._service.limits.receive_maximum
-        if self._writing_unacknowledged >= limit:
+        limits = self._service.limits
+        if self._writing_unacknowledged >= limits.receive_maximum:
             return True
-        return not self._is_v5 and self.acks.outstanding >= limit
+        if self._writing_bytes > limits.unacknowledged_bytes:
+            return True
+        return not self._is_v5 and self.acks.outstanding >= limits.receive_maximum
+
+    @property
+    def _is_near_again(self) -> bool:
+        """True when half of what may wait is free: then the client is read again."""
+        limits = self._service.limits
+        most = limits.receive_maximum
+        return (
+            self._writing_unacknowledged * 2 <= most
+            and self.acks.outstanding * 2 <= most
+            and self._writing_bytes * 2 <= limits.unacknowledged_bytes
+        )
 
     def _deliver(self, packet: Publish, frame: bytes, body: int) -> None:
         """Deliver a message that is not retained to whoever listens.
@@ -291,7 +303,7 @@ class Publishing:
             content_type=content_type,
             properties=packet.properties.forward,
             session=self._context.session,
-            expires_ms=self._expires_ms(packet.properties),
+            expires_ms=expires_ms(packet.properties, self._service.now_ms()),
         )
         if self._may_pass_unchanged(packet, content_type):
             raw_id = body + packet.id_offset if packet.qos else 0
@@ -305,19 +317,24 @@ class Publishing:
             return False
         return format_for_content_type(content_type) in (None, self._format)
 
-    def _expires_ms(self, properties: Properties) -> int:
-        if not properties.has(Property.MESSAGE_EXPIRY):
-            return 0
-        return self._service.now_ms() + 1000 * properties.number(Property.MESSAGE_EXPIRY)
-
     def _write(self, packet: Publish, pending: Pending | None) -> None:
-        """Write a retained message as a record; an empty one deletes [MQTT-3.3.1-6]."""
-        write = self._write_of(packet.topic, packet.payload, packet.qos, packet.properties)
+        """Write a retained message as a record; it is acknowledged after its commit."""
+        write = retained_write(
+            self._service,
+            self._context,
+            packet.topic,
+            packet.payload,
+            packet.qos,
+            packet.properties,
+            self._content_type,
+        )
+        size = len(packet.topic) + len(packet.payload)
 
         def done(result: Written | LyreError) -> None:
-            self._end_write(pending, result)
+            self._end_write(pending, size, result)
 
         self._service.begin_write()
+        self._writing_bytes += size
         if pending is None:
             self._writing_unacknowledged += 1
         try:
@@ -325,20 +342,9 @@ class Publishing:
         except LyreError as error:
             done(error)
 
-    def _write_of(self, topic: bytes, payload: bytes, qos: int, properties: Properties) -> Write:
-        return Write(
-            self._service.database.registry.topic(topic.decode(), self._context.protocol),
-            "put" if payload else "delete",
-            payload=payload,
-            content_type=properties.text(Property.CONTENT_TYPE) or self._content_type,
-            properties=properties.forward,
-            retain=True,
-            qos=qos,
-            expires_ms=self._expires_ms(properties),
-        )
-
-    def _end_write(self, pending: Pending | None, result: Written | LyreError) -> None:
+    def _end_write(self, pending: Pending | None, size: int, result: Written | LyreError) -> None:
         self._service.end_write()
+        self._writing_bytes -= size
         if pending is None:
             self._writing_unacknowledged -= 1
         if not self._owner.is_open:
@@ -348,8 +354,7 @@ class Publishing:
         else:
             self._acknowledge(pending)
         self._owner.answers_ready()
-        limit = self._service.limits.receive_maximum
-        if self._writing_unacknowledged * 2 <= limit and self.acks.outstanding * 2 <= limit:
+        if self._is_near_again:
             self._owner.resume_reading(self)
 
     def _acknowledge(self, pending: Pending | None) -> None:
@@ -389,48 +394,3 @@ class Publishing:
                 kind.__name__,
                 error,
             )
-
-    def publish_will(self, will: Will) -> None:
-        """Publish a will as this client would have: same rights, same effects (§3.1.2.5).
-
-        A 3.1.1 will with QoS 2 goes out with QoS 1, which is what readers are granted.
-        """
-        qos = min(will.qos, 1)
-        try:
-            self._check_levels(will.topic)
-            if will.retain:
-                self._write_will(will, qos)
-            else:
-                packet = Publish(
-                    will.topic, will.payload, qos, False, False, properties=will.properties
-                )
-                self._deliver_will(packet)
-        except LyreError as error:
-            self._service.counters.refused += 1
-            self._log_once(error)
-
-    def _write_will(self, will: Will, qos: int) -> None:
-        write = self._write_of(will.topic, will.payload, qos, will.properties)
-
-        def done(result: Written | LyreError) -> None:
-            self._service.end_write()
-            if isinstance(result, LyreError):
-                self._service.counters.refused += 1
-                self._log_once(result)
-
-        self._service.begin_write()
-        try:
-            self._service.database.submit(write, self._context, done)
-        except LyreError as error:
-            done(error)
-
-    def _deliver_will(self, packet: Publish) -> None:
-        self._service.database.publish(
-            packet.topic.decode(),
-            packet.payload,
-            self._context,
-            qos=packet.qos,
-            content_type=packet.properties.text(Property.CONTENT_TYPE) or self._content_type,
-            properties=packet.properties.forward,
-            expires_ms=self._expires_ms(packet.properties),
-        )

@@ -10,12 +10,15 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Final, Protocol
 
+from lyredb.errors import LyreError
+from lyredb.protocols.mqtt.buffers import Buffers
 from lyredb.protocols.mqtt.limits import Limits
-from lyredb.protocols.mqtt.reasons import Reason, Violation
 from lyredb.protocols.mqtt.statistics import Counters, MqttStatistics
 from lyredb.protocols.mqtt.wheel import Wheel
 from lyredb.resources.database import Database
 from lyredb.security.authenticator import Authenticator
+from lyredb.sessions.claims import Refusal, Will
+from lyredb.sessions.claims_client import Claims, OnResult
 
 logger = logging.getLogger("lyredb.mqtt")
 
@@ -29,9 +32,6 @@ LINGER_S: Final = 5.0
 
 class Client(Protocol):
     """A connection as the service sees it."""
-
-    def take_over(self) -> None:
-        """End: another connection has this one's client id now."""
 
     def publish_will(self) -> None:
         """Publish the will now, and never again."""
@@ -55,7 +55,11 @@ class Service:
         limits: Every bound.
         wheel: Timers.
         counters: What is counted.
+        claims: Client identifiers, on all workers.
+        worker: What clients are told of the worker that serves them; ``""`` for nothing.
+        buffers: What waits for slow readers.
         connections: All open ones.
+        clients: Those that have, or have asked for, a client identifier.
         writing: Retained messages sent to the writer and not answered.
 
     Args:
@@ -70,7 +74,9 @@ class Service:
         database: Database,
         authenticator: Authenticator,
         limits: Limits,
+        claims: Claims,
         *,
+        worker: str = "",
         loop: asyncio.AbstractEventLoop,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         clock: Callable[[], float] = time.perf_counter,
@@ -79,16 +85,19 @@ class Service:
         self.database = database
         self.authenticator = authenticator
         self.limits = limits
+        self.claims = claims
+        self.worker = worker
         self.now_ms = now_ms
         self.clock = clock
         self.new_client_id = new_client_id
         self.wheel = Wheel(loop.call_later)
         self.counters = Counters()
         self.connections: set[Client] = set()
+        self.clients = 0
         self.writing = 0
+        self.buffers = Buffers(limits.max_buffered_bytes, loop.call_soon)
         self._loop = loop
-        self._clients: dict[str, tuple[str, Client]] = {}
-        self._sessions = itertools.count(1)
+        self._sessions = itertools.count(secrets.randbits(62) + 1)
         self._tasks: set[asyncio.Task[None]] = set()
         self._settled: asyncio.Event | None = None
 
@@ -97,13 +106,16 @@ class Service:
         self._loop.call_soon(callback)
 
     def new_session(self) -> int:
-        """A number that no other connection of this worker has."""
+        """A number that no other connection of this server has or had."""
+        # Random, as log entries keep it: another worker, or this one before a restart, may
+        # have begun anywhere. Two of 1,000 processes with a million connections each meet
+        # with a chance of one in 10 million.
         return next(self._sessions)
 
     @property
     def is_full(self) -> bool:
         """True when no further client can be let in."""
-        return len(self._clients) >= self.limits.max_connections
+        return self.clients >= self.limits.max_connections
 
     @property
     def is_crowded(self) -> bool:
@@ -114,29 +126,32 @@ class Service:
         """
         return len(self.connections) >= self.limits.max_connections + 1_000
 
-    def claim(self, client_id: str, user: str, connection: Client) -> None:
-        """Give a client id to a user's connection; one that has it is ended.
+    def claim(
+        self,
+        client_id: str,
+        user: str,
+        on_result: OnResult,
+        on_revoke: Callable[[], None],
+        will: Will | None,
+    ) -> None:
+        """Claim a client identifier for a connection, which counts as a client from now on.
 
-        [MQTT-3.1.4-3]. The old one ends first: its will is published before the new one
-        is answered.
-
-        Raises:
-            Violation: 0x85, another user's connection has it.
+        [MQTT-3.1.4-3]. A connection that has it ends first: its will is published before
+        the new one is answered. See `lyredb.sessions.claims_client.Claims.claim`.
         """
-        owner, old = self._clients.get(client_id, (user, None))
-        if owner != user:
-            raise Violation(
-                Reason.CLIENT_IDENTIFIER_NOT_VALID, "Another user has this client identifier"
-            )
-        if old is not None:
-            self.counters.takeovers += 1
-            old.take_over()
-        self._clients[client_id] = (user, connection)
+        self.clients += 1
 
-    def release(self, client_id: str, connection: Client) -> None:
-        """Take a client id back, unless another connection has it by now."""
-        if self._clients.get(client_id, ("", None))[1] is connection:
-            del self._clients[client_id]
+        def answered(result: int | Refusal | LyreError) -> None:
+            if isinstance(result, (Refusal, LyreError)):
+                self.clients -= 1
+            on_result(result)
+
+        self.claims.claim(client_id, user, answered, on_revoke, will)
+
+    def release(self, client_id: str, epoch: int) -> None:
+        """Give a client identifier back: its connection has stopped, its will is out."""
+        self.clients -= 1
+        self.claims.release(client_id, epoch)
 
     def discard(self, connection: Client) -> None:
         """Forget a connection that is gone."""
@@ -163,7 +178,7 @@ class Service:
         counters = self.counters
         return MqttStatistics(
             connections=len(self.connections),
-            clients=len(self._clients),
+            clients=self.clients,
             accepted=counters.accepted,
             refused_connects=counters.refused_connects,
             received=counters.received,
@@ -173,6 +188,8 @@ class Service:
             violations=counters.violations,
             takeovers=counters.takeovers,
             writing=self.writing,
+            buffered_bytes=self.buffers.total,
+            cut_off=self.buffers.cut_off,
         )
 
     async def stop(self, deadline_s: float) -> None:

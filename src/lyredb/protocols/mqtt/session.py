@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from lyredb.plugins.context import Context
 from lyredb.plugins.delivery import Format
 from lyredb.protocols.mqtt import publishing, subscribing
 from lyredb.protocols.mqtt.encoding import MqttEncoding
+from lyredb.protocols.mqtt.entrance import Admitted
 from lyredb.protocols.mqtt.handshake import Terms
 from lyredb.protocols.mqtt.outbox import Outbox, Wire
-from lyredb.protocols.mqtt.packets import Will
 from lyredb.protocols.mqtt.publishing import Publishing
 from lyredb.protocols.mqtt.service import Service
 from lyredb.protocols.mqtt.subscribing import Subscriptions
@@ -25,38 +24,48 @@ class Session:
         outbox: Messages to the client.
         publishing: Messages from the client.
         subscriptions: What it listens to.
-        will: Published at the end, None when there is none (any more).
+        epoch: Of the claim of the client identifier.
+        will: Published at the end, unless it is discarded before.
     """
 
-    __slots__ = ("context", "outbox", "publishing", "subscriptions", "terms", "will")
+    __slots__ = (
+        "_unwatch",
+        "context",
+        "epoch",
+        "outbox",
+        "publishing",
+        "subscriptions",
+        "terms",
+        "will",
+    )
 
     def __init__(
         self,
         terms: Terms,
-        context: Context,
+        admitted: Admitted,
         *,
         outbox: Outbox,
         publishing: Publishing,
         subscriptions: Subscriptions,
-        will: Will | None,
     ) -> None:
         self.terms = terms
-        self.context = context
+        self.context = admitted.context
+        self.epoch = admitted.epoch
+        self.will = admitted.will
+        self._unwatch = admitted.unwatch
         self.outbox = outbox
         self.publishing = publishing
         self.subscriptions = subscriptions
-        self.will = will
-
-    def publish_will(self) -> None:
-        """Publish the will now, and never again."""
-        will, self.will = self.will, None
-        if will is not None:
-            self.publishing.publish_will(will)
 
     def close(self, service: Service) -> None:
-        """Give back everything; the will goes out unless it was discarded."""
+        """Give back everything; the will goes out unless it was discarded.
+
+        The client identifier is free when the will is: whoever takes over finds it told.
+        """
+        self._unwatch()
         self.subscriptions.close()
-        self.publish_will()
+        client_id, epoch = self.terms.client_id, self.epoch
+        self.will.publish(lambda: service.release(client_id, epoch))
         self.outbox.close()
         service.counters.sent += self.outbox.sent
         service.counters.dropped += self.outbox.dropped
@@ -74,9 +83,8 @@ def open_session(
     wire: Wire,
     service: Service,
     terms: Terms,
-    context: Context,
+    admitted: Admitted,
     *,
-    will: Will | None,
     format: Format,
     content_type: str,
 ) -> Session:
@@ -91,12 +99,12 @@ def open_session(
         max_queued_bytes=limits.max_queued_bytes,
         on_full=owner.on_queue_full,
     )
+    context = admitted.context
     encoding = MqttEncoding(terms.version, format, limits.null_delete)
     return Session(
         terms,
-        context,
+        admitted,
         outbox=outbox,
         publishing=Publishing(owner, service, context, terms.version, content_type=content_type),
         subscriptions=Subscriptions(owner, service.database, context, encoding, limits),
-        will=will,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from lyredb.plugins.settings import OFF, Setting
+from lyredb.sessions.claims_client import MAX_WILL_BYTES
 
 MQTT_SETTINGS: Final = (
     Setting(
@@ -150,5 +151,48 @@ MQTT_SETTINGS: Final = (
         "integer",
         "Subscriptions of one client at a time; further ones get 0x97 in the SUBACK.",
         minimum=1,
+    ),
+    Setting(
+        "mqtt.maxTopicLength",
+        4_096,
+        "size",
+        "Bytes of a topic or topic filter. Topics in use are kept in memory, tens of "
+        "thousands of them; at the 65,535 bytes of the protocol that would be gigabytes.",
+        minimum=64,
+        maximum=65_535,
+    ),
+    Setting(
+        "mqtt.maxWillSize",
+        65_536,
+        "size",
+        "Payload and properties of a will. Each is kept twice, by the worker of its client "
+        "and beside the writer, where it is written from when that worker dies.",
+        minimum=1_024,
+        maximum=MAX_WILL_BYTES,
+    ),
+    Setting(
+        "mqtt.maxUnacknowledgedSize",
+        8_000_000,
+        "size",
+        "Bytes of a client's retained messages that may wait for the disk; beyond it the "
+        "client is not read until half of them are there. Room for some of the largest.",
+        minimum=16_384,
+    ),
+    Setting(
+        "mqtt.idleTimeout",
+        0.0,
+        "duration",
+        "A client with keep-alive 0 that sends nothing for so long is disconnected; 0 lets "
+        "it stay, as the protocol has it, until the network says that it is gone.",
+        maximum=31_536_000,
+    ),
+    Setting(
+        "mqtt.maxBuffered",
+        512_000_000,
+        "size",
+        "Bytes that may wait in a worker for all its clients that read slowly, each counted "
+        "from a quarter of bufferSize on; beyond it those with the most are disconnected. "
+        "As much as 60 full queues, so that a few stuck readers do not fill the memory.",
+        minimum=1_048_576,
     ),
 )

@@ -21,6 +21,8 @@ class MqttStatistics:
         violations: Connections that were ended by a malformed or forbidden packet.
         takeovers: Connections that were ended by another one with their client id.
         writing: Retained messages that wait for their commit.
+        buffered_bytes: What waits for clients that read slowly.
+        cut_off: Connections that were ended because too much waited in all.
     """
 
     connections: int
@@ -34,6 +36,8 @@ class MqttStatistics:
     violations: int
     takeovers: int
     writing: int
+    buffered_bytes: int
+    cut_off: int
 
 
 class Counters:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from lyredb.errors import InvalidTopic, LyreError, Overloaded
+from lyredb.errors import LyreError, Overloaded
 from lyredb.plugins.context import Context
 from lyredb.plugins.delivery import Subscriber
 from lyredb.protocols.mqtt import encode
 from lyredb.protocols.mqtt.encoding import MqttEncoding
 from lyredb.protocols.mqtt.errors import answer_for, sentence_of
 from lyredb.protocols.mqtt.limits import Limits
+from lyredb.protocols.mqtt.messages import check_topic
 from lyredb.protocols.mqtt.packets import V5, Request, Subscribe, Unsubscribe
 from lyredb.protocols.mqtt.properties import Property
 from lyredb.protocols.mqtt.reasons import SUBSCRIBE_FAILURE, Reason, Violation
@@ -146,9 +147,7 @@ class Subscriptions:
         return subscription
 
     def _check_limits(self, topic_filter: str, *, is_new: bool) -> None:
-        levels = self._limits.max_topic_levels
-        if topic_filter.count("/") >= levels:
-            raise InvalidTopic(f"a topic filter may have {levels} levels")
+        check_topic(topic_filter.encode(), self._limits, "topic filter")
         most = self._limits.max_subscriptions
         if is_new and len(self._by_filter) >= most:
             raise Overloaded(f"a client may have {most} subscriptions")

@@ -1,0 +1,201 @@
+"""A CONNECT on its way in: who is it, may its will be, is its client identifier free.
+
+Three questions, and two of them may take time: the password (0.1 s of another thread) and
+the identifier (the connection that has it stops first). What the client sends meanwhile
+is legal and waits, unread. Whoever is let in was not revoked since its password was right.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from lyredb.errors import LyreError, NotAuthorised
+from lyredb.plugins.context import Context
+from lyredb.protocols.mqtt import handshake, login
+from lyredb.protocols.mqtt.errors import answer_for, sentence_of
+from lyredb.protocols.mqtt.packets import Connect
+from lyredb.protocols.mqtt.reasons import Reason, Violation
+from lyredb.protocols.mqtt.service import Service
+from lyredb.protocols.mqtt.wills import LastWill
+from lyredb.security.authenticator import Account
+from lyredb.sessions.claims import Refusal
+
+logger = logging.getLogger("lyredb.mqtt")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What the listener knows of whoever is at the other end.
+
+    Attributes:
+        address: For logs, with the port where there is one.
+        host: By which failed logins are counted.
+        account: Whom the listener knows it to be; used when the CONNECT has no credentials.
+        content_type: Of its payloads that say none, ``""`` to look at them.
+    """
+
+    address: str = ""
+    host: str = ""
+    account: Account | None = None
+    content_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A CONNECT that is let in.
+
+    Attributes:
+        connect: As it came.
+        context: Whose rights decide.
+        client_id: Its own, or a new one.
+        epoch: Of the claim of the identifier.
+        will: Decided.
+        unwatch: Ends the watch for a revocation of the login.
+    """
+
+    connect: Connect
+    context: Context
+    client_id: str
+    epoch: int
+    will: LastWill
+    unwatch: Callable[[], None]
+
+
+class Gate(Protocol):
+    """The connection, as its entrance needs it."""
+
+    def let_in(self, admitted: Admitted) -> None:
+        """Answer the CONNECT with yes."""
+
+    def refuse(self, version: int, reason: Reason, sentence: str) -> None:
+        """Answer the CONNECT with no, and close."""
+
+    def take_over(self) -> None:
+        """End: another connection has the client identifier now."""
+
+    def revoke(self, reason: str) -> None:
+        """End: the login is void."""
+
+
+class Entrance:
+    """One CONNECT, from its packet to `Gate.let_in` or `Gate.refuse`.
+
+    Args:
+        gate: The connection.
+        service: What all connections share.
+        origin: Where it came from.
+        connect: The packet.
+    """
+
+    __slots__ = ("_connect", "_gate", "_is_over", "_origin", "_service", "_unwatch")
+
+    def __init__(self, gate: Gate, service: Service, origin: Origin, connect: Connect) -> None:
+        self._gate = gate
+        self._service = service
+        self._origin = origin
+        self._connect = connect
+        self._unwatch: Callable[[], None] = _nothing
+        self._is_over = False
+
+    def begin(self) -> None:
+        """Ask the first question.
+
+        Raises:
+            Violation: The answer is no, whatever the others are.
+        """
+        connect = self._connect
+        handshake.check_connect(connect)
+        if self._service.is_full:
+            raise Violation(
+                Reason.SERVER_BUSY, "Too many clients are connected", version=connect.version
+            )
+        account = login.known_account(connect, self._service, self._origin.account)
+        if account is None:
+            self._service.spawn(self._verify())
+        else:
+            self._claim(account)
+
+    def give_up(self) -> None:
+        """The peer is gone, or was refused: nobody waits for an answer."""
+        if not self._is_over:
+            self._is_over = True
+            self._unwatch()
+
+    def revoke(self, reason: str) -> None:
+        """The login became void after its password was right."""
+        error = NotAuthorised(reason)
+        self._refuse(answer_for(error).end, sentence_of(error))
+
+    async def _verify(self) -> None:
+        try:
+            account = await login.verify(self._connect, self._service, self._origin.host)
+        except LyreError as error:
+            self._refuse(answer_for(error).end, sentence_of(error))
+        except Exception:
+            self._fail()
+        else:
+            self._claim(account)
+
+    def _claim(self, account: Account) -> None:
+        """Decide the will, then wait for the identifier."""
+        if self._is_over:
+            return
+        service, connect = self._service, self._connect
+        context = Context(
+            account.principal, "mqtt", account.name, service.new_session(), self._origin.address
+        )
+        client_id = connect.client_id or service.new_client_id()
+        will = LastWill(connect.will, service, context, self._origin.content_type)
+        try:
+            registered = will.prepare()
+        except LyreError as error:
+            self._refuse(answer_for(error).end, f"The will is refused: {sentence_of(error)}")
+            return
+        if account.name:
+            self._unwatch = service.authenticator.revocations.watch(account.name, self._gate.revoke)
+
+        def on_result(result: int | Refusal | LyreError) -> None:
+            if not isinstance(result, int) or isinstance(result, Refusal):
+                self._refuse_claim(result)
+            elif self._is_over:
+                service.release(client_id, result)
+            else:
+                self._let_in(Admitted(connect, context, client_id, result, will, self._unwatch))
+
+        service.claim(client_id, account.name, on_result, self._gate.take_over, registered)
+
+    def _let_in(self, admitted: Admitted) -> None:
+        self._is_over = True
+        try:
+            self._gate.let_in(admitted)
+        except Exception:
+            self._fail()
+
+    def _refuse_claim(self, result: Refusal | LyreError) -> None:
+        match result:
+            case Refusal.OTHER_USER:
+                self._refuse(
+                    Reason.CLIENT_IDENTIFIER_NOT_VALID, "Another user has this client identifier"
+                )
+            case Refusal.SUPERSEDED:
+                self._refuse(Reason.SERVER_BUSY, "Another connection took this client identifier")
+            case LyreError():
+                self._refuse(answer_for(result).end, sentence_of(result))
+
+    def _refuse(self, reason: Reason, sentence: str) -> None:
+        if not self._is_over:
+            self.give_up()
+            self._gate.refuse(self._connect.version, reason, sentence)
+
+    def _fail(self) -> None:
+        # The edge of a connection: a fault of ours ends this one only.
+        logger.exception("mqtt connect from %s failed", self._origin.address)
+        self.give_up()
+        self._gate.refuse(self._connect.version, Reason.UNSPECIFIED_ERROR, "Internal error")
+
+
+def _nothing() -> None:
+    """Nobody is watched yet."""
