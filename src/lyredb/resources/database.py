@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from lyredb.delivery.hub import Hub, Ingress
 from lyredb.delivery.message import Message
+from lyredb.delivery.peers import RawReader
 from lyredb.delivery.tail import Tail
 from lyredb.errors import InvalidQuery, LyreError, ServerStopping
 from lyredb.plugins.context import Context
@@ -181,9 +182,27 @@ class Database:
                 "use asyncio.run_coroutine_threadsafe(…, that loop)"
             )
 
-    def ingress(self, context: Context, raw: str = "") -> Ingress:
-        """The way in for messages that do not last, for one connection or task."""
-        return self._hub.ingress(context.principal, context.protocol, raw)
+    def ingress(self, context: Context, raw: str = "", content_type: str = "") -> Ingress:
+        """The way in for messages that do not last, for one connection or task.
+
+        Args:
+            context: Whose rights decide.
+            raw: The kind of frame that may be handed over unparsed, ``""`` for none.
+            content_type: Of payloads in such frames that say none.
+        """
+        return self._hub.ingress(context.principal, context.protocol, raw, content_type)
+
+    def read_raw(self, kind: str, reader: RawReader) -> None:
+        """Have raw frames that come from other workers read; see `Peers.read_raw`."""
+        self._hub.peers.read_raw(kind, reader)
+
+    def when_known(self, callback: Callable[[], None]) -> None:
+        """Call back once all workers know of every subscription that was prepared here.
+
+        What is published anywhere after that reaches them. At once when there is nothing
+        to wait for; a worker that is silent for 2 s is not waited for.
+        """
+        self._hub.peers.when_known(callback)
 
     def publish(
         self,
@@ -265,9 +284,10 @@ class Database:
         self._hub.drained(subscriber)
 
     def close(self) -> None:
-        """End all subscriptions that are still open."""
+        """End all subscriptions that are still open, and part from the other workers."""
         for subscription in [one for each in self._subscriptions.values() for one in each]:
             subscription.end(ServerStopping("the server is shutting down"))
+        self._hub.peers.close()
 
     def _next_integer(self, table: StoredTable) -> int:
         """Increasing integers above the largest key; unique within this process."""

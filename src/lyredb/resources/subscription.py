@@ -1,7 +1,8 @@
 """A subscription: current state, then every later change, without gap or double.
 
-States: prepared → reading (current state or the missed part of the log, in steps)
-→ live (member of delivery's groups) → closed. Logged changes come from its own reading
+States: prepared → announced (the other workers are told of the filter) → reading
+(current state or the missed part of the log, in steps) → live (member of delivery's
+groups) → closed. Logged changes come from its own reading
 until it stands where the tail stands, and from the tail after that. Direct messages,
 which no log holds, are held meanwhile, each until the reading has passed its record.
 
@@ -42,6 +43,7 @@ class State(Enum):
     """Where a subscription is in its life."""
 
     PREPARED = "prepared"
+    ANNOUNCED = "announced"
     READING = "reading"
     LIVE = "live"
     CLOSED = "closed"
@@ -120,11 +122,20 @@ class Subscription:
         self._is_holding = False
         self._siblings = siblings
         self._on_close = on_close
+        # From here on, so that whoever answers before the start can wait for it to be known.
+        rooms.hub.peers.interest.add(topic_filter)
 
     def start(self) -> None:
         """Begin: send what there is, then what comes. Must be called once, on the loop."""
         if self.state is not State.PREPARED:
             raise RuntimeError(f"a subscription that is {self.state.value} cannot be started")
+        self.state = State.ANNOUNCED
+        self._rooms.hub.peers.when_known(self._begin)
+
+    def _begin(self) -> None:
+        """All workers forward what the filter matches: nothing can be missed from here on."""
+        if self.state is not State.ANNOUNCED:
+            return  # it was closed meanwhile
         self.state = State.READING
         self._reading = self._open()
         if self._reading is None:
@@ -321,7 +332,8 @@ class Subscription:
 
     def may_inherit(self, message: Message) -> bool:
         """Tell whether this one has yet to read what a direct message waits for."""
-        return self.state in (State.PREPARED, State.READING) and self.matches(message)
+        waiting = (State.PREPARED, State.ANNOUNCED, State.READING)
+        return self.state in waiting and self.matches(message)
 
     def inherit(self, message: Message) -> None:
         """Hold a direct message that came to a subscription which has ended."""
@@ -373,6 +385,7 @@ class Subscription:
         self._hand_over()
         if was is State.LIVE:
             self._rooms.hub.leave(self.filter, self._subscriber)
+        self._rooms.hub.peers.interest.remove(self.filter)
         self._on_close(self)
 
     def end(self, reason: Exception) -> None:
