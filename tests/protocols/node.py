@@ -102,6 +102,7 @@ async def serving(
                 listeners=Listeners(in_force, rows),
                 network=server.network,
                 on_reload=Reload(),
+                calls=node.calls,
                 authorize_local=authorize_local,
             )
             for plugin in plugins:

@@ -7,7 +7,7 @@ import sys
 
 CODE = """
 import gc, weakref
-from lyredb.server.serve import spare_collector
+from lyredb.server.collector import spare_collector
 
 class Node: pass
 

@@ -52,6 +52,7 @@ def test_a_machine_gets_one_json_line_with_every_address() -> None:
         "operations": "http://127.0.0.1:9925",
         "pid": 42,
         "version": "0.1.0",
+        "workers": 1,
     }
 
 

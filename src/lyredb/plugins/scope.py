@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from lyredb.errors import LyreError
 from lyredb.plugins.network import Network
 from lyredb.plugins.settings import Setting, SettingValue
 
@@ -79,6 +80,25 @@ class Address:
         return f"{self.scheme}://{host}:{self.port}"
 
 
+class Calls(Protocol):
+    """Questions to the process that writes, which is one for all workers.
+
+    Implemented in ``lyredb.storage``; kinds that a plugin makes up begin with its name.
+    """
+
+    def call(self, kind: str, body: bytes, on_reply: Callable[[bytes | LyreError], None]) -> None:
+        """Ask; ``on_reply`` is called once, later."""
+
+    def notify(self, kind: str, body: bytes) -> None:
+        """Tell; no answer comes."""
+
+    def on_notice(self, kind: str, handler: Callable[[bytes], None]) -> None:
+        """Have a handler called with what this worker is told."""
+
+    def on_attach(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called each time that the process is there anew."""
+
+
 class Listeners(Protocol):
     """Where listening sockets come from; ports belong to the server, not to its plugins.
 
@@ -120,6 +140,7 @@ class Scope(Generic[ResourcesT, AuthenticatorT]):
         listeners: The sockets of a port setting: ``scope.listeners("mqtt.network.port")``.
         network: Serves them: ``await scope.network.serve(sock, factory)``.
         on_reload: Where to learn of settings that changed at run time.
+        calls: Questions to the process that writes.
         authorize_local: True when loopback without credentials is the super user
             (``lyredb dev`` only).
         worker: The number of this worker, 1 to ``workers``; 0 when all is one process.
@@ -135,6 +156,7 @@ class Scope(Generic[ResourcesT, AuthenticatorT]):
     listeners: Listeners
     network: Network
     on_reload: Reloads
+    calls: Calls
     authorize_local: bool
     worker: int = 0
     workers: int = 1

@@ -13,7 +13,7 @@ from typing import Final
 STOP_S: Final = 4.5
 """All steps together: a supervisor's patience is promised 5 s, exit included."""
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""The last one is the end of the terminal that the server was started in."""
+"""The last one is the end of the terminal that the server was started in, if there is one."""
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -23,14 +23,22 @@ class StopRequest:
 
     SIGHUP never insists: kernel and shell both send one when a terminal is closed. Who
     started the server with SIGHUP ignored (``nohup``) wants it to outlive the terminal.
+    To a server without a terminal it says what it says to every daemon: read your settings.
 
     Args:
         exit_now: Called with 128 + signal number at the second signal; tests replace it.
+        reload: Called at SIGHUP where there is no terminal; without it SIGHUP is the end.
     """
 
-    def __init__(self, exit_now: Callable[[int], object] = os._exit) -> None:
+    def __init__(
+        self,
+        exit_now: Callable[[int], object] = os._exit,
+        *,
+        reload: Callable[[], object] | None = None,
+    ) -> None:
         self._requested = asyncio.Event()
         self._exit_now = exit_now
+        self._reload = None if has_terminal() else reload
         self._taken: tuple[int, ...] = ()
 
     def listen(self) -> None:
@@ -49,6 +57,10 @@ class StopRequest:
 
     def receive(self, number: int) -> None:
         """Note a signal."""
+        if number == signal.SIGHUP and self._reload is not None:
+            if not self._requested.is_set():
+                self._reload()
+            return
         if self._requested.is_set() and number != signal.SIGHUP:
             # Somebody insists. Nothing acknowledged is lost: commits are on disk.
             self._exit_now(128 + number)
@@ -58,6 +70,15 @@ class StopRequest:
     async def wait(self) -> None:
         """Return when the server shall stop."""
         await self._requested.wait()
+
+
+def has_terminal() -> bool:
+    """Tell whether a terminal controls this process: its end is told by SIGHUP."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:  # ENXIO: there is none
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,36 +1,37 @@
-"""A node: engine, writer, tables, tail, delivery and resources, put together.
+"""A node: engine, sequencer, tables, tail, delivery and resources, put together.
 
-Everything of one data directory in one process; used by ``lyredb.open()`` and by the
-worker that has listeners. The writer runs inline: a group of writes is committed on
-the event loop, which waits for the disk meanwhile (at most about 20 ms a group).
+Everything of one data directory, as protocols and code use it. In one process (`open`:
+``lyredb.open()``, ``lyredb dev``) the writer runs inline: a group of writes is committed on
+the event loop, which waits for the disk meanwhile (at most about 20 ms a group). In a
+worker beside a writer process (`attach`) the store is open for reading, and writes are sent
+there. All else is the same.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable
+import socket
 from pathlib import Path
 from typing import Final
 
 from lyredb.delivery.hub import Hub
 from lyredb.delivery.tail import Tail
-from lyredb.errors import LyreError
 from lyredb.resources.access import Access
+from lyredb.resources.access_watch import watch_roles
 from lyredb.resources.database import Database
 from lyredb.resources.registry import Registry
+from lyredb.security.roles import Roles
+from lyredb.server.store import Store, next_tick
 from lyredb.storage.engine import Engine
+from lyredb.storage.remote.client import RemoteWriter
+from lyredb.storage.remote.local import LocalCalls
+from lyredb.storage.sequencer import Calls, Sequencer
 from lyredb.storage.settings import StorageSettings
-from lyredb.storage.writer import Writer
 from lyredb.tables.catalogue import Catalogue
 from lyredb.tables.schema import Schema
 
-MAINTENANCE_S: Final = 10.0
-"""How often an idle node looks for old entries of the log to drop."""
-MAINTENANCE_STEP_S: Final = 0.05
-"""Between steps while there is more to do, so that connections are served."""
-
-_logger: Final = logging.getLogger(__name__)
+DRAIN_S: Final = 0.8
+"""At a close, for the answers to writes that are under way."""
 
 
 class Node:
@@ -39,37 +40,42 @@ class Node:
     Attributes:
         engine: The store.
         writer: The sequencer of all writes.
+        calls: Questions to the side of the writer.
         tail: Delivers what the log gets.
         hub: Who gets what.
         registry: Which path is what.
+        roles: What each role may do.
+        access: Who may do what.
         database: What protocols and code use.
+        store: The writing half, ``None`` when another process has it.
+        remote: The stream to it, ``None`` when this process has it.
     """
 
     def __init__(
-        self, engine: Engine, writer: Writer, catalogue: Catalogue, *, open_topics: bool
+        self,
+        engine: Engine,
+        writer: Sequencer,
+        catalogue: Catalogue,
+        calls: Calls,
+        *,
+        open_topics: bool,
     ) -> None:
-        loop = asyncio.get_running_loop()
+        schedule = next_tick(asyncio.get_running_loop())
         self.engine = engine
         self.writer = writer
         self.catalogue = catalogue
+        self.calls = calls
+        self.store: Store | None = None
+        self.remote: RemoteWriter | None = None
         registry = self.registry = Registry(catalogue.by_slot.values(), open_topics=open_topics)
-        access = Access(registry)
-        self.hub = Hub(access, registry, catalogue.by_slot, schedule_flush=_next_tick(loop))
-        self.tail = Tail(engine, self.hub, schedule=_next_tick(loop))
+        self.roles = Roles(engine, writer)
+        access = self.access = Access(registry, self.roles)
+        self.hub = Hub(access, registry, catalogue.by_slot, schedule_flush=schedule)
+        self.tail = Tail(engine, self.hub, schedule=schedule)
         writer.on_commit(self.tail.poke)
         self.database = Database(engine, writer, registry, access, self.hub, self.tail)
+        watch_roles(self.tail, self.roles, self.database)
         self._closed = False
-        self._maintenance = loop.create_task(self._maintain())
-
-    async def _maintain(self) -> None:
-        """Have old entries of the log dropped also while nobody writes."""
-        while True:
-            try:
-                more = self.writer.maintain()
-            except LyreError:
-                _logger.exception("maintenance of the log failed")
-                more = False
-            await asyncio.sleep(MAINTENANCE_STEP_S if more else MAINTENANCE_S)
 
     @classmethod
     def open(
@@ -94,32 +100,68 @@ class Node:
         Raises:
             DataDirectoryInUse, FormatMismatch, SchemaError, StorageError.
         """
-        engine = Engine.open(path, settings=storage or StorageSettings())
+        store = Store.open(path, schema, storage=storage)
         try:
-            writer = Writer(engine, call_soon=_next_tick(asyncio.get_running_loop()))
-            catalogue = Catalogue.open(engine, writer, schema)
+            local = LocalCalls(asyncio.get_running_loop())
+            store.serve(local.service)
             wanted = not schema.tables if open_topics is None else open_topics
-            return cls(engine, writer, catalogue, open_topics=wanted)
+            node = cls(store.engine, store.writer, store.catalogue, local.calls, open_topics=wanted)
+        except BaseException:
+            store.engine.close()
+            raise
+        node.store = store
+        return node
+
+    @classmethod
+    def attach(
+        cls,
+        path: Path,
+        schema: Schema,
+        *,
+        worker: int,
+        stream: socket.socket,
+        storage: StorageSettings | None = None,
+        open_topics: bool | None = None,
+    ) -> Node:
+        """Read a data directory that another process writes, and send it what to write.
+
+        Must be called in a running event loop, which becomes the node's.
+
+        Args:
+            path: The data directory, which the writer has opened with the same schema.
+            schema: The tables.
+            worker: The number of this process, from 1.
+            stream: Connected to the writer; the node's from now on.
+            storage: Limits of the store.
+            open_topics: As in `open`.
+
+        Raises:
+            FormatMismatch, SchemaError, StorageError.
+        """
+        engine = Engine.open(path, settings=storage or StorageSettings(), readonly=True)
+        try:
+            catalogue = Catalogue.read(engine, schema)
+            remote = RemoteWriter(engine, worker, loop=asyncio.get_running_loop())
+            remote.attach(stream)
+            wanted = not schema.tables if open_topics is None else open_topics
+            node = cls(engine, remote, catalogue, remote.calls, open_topics=wanted)
         except BaseException:
             engine.close()
             raise
+        node.remote = remote
+        return node
 
     async def close(self) -> None:
-        """Commit what waits, tell it to subscribers, end them, close the store."""
+        """Have written what waits, tell it to subscribers, end them, close the store."""
         if self._closed:
             return
         self._closed = True
-        self._maintenance.cancel()
-        self.writer.close()
+        await self.writer.drain(DRAIN_S)
+        if self.remote is not None:
+            self.engine.refresh()
         self.tail.advance_to(self.engine.position)
         self.hub.flush()
         self.database.close()
-        await asyncio.gather(self._maintenance, return_exceptions=True)
+        if self.store is not None:
+            await self.store.close()
         self.engine.close()
-
-
-def _next_tick(loop: asyncio.AbstractEventLoop) -> Callable[[Callable[[], None]], None]:
-    def schedule(callback: Callable[[], None]) -> None:
-        loop.call_soon(callback)
-
-    return schedule

@@ -28,7 +28,7 @@ from lyredb.server.announcement import Ports, ready_of
 from lyredb.server.composition import Plugin
 from lyredb.server.core_settings import attempts_of, open_topics, storage_settings
 from lyredb.server.launch import Launch
-from lyredb.server.lifecycle import Step, run_steps
+from lyredb.server.lifecycle import STOP_S, Step, run_steps
 from lyredb.server.listening import Listeners, listen_error, port_row
 from lyredb.server.logs import reload as reload_logs
 from lyredb.server.node import Node
@@ -77,7 +77,8 @@ class Worker:
         self._listeners = Listeners(launch.settings, launch.rows, inherited)
         self.reload = Reload()
         self.reload(reload_logs)
-        self._node: Node | None = None
+        self._node = None if seat is None else seat.node
+        self._has_stopped = False
         self._authenticator: Authenticator | None = None
         self._http: HttpServer | None = None
         self._operations: HttpServer | None = None
@@ -97,8 +98,11 @@ class Worker:
             await self.stop()
             raise
 
-    async def stop(self) -> None:
-        """Accept nothing more, finish what is in flight, close; see `lifecycle.STOP_S`."""
+    async def stop(self, within_s: float = STOP_S) -> None:
+        """Accept nothing more, finish what is in flight, close. A second call does nothing."""
+        if self._has_stopped:
+            return
+        self._has_stopped = True
         for port in self._ports():
             port.stopping = True
         await run_steps(
@@ -107,8 +111,10 @@ class Worker:
                 Step("the node", self._close_node, NODE_S),
                 # Last, so that whoever asks for the health learns why it is gone.
                 Step("the operations port", self._stop_operations, OPERATIONS_S),
-            ]
+            ],
+            within_s=within_s,
         )
+        self._listeners.close()
 
     async def _start(self) -> Ready:
         launch, settings = self._launch, self._launch.settings
@@ -153,7 +159,7 @@ class Worker:
         limits = HttpLimits.of(settings)
 
         def health() -> str:
-            return node.engine.failure
+            return node.engine.failure or node.writer.failure
 
         def lack() -> str:
             return node.engine.full
@@ -200,6 +206,7 @@ class Worker:
             listeners=self._listeners,
             network=self._network,
             on_reload=self.reload,
+            calls=node.calls,
             authorize_local=launch.authorize_local,
             worker=0 if self._seat is None else self._seat.number,
             workers=launch.workers,

@@ -9,7 +9,7 @@ from typing import Final
 
 from lyredb.errors import DataDirectoryInUse, StorageFailed
 
-_LOCK_FILE: Final = "lyredb.lock"
+LOCK_FILE: Final = "lyredb.lock"
 
 
 class DirectoryLock:
@@ -31,7 +31,7 @@ class DirectoryLock:
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.descriptor = os.open(
-                path / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+                path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
             )
         except OSError as error:
             raise StorageFailed(f"the data directory cannot be used: {error.strerror}") from error

@@ -1,0 +1,86 @@
+"""The writer: the one process that writes the store, and answers what needs one place.
+
+It opens the store and brings it to the schema, makes the first administrator, and takes
+streams of workers from the supervisor. It serves no port, only the control socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from lyredb.security.passwords import Passwords
+from lyredb.security.users import Users
+from lyredb.server.admin import ensure_first_admin
+from lyredb.server.board import Board
+from lyredb.server.collector import spare_collector
+from lyredb.server.core_settings import storage_settings
+from lyredb.server.launch import Launch
+from lyredb.server.logs import reload as reload_logs
+from lyredb.server.processes import messages
+from lyredb.server.processes.channel import Channel
+from lyredb.server.processes.messages import WRITER
+from lyredb.server.processes.order import Order
+from lyredb.server.processes.pulse import Pulse
+from lyredb.server.reload import Reload
+from lyredb.server.settings import SettingsInForce
+from lyredb.server.store import Store
+from lyredb.storage.data_directory import DirectoryLock
+from lyredb.storage.remote.service import WriterService
+
+
+async def live(order: Order, launch: Launch, channel: Channel, board: Board) -> None:
+    """Write until the supervisor says stop, or is gone.
+
+    Raises:
+        LyreError: It cannot start.
+    """
+    store = Store.open(
+        launch.data_dir,
+        launch.application.schema,
+        storage=storage_settings(launch.settings),
+        lock=DirectoryLock.inherited(order.lock),
+    )
+    service = WriterService(store.engine, store.writer, loop=asyncio.get_running_loop())
+    reload = Reload()
+    reload(reload_logs)
+    pulse = Pulse(board, WRITER)
+    try:
+        store.serve(service.calls)
+        made = await ensure_first_admin(launch, Users(store.engine, store.writer), Passwords())
+        spare_collector()
+        pulse.beat()
+        channel.send(
+            messages.Writing(
+                admin="" if made is None else made.name,
+                password_file=str((made and made.password_file) or ""),
+            )
+        )
+        await _obey(service, reload, channel)
+    finally:
+        pulse.stop()
+        service.close()
+        await store.close()
+
+
+async def _obey(service: WriterService, reload: Reload, channel: Channel) -> None:
+    """Do what the supervisor says until it says stop, or is gone."""
+    while (received := await channel.receive()) is not None:
+        message, sockets = received
+        match message:
+            case messages.Stop():
+                return
+            case messages.Wire(number=number):
+                _attach(service, number, sockets[0])
+            case messages.Gone(number=number):
+                service.detach(number)
+            case messages.Reload(values=values):
+                reload.run(SettingsInForce(values))
+            case messages.Stand():
+                pass
+            case _:
+                raise AssertionError(f"the writer is never told {message}")
+
+
+def _attach(service: WriterService, number: int, stream: socket.socket) -> None:
+    service.attach(number, stream)
