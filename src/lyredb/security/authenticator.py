@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from lyredb.errors import LoginFailed
+from lyredb.security.attempts import Attempts
 from lyredb.security.passwords import Passwords
 from lyredb.security.principals import ANONYMOUS, SUPER_USER, Role
+from lyredb.security.revocations import Revocations
 from lyredb.security.users import User, UserDirectory
 
 _AS_CARRIED: Final = b"as carried"
@@ -53,9 +55,13 @@ class Authenticator:
 
     Lives on one event loop; only `Passwords` uses threads.
 
+    Attributes:
+        revocations: Tells connections that their login is void.
+
     Args:
         users: Where user records come from.
         passwords: Checks them.
+        attempts: Bounds how fast somebody can guess.
         cache_ttl_s: How long a success is remembered, 0 for not at all.
         max_remembered: The oldest pair is forgotten beyond it.
         now_s: A monotonic clock.
@@ -70,12 +76,15 @@ class Authenticator:
         users: UserDirectory,
         passwords: Passwords,
         *,
+        attempts: Attempts | None = None,
         cache_ttl_s: float = 30.0,
         max_remembered: int = MAX_REMEMBERED,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._users = users
         self._passwords = passwords
+        self._attempts = attempts or Attempts()
+        self.revocations = Revocations()
         self._ttl_s = cache_ttl_s
         self._max_remembered = max_remembered
         self._now_s = now_s
@@ -113,19 +122,45 @@ class Authenticator:
         if found is not None:
             self._keep(self._digest_of(credentials), *found)
 
-    async def verify(self, name: str, password: str | bytes) -> Account:
+    def by_name(self, name: str) -> Account | None:
+        """Return the account of somebody whom something else than a password has proven.
+
+        That is a certificate, a token or a cookie. ``None``: there is no such user, or
+        it is inactive.
+        """
+        user = self._users.find(name)
+        return Account(user.name, user.principal) if user is not None and user.active else None
+
+    async def verify(self, name: str, password: str | bytes, *, address: str = "") -> Account:
         """Return the account of a name and its password.
 
         Callers with the same pair at the same time share one check. A failure takes
         the same time whether the user exists or not.
 
+        Args:
+            name: As sent.
+            password: As sent.
+            address: Of the peer; failures are counted by it, too.
+
         Raises:
             LoginFailed: Wrong, or the user is inactive.
+            TooManyAttempts: There were too many failures for this name or address. A
+                pair that is remembered is not refused.
             Overloaded: Too many passwords are being checked.
         """
         account = self.cached(name, password)
         if account is not None:
             return account
+        self._attempts.admit(name, address)
+        try:
+            account = await self._checked(name, password)
+        except LoginFailed:
+            self._attempts.failed(name, address)
+            raise
+        self._attempts.succeeded(name, address)
+        return account
+
+    async def _checked(self, name: str, password: str | bytes) -> Account:
         digest = self._digest(name, password)
         check = self._checks.get(digest)
         if check is None:

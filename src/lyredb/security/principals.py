@@ -11,8 +11,10 @@ class Role:
     """The rights of a user; a ``plugins.context.Principal``.
 
     Attributes:
-        name: Stands in the user's record.
-        super_user: May do everything.
+        name: Stands in the user's record. What it may do is looked up by it at each
+            decision, so that connections need not be told when it changes.
+        super_user: May do everything, whatever is defined: the built-in role. A role that
+            was defined with ``super_user: true`` is looked up like others.
     """
 
     name: str
@@ -21,7 +23,7 @@ class Role:
 
 SUPER_USER: Final = Role("super_user", super_user=True)
 ANONYMOUS: Final = Role("anonymous")
-"""Nobody in particular; has no rights."""
+"""Nobody in particular: a role like any other, without rights until somebody defines it."""
 
 
 def role_named(name: str) -> Role:

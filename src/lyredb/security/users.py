@@ -1,29 +1,30 @@
 """User records: rows of ``system.user``, read in place and written like any record.
 
 A record's body is ``{password, role, active}``, the password as an argon2id hash. Each
-change is one transaction of the record and an access entry with the user's name, so
-that whoever remembers something of a user (the tail tells it) forgets it in order.
+change is one transaction of the record, the end of the user's web sessions where it ends
+them, and an access entry with the user's name and why logins are void now. So whoever
+remembers something of a user (the tail tells it) forgets it in order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
-from lyredb.errors import InvalidRecord
+from lyredb.errors import InvalidRecord, LastSuperUser, RecordExists, RecordNotFound
+from lyredb.security.changes import MAX_NAME_BYTES, change, is_name
 from lyredb.security.principals import Role, role_named
+from lyredb.security.role_rows import role_in, roles_in, super_roles
+from lyredb.security.session_rows import removals_of
 from lyredb.storage.body import load_body, pack_body
 from lyredb.storage.engine import Engine
-from lyredb.storage.entry import Entry
-from lyredb.storage.keys import encode_key
+from lyredb.storage.keys import decode_key, encode_key
 from lyredb.storage.layout import USER_SLOT
-from lyredb.storage.mutation import Kind, Mutation, Precondition
+from lyredb.storage.mutation import Kind, Mutation
 from lyredb.storage.record import decode_header
-from lyredb.storage.writer import Writer
-
-MAX_NAME_BYTES: Final = 255
-"""Fits a key in every store and a line in every log."""
+from lyredb.storage.sequencer import Sequencer
+from lyredb.storage.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,15 @@ class User:
         password: argon2id hash, PHC string format. Does not print.
         role: Name of the role.
         active: An inactive user exists and cannot log in.
+        version: Of the record, 0 for one that is not stored. Whatever was issued to
+            another version, a token or a cookie, is void.
     """
 
     name: str
     password: str = field(repr=False)
     role: str = "super_user"
     active: bool = True
+    version: int = field(default=0, compare=False)
 
     @property
     def principal(self) -> Role:
@@ -56,87 +60,181 @@ class UserDirectory(Protocol):
         """Return the user of this name."""
 
 
-class AccessTail(Protocol):
-    """The tail of the log, as far as access goes (see ``delivery.tail``)."""
-
-    def on(self, kind: Kind, handler: Callable[[Entry], None]) -> None:
-        """Call the handler for each entry of a kind, before later ones are delivered."""
-
-
 class Users:
-    """The user records of a node."""
+    """The user records of a node.
 
-    def __init__(self, engine: Engine, writer: Writer) -> None:
+    Args:
+        engine: Where they are read.
+        sequencer: Where changes go.
+    """
+
+    def __init__(self, engine: Engine, sequencer: Sequencer) -> None:
         self._engine = engine
-        self._writer = writer
+        self._sequencer = sequencer
 
     def find(self, name: str) -> User | None:
         """Return the user of this name, as last committed."""
-        if not _is_name(name):
+        if not is_name(name):
             return None
         with self._engine.snapshot() as snapshot:
-            stored = snapshot.get(USER_SLOT, encode_key(name))
-        return None if stored is None else _decode(name, stored)
+            return user_in(snapshot, name)
+
+    def all(self) -> tuple[User, ...]:
+        """Return all users by name, as last committed."""
+        with self._engine.snapshot() as snapshot:
+            return tuple(users_in(snapshot))
 
     def is_empty(self) -> bool:
         """Tell whether there is no user at all, as in a new data directory."""
         with self._engine.snapshot() as snapshot:
-            return next(iter(snapshot.scan(USER_SLOT)), None) is None
+            return next(users_in(snapshot), None) is None
 
-    async def put(self, user: User, *, must_be_new: bool = False) -> None:
+    async def put(self, user: User, *, must_be_new: bool = False) -> int:
         """Write a user. On return it is on disk.
 
+        Returns:
+            The log position that contains the change.
+
         Raises:
-            InvalidRecord: The name cannot be one.
+            InvalidRecord: The name cannot be one, or there is no such role.
             RecordExists: ``must_be_new``, and there is one of this name.
+            LastSuperUser: There would be no active super user any more.
             StorageError, Overloaded: As every write.
         """
-        if not _is_name(user.name):
+        if not is_name(user.name):
             raise InvalidRecord(
                 f"a user name must have 1 to {MAX_NAME_BYTES} bytes, "
                 "without colon and control characters"
             )
-        body = pack_body({"active": user.active, "password": user.password, "role": user.role})
-        condition = Precondition(must_be_absent=True) if must_be_new else None
-        await self._write(user.name, Kind.PUT, body, condition)
 
-    async def delete(self, name: str) -> None:
-        """Delete a user, who may be gone already."""
-        if _is_name(name):
-            await self._write(name, Kind.DELETE, b"", None)
+        def become(before: User | None) -> User:
+            if must_be_new and before is not None:
+                raise RecordExists(f"there is a user {user.name} already")
+            return user
 
-    async def _write(
-        self, name: str, kind: Kind, body: bytes, precondition: Precondition | None
-    ) -> None:
-        record = Mutation(USER_SLOT, encode_key(name), kind, body, precondition=precondition)
-        notice = Mutation(USER_SLOT, name.encode(), Kind.ACCESS)
-        await self._writer.commit((record, notice))
+        return await self._change(user.name, become)
+
+    async def update(
+        self,
+        name: str,
+        *,
+        password: str | None = None,
+        role: str | None = None,
+        active: bool | None = None,
+    ) -> int:
+        """Change what is given of a user; the rest stays, whoever else changes it.
+
+        Args:
+            name: Of the user.
+            password: argon2id hash.
+            role: Name of a role.
+            active: Whether the user can log in.
+
+        Raises:
+            RecordNotFound: There is no such user.
+            InvalidRecord, LastSuperUser, StorageError, Overloaded: As `put`.
+        """
+
+        def become(before: User | None) -> User:
+            if before is None:
+                raise RecordNotFound(f"there is no user {name[:60]!r}")
+            return replace(
+                before,
+                password=before.password if password is None else password,
+                role=before.role if role is None else role,
+                active=before.active if active is None else active,
+            )
+
+        return await self._change(name, become)
+
+    async def delete(self, name: str) -> int:
+        """Delete a user, who may be gone already, and the user's web sessions.
+
+        Raises:
+            LastSuperUser: There would be no active super user any more.
+        """
+        if not is_name(name):
+            return self._engine.position
+        return await self._change(name, lambda before: None)
+
+    async def _change(self, name: str, become: Callable[[User | None], User | None]) -> int:
+        def plan(snapshot: Snapshot) -> tuple[Mutation, ...]:
+            before = user_in(snapshot, name)
+            after = become(before)
+            if after == before:
+                return ()
+            if after is not None and role_in(snapshot, after.role) is None:
+                known = ", ".join(role.name for role in roles_in(snapshot))
+                raise InvalidRecord(f"there is no role {after.role[:60]!r}; roles are {known}")
+            _require_super_user(snapshot, before, after)
+            reason = _end_of_logins(before, after)
+            ended = removals_of(snapshot, name) if reason else ()
+            return (_record(name, after), *ended, _notice(name, reason))
+
+        return await change(self._engine, self._sequencer, plan)
 
 
-def on_user_change(tail: AccessTail, forget: Callable[[str], None]) -> None:
-    """Have ``forget`` called with the name of each user whose record changes."""
-
-    def heed(entry: Entry) -> None:
-        if entry.slot == USER_SLOT:
-            forget(entry.key.decode())
-
-    tail.on(Kind.ACCESS, heed)
+def user_in(snapshot: Snapshot, name: str) -> User | None:
+    """Return the user of this name."""
+    stored = snapshot.get(USER_SLOT, encode_key(name)) if is_name(name) else None
+    return None if stored is None else _decode(name, stored)
 
 
-def _is_name(name: str) -> bool:
-    if not name or ":" in name or any(ord(letter) < 0x20 or letter == "\x7f" for letter in name):
-        return False
-    try:
-        return len(name.encode()) <= MAX_NAME_BYTES
-    except UnicodeEncodeError:
-        return False
+def users_in(snapshot: Snapshot) -> Iterator[User]:
+    """Yield all users by name."""
+    for key, stored in snapshot.scan(USER_SLOT):
+        yield _decode(str(decode_key(key)), stored)
+
+
+def has_super_user(users: Iterable[User], roles: frozenset[str]) -> bool:
+    """Tell whether somebody can log in who has one of these roles."""
+    return any(user.active and user.role in roles for user in users)
+
+
+def _require_super_user(snapshot: Snapshot, before: User | None, after: User | None) -> None:
+    roles = super_roles(snapshot)
+    if before is None or not has_super_user((before,), roles):
+        return
+    if after is not None and has_super_user((after,), roles):
+        return
+    others = (user for user in users_in(snapshot) if user.name != before.name)
+    if not has_super_user(others, roles):
+        raise LastSuperUser(f"{before.name} is the last active super user")
+
+
+def _end_of_logins(before: User | None, after: User | None) -> str:
+    """Return why logins from before a change are void, ``""`` when there can be none."""
+    if before is None or not before.active:
+        return ""
+    if after is None:
+        return f"the user {before.name} was deleted"
+    if not after.active:
+        return f"the user {before.name} was deactivated"
+    if after.role != before.role:
+        return f"the user {before.name} got another role"
+    return f"the user {before.name} got another password"
+
+
+def _record(name: str, user: User | None) -> Mutation:
+    key = encode_key(name)
+    if user is None:
+        return Mutation(USER_SLOT, key, Kind.DELETE)
+    body = {"active": user.active, "password": user.password, "role": user.role}
+    return Mutation(USER_SLOT, key, Kind.PUT, pack_body(body))
+
+
+def _notice(name: str, reason: str) -> Mutation:
+    """The access entry: it carries why logins are void, as text."""
+    return Mutation(USER_SLOT, name.encode(), Kind.ACCESS, reason.encode())
 
 
 def _decode(name: str, stored: bytes) -> User:
-    body = load_body(stored[decode_header(stored).body_offset :])
+    header = decode_header(stored)
+    body = load_body(stored[header.body_offset :])
     return User(
         name=name,
         password=str(body.get("password", "")),
         role=str(body.get("role", "")),
         active=body.get("active") is True,
+        version=header.version,
     )

@@ -1,0 +1,165 @@
+"""Failed logins, counted by address and by user name, and how long they have to wait.
+
+After so many failures each further one doubles the wait. A name alone must not lock its
+user out, or anybody could do that to anybody: an address from which the user has logged
+in lately is exempt from the name's wait, not from its own.
+
+Each process counts for itself: with N workers a guesser has N times as many tries.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network, ip_address
+from typing import Final, Generic, TypeVar
+
+from lyredb.errors import TooManyAttempts
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+MAX_ATTEMPTS: Final = 5
+"""As many as people need who mistype, and far fewer than guessing needs."""
+FIRST_WAIT_S: Final = 1.0
+MAX_WAIT_S: Final = 60.0
+"""A longer one would punish the wrong ones: addresses are shared, names are known."""
+FORGOTTEN_S: Final = 900.0
+"""Failures older than this do not count any more."""
+MAX_REMEMBERED: Final = 10_000
+"""Names and addresses remembered, each; about 2 MB. The one idle for longest goes first."""
+
+
+@dataclass(slots=True)
+class _Failures:
+    count: int
+    last_s: float
+    until_s: float
+
+
+class _Bounded(Generic[K, V]):
+    """A mapping that forgets what was not set for longest."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._items: dict[K, V] = {}
+
+    def get(self, key: K) -> V | None:
+        return self._items.get(key)
+
+    def set(self, key: K, value: V) -> None:
+        self._items.pop(key, None)
+        self._items[key] = value
+        if len(self._items) > self._most:
+            del self._items[next(iter(self._items))]
+
+    def discard(self, key: K) -> None:
+        self._items.pop(key, None)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
+class Attempts:
+    """Counts failed logins and refuses the next for a while.
+
+    Args:
+        max_attempts: Failures before the first wait, 0 for no limit at all.
+        first_wait_s: The first wait; each further failure doubles it.
+        max_wait_s: The longest wait.
+        max_remembered: Names, and addresses, that are remembered.
+        now_s: A monotonic clock.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_attempts: int = MAX_ATTEMPTS,
+        first_wait_s: float = FIRST_WAIT_S,
+        max_wait_s: float = MAX_WAIT_S,
+        max_remembered: int = MAX_REMEMBERED,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._max_attempts = max_attempts
+        self._first_wait_s = first_wait_s
+        self._max_wait_s = max_wait_s
+        self._now_s = now_s
+        self._by_address: _Bounded[str, _Failures] = _Bounded(max_remembered)
+        self._by_name: _Bounded[str, _Failures] = _Bounded(max_remembered)
+        self._good: _Bounded[tuple[str, str], float] = _Bounded(max_remembered)
+        self.refused = 0
+
+    def admit(self, name: str, address: str) -> None:
+        """Let a login be checked, or not yet.
+
+        Args:
+            name: Of the user, who need not exist.
+            address: Of the peer, ``""`` when it has none: then only the name counts.
+
+        Raises:
+            TooManyAttempts: With the seconds after which another try makes sense.
+        """
+        if not self._max_attempts:
+            return
+        place = network_of(address)
+        waits = [self._wait_s(self._by_address.get(place))]
+        if not self._is_known_good(name, place):
+            waits.append(self._wait_s(self._by_name.get(name)))
+        wait_s = max(waits)
+        if wait_s > 0:
+            self.refused += 1
+            raise TooManyAttempts(math.ceil(wait_s))
+
+    def failed(self, name: str, address: str) -> None:
+        """Count a failure."""
+        place = network_of(address)
+        if place:
+            self._count(self._by_address, place)
+        self._count(self._by_name, name)
+
+    def succeeded(self, name: str, address: str) -> None:
+        """Forget the failures of a name.
+
+        Not those of the address: whoever has one account could guess at others in between.
+        """
+        self._by_name.discard(name)
+        place = network_of(address)
+        if place:
+            self._good.set((name, place), self._now_s())
+
+    def _is_known_good(self, name: str, place: str) -> bool:
+        since_s = self._good.get((name, place))
+        return since_s is not None and self._now_s() - since_s < FORGOTTEN_S
+
+    def _count(self, failures: _Bounded[str, _Failures], key: str) -> None:
+        now_s = self._now_s()
+        known = failures.get(key)
+        count = 1 if known is None or now_s - known.last_s >= FORGOTTEN_S else known.count + 1
+        wait_s = 0.0
+        if self._max_attempts and count >= self._max_attempts:
+            doublings = min(count - self._max_attempts, 30)  # 30: beyond every cap
+            wait_s = min(self._first_wait_s * 2.0**doublings, self._max_wait_s)
+        failures.set(key, _Failures(count, now_s, now_s + wait_s))
+
+    def _wait_s(self, failures: _Failures | None) -> float:
+        return 0.0 if failures is None else failures.until_s - self._now_s()
+
+
+def network_of(address: str) -> str:
+    """Return what stands for a peer: its IPv4 address, or its IPv6 network of 64 bits.
+
+    Everybody with one IPv6 address has the other 2**64 of the network, too.
+    """
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:64]
+    if not isinstance(parsed, IPv6Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    if parsed.is_loopback:
+        return str(parsed)
+    return str(IPv6Network((int(parsed), 64), strict=False))

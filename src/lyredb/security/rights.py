@@ -1,0 +1,183 @@
+"""What a role may do with a table, and how a role's definition is read and checked.
+
+The form is that of ``roles.yaml``: role → database → table → rights. The levels
+``permission:`` and ``tables:`` may stand in between, as in definitions that come from
+the operations of older systems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from lyredb.errors import InvalidRecord
+from lyredb.security.changes import is_name
+
+ANY: Final = "*"
+"""In place of a database or table: each that has no entry of its own."""
+SYSTEM_DATABASE: Final = "system"
+"""Users, roles and sessions: for super users only."""
+
+_MAX_PROBLEMS: Final = 20
+_LATER: Final = ("structure_user", "cluster_user", "operations")
+_ATTRIBUTES: Final = ("attribute_permissions", "attributes")
+
+
+@dataclass(frozen=True, slots=True)
+class TableRights:
+    """What may be done with the records and messages of a table."""
+
+    read: bool = False
+    insert: bool = False
+    update: bool = False
+    delete: bool = False
+
+    @property
+    def any(self) -> bool:
+        """Whether anything at all may be done."""
+        return self.read or self.insert or self.update or self.delete
+
+    def as_mapping(self) -> dict[str, bool]:
+        """Return all four, by name."""
+        return {name: getattr(self, name) for name in RIGHTS}
+
+
+RIGHTS: Final = ("read", "insert", "update", "delete")
+NO_RIGHTS: Final = TableRights()
+ALL_RIGHTS: Final = TableRights(read=True, insert=True, update=True, delete=True)
+
+
+@dataclass(frozen=True, slots=True)
+class RoleDefinition:
+    """A role and what its users may do.
+
+    Attributes:
+        name: As in user records.
+        super_user: May do everything; then there are no ``databases``.
+        databases: Rights by database and table, `ANY` in place of either.
+    """
+
+    name: str
+    super_user: bool = False
+    databases: Mapping[str, Mapping[str, TableRights]] = field(default_factory=dict)
+
+    def rights(self, database: str, table: str) -> TableRights:
+        """Return the rights on a table: the most exact entry decides, alone.
+
+        In this order: the table in its database, every table of the database, the table
+        in every database, every table.
+        """
+        if self.super_user:
+            return ALL_RIGHTS
+        if database == SYSTEM_DATABASE:
+            return NO_RIGHTS
+        for place in (database, ANY):
+            tables = self.databases.get(place, {})
+            for name in (table, ANY):
+                if name in tables:
+                    return tables[name]
+        return NO_RIGHTS
+
+    def as_mapping(self) -> dict[str, object]:
+        """Return the definition in the form that `read_role` takes."""
+        if self.super_user:
+            return {"super_user": True}
+        return {
+            database: {table: rights.as_mapping() for table, rights in tables.items()}
+            for database, tables in self.databases.items()
+        }
+
+
+def read_role(name: str, value: object) -> RoleDefinition:
+    """Read a role's definition.
+
+    Args:
+        name: Of the role.
+        value: A mapping of databases to tables to rights, or ``super_user: true``.
+
+    Raises:
+        InvalidRecord: With one problem per thing that is wrong.
+    """
+    reader = _Reader(name)
+    definition = reader.read(value)
+    if reader.problems:
+        raise InvalidRecord(*reader.problems[:_MAX_PROBLEMS])
+    return definition
+
+
+class _Reader:
+    """Reads one definition and collects what is wrong with it."""
+
+    def __init__(self, role: str) -> None:
+        self._role = role
+        self.problems: list[str] = []
+
+    def read(self, value: object) -> RoleDefinition:
+        if not is_name(self._role):
+            self._note("", "the name must have 1 to 255 bytes, without colon and control letters")
+        permission = self._mapping(value, "")
+        if "permission" in permission:
+            for other in permission:
+                if other not in ("permission", "role", "id"):
+                    self._note(other, "stands beside permission")
+            permission = self._mapping(permission["permission"], "permission")
+        super_user = self._flag(permission.get("super_user", False), "super_user")
+        for key in _LATER:
+            if permission.get(key):
+                self._note(key, "is not known to this version")
+        databases = {
+            name: self._tables(name, tables)
+            for name, tables in permission.items()
+            if name not in ("super_user", *_LATER)
+        }
+        if super_user and databases:
+            self._note("super_user", "a super user may do everything: list nothing else")
+        return RoleDefinition(self._role, super_user, {} if super_user else databases)
+
+    def _tables(self, database: str, value: object) -> Mapping[str, TableRights]:
+        if database == SYSTEM_DATABASE:
+            self._note(database, "the database of the server itself is for super users only")
+        tables = self._mapping(value, database)
+        inner = tables.get("tables")
+        # A table may be called so, too: then what it holds are rights and no mappings.
+        if isinstance(inner, Mapping) and all(isinstance(one, Mapping) for one in inner.values()):
+            for other in tables:
+                if other != "tables":
+                    self._note(f"{database}.{other}", "stands beside tables")
+            tables = self._mapping(inner, f"{database}.tables")
+        return {name: self._rights(f"{database}.{name}", one) for name, one in tables.items()}
+
+    def _rights(self, where: str, value: object) -> TableRights:
+        given = {}
+        for right, allowed in self._mapping(value, where).items():
+            if right in _ATTRIBUTES:
+                if allowed:
+                    self._note(where, "rights on single attributes are not known to this version")
+            elif right not in RIGHTS:
+                self._note(where, f"{right[:40]!r} is no right; rights are {', '.join(RIGHTS)}")
+            else:
+                given[right] = self._flag(allowed, f"{where}.{right}")
+        return TableRights(**given)
+
+    def _mapping(self, value: object, where: str) -> Mapping[str, object]:
+        if not isinstance(value, Mapping):
+            self._note(where, f"must be a mapping, not {type(value).__name__}")
+            return {}
+        for key in self._bad_names(value):
+            self._note(where, f"{key!r} is no name")
+        return {key: one for key, one in value.items() if isinstance(key, str) and key}
+
+    @staticmethod
+    def _bad_names(value: Mapping[object, object]) -> Iterator[object]:
+        return (key for key in value if not isinstance(key, str) or not key)
+
+    def _flag(self, value: object, where: str) -> bool:
+        if not isinstance(value, bool):
+            self._note(where, "must be true or false")
+            return False
+        return value
+
+    def _note(self, where: str, problem: str) -> None:
+        place = f"role {self._role[:60]!r}" + (f", {where[:100]}" if where else "")
+        self.problems.append(f"{place}: {problem}")
