@@ -112,9 +112,14 @@ class KeyRules:
             raise InvalidKey(f"a key has at most {MAX_FULL_KEY_BYTES - 1} bytes")
         return shorten_key(full)
 
+    @property
+    def generates_integers(self) -> bool:
+        """A key that nobody gave is the next integer, not a UUID."""
+        return self._type not in ("ID", "String")
+
     def generate(self, next_integer: Callable[[], int]) -> KeyValue:
         """Return a new key: a random UUID for text, the next number for all others."""
-        return str(uuid4()) if self._type in ("ID", "String") else next_integer()
+        return next_integer() if self.generates_integers else str(uuid4())
 
     @property
     def _wanted(self) -> str:

@@ -114,6 +114,11 @@ class StoredTable:
         """Return the key of a stored record or grave."""
         return record_key(key, header)
 
+    @property
+    def generates_integers(self) -> bool:
+        """Records without a key get the next integer, not a UUID."""
+        return self._keys.generates_integers
+
     def generate_key(self, next_integer: Callable[[], int]) -> KeyValue:
         """Return a new key: a random UUID, or the next integer where keys may be one.
 
