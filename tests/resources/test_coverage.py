@@ -14,6 +14,7 @@ from lyredb.plugins.context import Context
 from lyredb.resources.access import Access
 from lyredb.resources.coverage import coverage
 from lyredb.security.principals import ANONYMOUS, SUPER_USER
+from tests.resources.fixed_roles import NO_ROLES
 from tests.resources.test_registry import registry_of
 
 REGISTRY = registry_of(open_topics=True)
@@ -38,7 +39,7 @@ def test_every_matching_record_lies_in_a_range(topic_filter: str, topic: str) ->
         return  # no record can have this topic
     if not target.key or not matches(parse_filter(topic_filter), topic.encode()):
         return
-    ranges = coverage(topic_filter, REGISTRY, Access(REGISTRY), ADMIN)
+    ranges = coverage(topic_filter, REGISTRY, Access(REGISTRY, NO_ROLES), ADMIN).ranges
     assert sum(found.contains(target.table.slot, target.key) for found in ranges) == 1
 
 
@@ -46,7 +47,7 @@ def test_every_matching_record_lies_in_a_range(topic_filter: str, topic: str) ->
 def test_ranges_do_not_overlap(topic_filter: str) -> None:
     """A scan over overlapping ranges would tell a record twice."""
     try:
-        ranges = coverage(topic_filter, REGISTRY, Access(REGISTRY), ADMIN)
+        ranges = coverage(topic_filter, REGISTRY, Access(REGISTRY, NO_ROLES), ADMIN).ranges
     except InvalidTopic:
         return  # one topic, which no record can have
     for one, other in itertools.pairwise(ranges):
@@ -54,14 +55,14 @@ def test_ranges_do_not_overlap(topic_filter: str) -> None:
 
 
 def test_prefix_is_read_by_range_and_not_by_the_whole_table() -> None:
-    ranges = coverage("Sensor/hall/#", CLOSED, Access(CLOSED), ADMIN)
+    ranges = coverage("Sensor/hall/#", CLOSED, Access(CLOSED, NO_ROLES), ADMIN).ranges
     assert ranges
     assert all(found.start and found.stop for found in ranges)
 
 
 def test_unknown_root_is_an_unknown_topic() -> None:
     with pytest.raises(UnknownTopic):
-        coverage("Nowhere/#", CLOSED, Access(CLOSED), ADMIN)
+        coverage("Nowhere/#", CLOSED, Access(CLOSED, NO_ROLES), ADMIN)
 
 
 @pytest.mark.parametrize("topic_filter", ["Sensor/", "Sensor//a", "Sensor/a/", "Counter/abc"])
@@ -69,7 +70,7 @@ def test_one_topic_that_no_record_can_have_is_refused(topic_filter: str) -> None
     """Granted, it would be silent for ever, and the client would not know why."""
     for registry in (CLOSED, REGISTRY):
         with pytest.raises(InvalidTopic):
-            coverage(topic_filter, registry, Access(registry), ADMIN)
+            coverage(topic_filter, registry, Access(registry, NO_ROLES), ADMIN)
 
 
 @pytest.mark.parametrize(
@@ -77,16 +78,16 @@ def test_one_topic_that_no_record_can_have_is_refused(topic_filter: str) -> None
 )
 def test_the_servers_own_roots_are_no_open_topics(topic_filter: str) -> None:
     with pytest.raises(UnknownTopic):
-        coverage(topic_filter, REGISTRY, Access(REGISTRY), ADMIN)
+        coverage(topic_filter, REGISTRY, Access(REGISTRY, NO_ROLES), ADMIN)
 
 
 @pytest.mark.parametrize("topic_filter", ["a//b", "/a", "a/", "Healthy", "Sensor", "Counter/7"])
 def test_every_topic_that_can_be_is_granted(topic_filter: str) -> None:
     """Open topics may have empty levels; a table's own topic takes messages."""
-    coverage(topic_filter, REGISTRY, Access(REGISTRY), ADMIN)
+    coverage(topic_filter, REGISTRY, Access(REGISTRY, NO_ROLES), ADMIN)
 
 
 @pytest.mark.parametrize("topic_filter", ["#", "Sensor/1", "+/1"])
 def test_who_may_read_nothing_is_told_so(topic_filter: str) -> None:
     with pytest.raises(NotAuthorised):
-        coverage(topic_filter, CLOSED, Access(CLOSED), Context(ANONYMOUS, "mqtt"))
+        coverage(topic_filter, CLOSED, Access(CLOSED, NO_ROLES), Context(ANONYMOUS, "mqtt"))

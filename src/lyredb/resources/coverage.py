@@ -8,6 +8,7 @@ hold a few records more than the filter matches; the reader compares topics.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from lyredb.delivery.filters import parse_filter
 from lyredb.errors import LyreError, NotAuthorised, UnknownTopic
@@ -22,10 +23,21 @@ from lyredb.tables.stored import StoredTable
 WILDCARDS = frozenset(("+", "#"))
 
 
-def coverage(
-    topic_filter: str, registry: Registry, access: Access, context: Context
-) -> list[KeyRange]:
-    """Return the ranges that the filter covers and the principal may read.
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What of a filter somebody may read.
+
+    Attributes:
+        tables: Full names of the tables.
+        ranges: Where current state lies, by slot and key.
+    """
+
+    tables: frozenset[str]
+    ranges: Sequence[KeyRange]
+
+
+def coverage(topic_filter: str, registry: Registry, access: Access, context: Context) -> Coverage:
+    """Return what the filter covers and the principal may read.
 
     Raises:
         InvalidTopic: The filter is not legal (MQTT 5 §4.7.1), or it is one topic which
@@ -48,7 +60,8 @@ def coverage(
     if WILDCARDS.isdisjoint(levels):
         registry.topic(topic_filter, context.protocol)
     ranges = [found for table, rest in allowed for found in _ranges(table, rest)]
-    return sorted(ranges, key=lambda found: (found.slot, found.start))
+    tables = frozenset(table.name for table, _ in allowed)
+    return Coverage(tables, sorted(ranges, key=lambda found: (found.slot, found.start)))
 
 
 def _mounted(

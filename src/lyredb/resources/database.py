@@ -7,15 +7,17 @@ synchronous (the store is mapped memory); a write returns when it is on disk.
 from __future__ import annotations
 
 import asyncio
-import itertools
+import logging
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
 
 from lyredb.delivery.hub import Hub, Ingress
 from lyredb.delivery.message import Message
 from lyredb.delivery.peers import RawReader
 from lyredb.delivery.tail import Tail
 from lyredb.errors import InvalidQuery, LyreError, ServerStopping
-from lyredb.plugins.context import Context
+from lyredb.plugins.context import Context, Principal
 from lyredb.plugins.delivery import Publisher, Subscriber
 from lyredb.resources.access import Access
 from lyredb.resources.description import describe
@@ -25,15 +27,13 @@ from lyredb.resources.subscription import Rooms, Subscription
 from lyredb.resources.target import Target
 from lyredb.resources.writing import Done, Writing, message_mutation
 from lyredb.storage.engine import Engine
-from lyredb.storage.keys import TAG_NUMBER, decode_key
 from lyredb.storage.mutation import Mutation
-from lyredb.storage.writer import Writer
+from lyredb.storage.sequencer import Sequencer
 from lyredb.tables.query.execute import search
 from lyredb.tables.query.query import Query
 from lyredb.tables.stored import StoredTable
 
-_AFTER_NUMBERS = bytes((TAG_NUMBER + 1,))
-"""The first key behind all numbers."""
+_logger: Final = logging.getLogger(__name__)
 
 
 class Database:
@@ -46,7 +46,7 @@ class Database:
     def __init__(
         self,
         engine: Engine,
-        writer: Writer,
+        writer: Sequencer,
         registry: Registry,
         access: Access,
         hub: Hub,
@@ -57,10 +57,10 @@ class Database:
         self._access = access
         self._hub = hub
         self._rooms = Rooms(engine, registry, access, hub, tail)
-        self._writing = Writing(writer, hub, access, self._next_integer, engine.now_ms)
-        self._integers: dict[int, Iterator[int]] = {}
+        self._writing = Writing(writer, hub, access, engine.now_ms)
         self._loop = asyncio.get_running_loop()
         self._subscriptions: dict[Subscriber, dict[Subscription, None]] = {}
+        self._on_access_change: list[Callable[[Principal], None]] = []
 
     def resolve(self, path: str, context: Context) -> Target:
         """Resolve a decoded path without its leading slash; see `Registry.resolve`."""
@@ -93,13 +93,27 @@ class Database:
         """Yield matching records, or what the query selects of them, lazily.
 
         Raises:
-            NotAuthorised: The principal may not read the table.
+            NotAuthorised: The principal may not read the table; on iteration, too, when it
+                may not any more.
             InvalidQuery, UnknownAttribute: Raised at once, not on iteration.
         """
         self._access.require(context.principal, "read", target.table)
         if target.kind not in ("collection", "table"):
             raise InvalidQuery("a query needs the path of a table or collection")
-        return search(self._engine, target.table, query, prefix=target.prefix)
+        found = search(self._engine, target.table, query, prefix=target.prefix)
+        return self._while_allowed(found, target.table, context)
+
+    def _while_allowed(
+        self, found: Iterator[object], table: StoredTable, context: Context
+    ) -> Iterator[object]:
+        """A long answer ends where the right to it ends."""
+        access = self._access
+        changes = access.changes
+        for one in found:
+            if access.changes != changes:
+                access.require(context.principal, "read", table)
+                changes = access.changes
+            yield one
 
     def admit(self, operation: WriteOperation, target: Target, context: Context) -> None:
         """Refuse a write that may not be, before its body is read.
@@ -283,23 +297,42 @@ class Database:
         """Called by a subscriber that can take more again."""
         self._hub.drained(subscriber)
 
+    def access_changed(self, principal: Principal) -> None:
+        """Ask again what somebody may read and publish; what it may not any more ends now."""
+        self._hub.access_changed(principal)
+        for subscription in self._all():
+            if subscription.context.principal == principal:
+                _isolated(subscription, subscription.access_changed)
+        for callback in self._on_access_change:
+            callback(principal)
+
+    def on_access_change(self, callback: Callable[[Principal], None]) -> None:
+        """Have ``callback`` called with whose rights have changed, when the new ones hold.
+
+        For what a protocol has decided ahead of its time; it may not raise.
+        """
+        self._on_access_change.append(callback)
+
+    def end_user(self, user: str, reason: Exception) -> None:
+        """End the subscriptions that a user's logins carry: they are void now."""
+        for subscription in self._all():
+            if subscription.context.user == user:
+                _isolated(subscription, partial(subscription.revoke, reason))
+
     def close(self) -> None:
         """End all subscriptions that are still open, and part from the other workers."""
-        for subscription in [one for each in self._subscriptions.values() for one in each]:
+        for subscription in self._all():
             subscription.end(ServerStopping("the server is shutting down"))
         self._hub.peers.close()
 
-    def _next_integer(self, table: StoredTable) -> int:
-        """Increasing integers above the largest key; unique within this process."""
-        numbers = self._integers.get(table.slot)
-        if numbers is None:
-            numbers = itertools.count(self._largest_integer(table) + 1)
-            self._integers[table.slot] = numbers
-        return next(numbers)
+    def _all(self) -> list[Subscription]:
+        return [one for each in self._subscriptions.values() for one in each]
 
-    def _largest_integer(self, table: StoredTable) -> int:
-        with self._engine.snapshot() as snapshot:
-            for key, _ in snapshot.scan(table.slot, stop=_AFTER_NUMBERS, reverse=True):
-                value = decode_key(key)
-                return value if isinstance(value, int) and value > 0 else 0
-        return 0
+
+def _isolated(subscription: Subscription, act: Callable[[], None]) -> None:
+    """Act on one of many: what fails in it must not leave the others with their rights."""
+    try:
+        act()
+    except Exception:
+        _logger.exception("the subscription %r ends, it could not be decided", subscription.filter)
+        subscription.close()

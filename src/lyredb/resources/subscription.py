@@ -33,7 +33,6 @@ from lyredb.resources.in_process import ENCODING
 from lyredb.resources.registry import Registry
 from lyredb.resources.requests import SubscribeOptions
 from lyredb.storage.engine import Engine
-from lyredb.storage.frontier import KeyRange
 
 if TYPE_CHECKING:
     from asyncio import Handle
@@ -64,6 +63,7 @@ class Subscription:
     """One filter of one subscriber; made by `Database.subscribe`.
 
     Attributes:
+        context: Whose it is.
         filter: The topic filter.
         state: See `State`.
         live_since: The position after which the tail's changes are for it, once live.
@@ -75,7 +75,7 @@ class Subscription:
 
     __slots__ = (
         "_after",
-        "_context",
+        "_has_lost",
         "_held",
         "_is_holding",
         "_levels",
@@ -87,6 +87,8 @@ class Subscription:
         "_rooms",
         "_siblings",
         "_subscriber",
+        "_tables",
+        "context",
         "filter",
         "live_since",
         "state",
@@ -109,12 +111,13 @@ class Subscription:
         self.live_since = 0
         self._rooms = rooms
         self._subscriber = subscriber
-        self._context = context
+        self.context = context
         self._options = options
         self._after = parse_position(after) if after else None
-        self._ranges: Sequence[KeyRange] = coverage(
-            topic_filter, rooms.registry, rooms.access, context
-        )
+        covered = coverage(topic_filter, rooms.registry, rooms.access, context)
+        self._ranges = covered.ranges
+        self._tables = covered.tables
+        self._has_lost = False
         self._reading: CatchUp | None = None
         self._pending: Handle | None = None
         self._levels = parse_filter(topic_filter, allow_internal=topic_filter[:1] == INTERNAL)
@@ -126,7 +129,12 @@ class Subscription:
         rooms.hub.peers.interest.add(topic_filter)
 
     def start(self) -> None:
-        """Begin: send what there is, then what comes. Must be called once, on the loop."""
+        """Begin: send what there is, then what comes. Must be called once, on the loop.
+
+        Does nothing when it has ended already: the rights to it may have.
+        """
+        if self.state is State.CLOSED:
+            return
         if self.state is not State.PREPARED:
             raise RuntimeError(f"a subscription that is {self.state.value} cannot be started")
         self.state = State.ANNOUNCED
@@ -140,7 +148,8 @@ class Subscription:
         self._reading = self._open()
         if self._reading is None:
             self._rooms.tail.advance_to(self._rooms.engine.position)
-            self._go_live(self._rooms.tail.position)
+            if not self._is_closed:  # what the tail told may have taken the right to it
+                self._go_live(self._rooms.tail.position)
             return
         self._pump()
 
@@ -180,16 +189,55 @@ class Subscription:
         except LyreError as error:
             self.end(error)
             return
+        self._catch_up_with_rights()
+        if self.state is not State.READING:
+            return
         self._send([one for one in messages if one.current or not self._is_brought(one)])
         if self.state is not State.READING:
             return  # the subscriber closed while it was written to
         if reading.done:
             self._rooms.tail.advance_to(reading.position)
-            self._go_live(reading.position)
+            if self.state is State.READING:
+                self._go_live(reading.position)
             return
         self._hold(reading)
         if self.state is State.READING:
             self._pending = asyncio.get_running_loop().call_soon(self._pump)
+
+    def _catch_up_with_rights(self) -> None:
+        """Let the tail tell each change of rights that is in the store already.
+
+        A step reads what is committed, the tail may be behind it: between the two somebody
+        may have lost the right to what the step has read.
+        """
+        rooms = self._rooms
+        changed_at = rooms.access.changed_at()
+        if changed_at > rooms.tail.position:
+            rooms.tail.advance_to(changed_at)
+
+    def access_changed(self) -> None:
+        """Decide anew: what may not be read any more is not sent from now on.
+
+        The subscription goes on with the tables that are left, and ends when there is
+        none. A table that it gains brings its later changes, not its current state.
+        """
+        if self.state is State.CLOSED:
+            return
+        rooms = self._rooms
+        try:
+            covered = coverage(self.filter, rooms.registry, rooms.access, self.context)
+        except LyreError as error:
+            self.revoke(error)
+            return
+        if not self._tables <= covered.tables:
+            self._tables &= covered.tables
+            self._has_lost = True
+
+    def revoke(self, reason: Exception) -> None:
+        """End it because of lost rights: not even what waits for its turn is sent."""
+        self._tables = frozenset()
+        self._has_lost = True
+        self.end(reason)
 
     def _hold(self, reading: CatchUp) -> None:
         """Keep direct messages from now on; send those whose records have been read.
@@ -207,7 +255,7 @@ class Subscription:
             self._rooms.hub.join(self.filter, self._held, self._terms(ENCODING))
 
     def _place_of(self, message: Message) -> Place:
-        target = self._rooms.registry.topic(message.topic.decode(), self._context.protocol)
+        target = self._rooms.registry.topic(message.topic.decode(), self.context.protocol)
         return target.table.slot, target.key
 
     def _must_bring(self, message: Message) -> bool:
@@ -263,9 +311,12 @@ class Subscription:
         self._pending = asyncio.get_running_loop().call_soon(self._pump)
 
     def _send(self, messages: Sequence[Message]) -> None:
-        if self._options.no_local and self._context.session:
-            own = self._context.session
+        if self._options.no_local and self.context.session:
+            own = self.context.session
             messages = [message for message in messages if message.session != own]
+        if self._has_lost:
+            # What was read or held before the right to it ended.
+            messages = [message for message in messages if message.table in self._tables]
         if not messages:
             return
         if self._options.encoding.takes_messages:
@@ -344,11 +395,11 @@ class Subscription:
         return Terms(
             encoding=encoding,
             qos=options.qos,
-            principal=self._context.principal,
-            protocol=self._context.protocol,
+            principal=self.context.principal,
+            protocol=self.context.protocol,
             ids=options.ids,
             retain_as_published=options.retain_as_published,
-            no_local=self._context.session if options.no_local else 0,
+            no_local=self.context.session if options.no_local else 0,
             scanning=self._is_holding,
         )
 

@@ -8,6 +8,7 @@ order in which they were sent, logged or not.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, cast
 
 from msgspec.structs import replace
@@ -22,7 +23,8 @@ from lyredb.errors import (
 )
 from lyredb.formats import JSON, format_for_content_type, guess_json
 from lyredb.plugins.context import Context
-from lyredb.resources.access import Access, Decision
+from lyredb.resources.access import Access, Decision, WriteLimit
+from lyredb.resources.integers import IntegerKeys
 from lyredb.resources.registry import shorten
 from lyredb.resources.requests import Write, WriteOperation, Written
 from lyredb.storage.keys import KeyValue, encode_full_key, is_short_form
@@ -31,13 +33,13 @@ from lyredb.storage.mutation import Applied, Kind, Mutation, Precondition
 from lyredb.tables.stored import StoredTable
 
 if TYPE_CHECKING:
-    from lyredb.storage.writer import Writer
+    from lyredb.storage.sequencer import Sequencer
 
 Done = Callable[[Written | LyreError], None]
 
 _DECISIONS: dict[WriteOperation, Decision] = {
-    "put": "update",
-    "patch": "update",
+    "put": "save",
+    "patch": "save",
     "create": "insert",
     "delete": "delete",
 }
@@ -58,17 +60,16 @@ class Writing:
 
     def __init__(
         self,
-        writer: Writer,
+        writer: Sequencer,
         fence: Fence,
         access: Access,
-        next_integer: Callable[[StoredTable], int],
         now_ms: Callable[[], int],
     ) -> None:
         self._writer = writer
         self._now_ms = now_ms
         self._fence = fence
         self._access = access
-        self._next_integer = next_integer
+        self._integers = IntegerKeys(writer)
 
     def admit(self, operation: WriteOperation, table: StoredTable, context: Context) -> None:
         """Decide before a body is read whether such a write may come at all.
@@ -81,6 +82,9 @@ class Writing:
     def submit(self, write: Write, context: Context, done: Done) -> None:
         """Send one write; ``done`` gets its result after the commit, in order of arrival.
 
+        A ``create`` whose key is the next integer may have to wait for a block of those
+        first: then later writes go on before it, and all of its errors come to ``done``.
+
         Raises:
             NotAuthorised, InvalidRecord, InvalidBody, InvalidKey, UnsupportedOperation,
             Overloaded: Nothing was sent and ``done`` will not be called.
@@ -89,13 +93,41 @@ class Writing:
         self.admit(write.operation, table, context)
         if table.schema.expiration_s and not write.expires_ms and write.operation != "delete":
             write = replace(write, expires_ms=table.deadline_ms(self._now_ms()))
-        record_id, mutation = self._mutation(write, context)
+        integer = None
+        if _needs_integer(write):
+            integer = self._integers.take(table.slot)
+            if integer is None:
+                self._integers.wait(table.slot, partial(self._resume, write, context, done))
+                return
+        self._send(write, context, done, integer)
+
+    def _resume(
+        self, write: Write, context: Context, done: Done, failure: LyreError | None
+    ) -> None:
+        """Go on with a creation that has waited for an integer."""
+        if failure is not None:
+            done(failure)
+            return
+        try:
+            self.submit(write, context, done)
+        except LyreError as error:
+            done(error)
+
+    def _send(self, write: Write, context: Context, done: Done, integer: int | None) -> None:
+        table = write.target.table
+        limit = self._limit(write, context)
+        record_id, mutation = self._mutation(write, context, limit, integer)
         slot, key = mutation.slot, mutation.key
 
         def reply(result: Applied | LyreError) -> None:
             if isinstance(result, LyreError):
                 self._fence.release(slot, key, 0)
-                done(_meaning(result, write))
+                if integer is not None and isinstance(result, RecordExists):
+                    # Somebody chose this key while it was leased: the next block is above it.
+                    self._integers.discard(slot)
+                    self._resume(write, context, done, None)
+                    return
+                done(_meaning(result, write, limit))
                 return
             outcome = result.outcomes[0]
             self._fence.release(slot, key, outcome.seq)
@@ -114,11 +146,19 @@ class Writing:
             NotAuthorised, InvalidRecord, InvalidBody, InvalidKey, UnsupportedOperation.
         """
         self.admit(write.operation, write.target.table, context)
-        return self._mutation(write, context)[1]
+        return self._mutation(write, context, self._limit(write, context), None)[1]
 
-    def _mutation(self, write: Write, context: Context) -> tuple[KeyValue, Mutation]:
+    def _limit(self, write: Write, context: Context) -> WriteLimit | None:
+        """What the writer has to see to: whether the record is new is known there only."""
+        if _DECISIONS[write.operation] != "save":
+            return None
+        return self._access.limit(context.principal, write.target.table)
+
+    def _mutation(
+        self, write: Write, context: Context, limit: WriteLimit | None, integer: int | None
+    ) -> tuple[KeyValue, Mutation]:
         if write.operation == "create":
-            return self._creation(write, context)
+            return _creation(write, context, integer)
         target = write.target
         if target.id is None or target.kind != "record":
             name = target.table.schema.name
@@ -130,26 +170,9 @@ class Writing:
                 mutation = self._patch(write, context, target.id)
             case _:
                 mutation = _put(write, context, target.id)
+        if limit is not None:
+            mutation = replace(mutation, precondition=limit.on(write.precondition))
         return target.id, mutation
-
-    def _creation(self, write: Write, context: Context) -> tuple[KeyValue, Mutation]:
-        table = write.target.table
-        value = _mapping(write.value)
-        given = value.get(table.schema.primary_key)
-        if given is None:
-            record_id = table.generate_key(lambda: self._next_integer(table))
-        else:
-            record_id = table.check_key(given)
-        body = table.encode(value, record_id)
-        mutation = _assemble(
-            write,
-            context,
-            record_id,
-            Kind.PUT,
-            body=body,
-            precondition=Precondition(must_be_absent=True),
-        )
-        return record_id, mutation
 
     @staticmethod
     def _patch(write: Write, context: Context, record_id: KeyValue) -> Mutation:
@@ -179,6 +202,43 @@ def message_mutation(
         user=context.user,
         session=context.session,
     )
+
+
+def _creation(write: Write, context: Context, integer: int | None) -> tuple[KeyValue, Mutation]:
+    table = write.target.table
+    value = _mapping(write.value)
+    given = value.get(table.schema.primary_key)
+    if given is None:
+        record_id = table.generate_key(partial(_leased, integer))
+    else:
+        record_id = table.check_key(given)
+    body = table.encode(value, record_id)
+    mutation = _assemble(
+        write,
+        context,
+        record_id,
+        Kind.PUT,
+        body=body,
+        precondition=Precondition(must_be_absent=True),
+    )
+    return record_id, mutation
+
+
+def _needs_integer(write: Write) -> bool:
+    """Tell whether a record is to be made whose key is the next integer."""
+    table, value = write.target.table, write.value
+    return (
+        write.operation == "create"
+        and table.generates_integers
+        and isinstance(value, Mapping)
+        and value.get(table.schema.primary_key) is None
+    )
+
+
+def _leased(integer: int | None) -> int:
+    if integer is None:
+        raise UnsupportedOperation("a write that somebody else sends must name its record")
+    return integer
 
 
 def _put(write: Write, context: Context, record_id: KeyValue) -> Mutation:
@@ -267,8 +327,14 @@ def _assemble(
     )
 
 
-def _meaning(error: LyreError, write: Write) -> LyreError:
-    """A record that exists is a conflict for ``create`` and a failed condition for others."""
+def _meaning(error: LyreError, write: Write, limit: WriteLimit | None) -> LyreError:
+    """A record that exists is a conflict for ``create`` and a failed condition for others.
+
+    Where it may not be replaced, or may not be made, it is a lack of rights.
+    """
+    refusal = None if limit is None else limit.refusal(error, write.precondition)
+    if refusal is not None:
+        return refusal
     if isinstance(error, RecordExists):
         if write.operation == "create":
             return RecordExists("Record already exists")
