@@ -28,6 +28,7 @@ from lyredb.protocols.mqtt.service import Service
 from lyredb.protocols.mqtt.wheel import Cancellable, Wheel
 from lyredb.resources.database import Database
 from lyredb.resources.requests import SubscribeOptions, Write, Written
+from lyredb.resources.subscription import State
 from lyredb.resources.target import Target
 from lyredb.security.authenticator import Account, Authenticator
 from lyredb.security.principals import ANONYMOUS, SUPER_USER
@@ -127,6 +128,7 @@ class FakeDatabase:
     """Records in a dict; writes wait until `commit` or `reject`.
 
     Attributes:
+        knowing: Who waits until other workers know of a subscription; None: they do.
         full: Raise `Overloaded` on `submit`.
         fault: Raise this on `submit`.
     """
@@ -139,8 +141,29 @@ class FakeDatabase:
         self.waiting: list[Submitted] = []
         self.subscriptions: list[FakeSubscription] = []
         self.drained_by: list[Subscriber] = []
+        self.knowing: list[Callable[[], None]] | None = None
         self.full = False
         self.fault: Exception | None = None
+
+    def on_access_change(self, callback: Callable[[Principal], None]) -> None:
+        self.on_change = callback
+
+    def change_access(self, principal: Principal) -> None:
+        """The rights of a principal have changed."""
+        self.hub.access_changed(principal)
+        self.on_change(principal)
+
+    def when_known(self, callback: Callable[[], None]) -> None:
+        if self.knowing is None:
+            callback()
+        else:
+            self.knowing.append(callback)
+
+    def know(self) -> None:
+        """The other workers know what is subscribed to."""
+        knowing, self.knowing = self.knowing or [], None
+        for callback in knowing:
+            callback()
 
     def ingress(self, context: Context, raw: str = "") -> Ingress:
         return self.hub.ingress(context.principal, context.protocol, raw)
@@ -254,12 +277,14 @@ class FakeSubscription:
         self._subscriber = subscriber
         self._context = context
         self.options = options
-        self.state = "prepared"
+        self.state: State = State.PREPARED
         self.resumed = 0
 
     def start(self) -> None:
-        assert self.state == "prepared"
-        self.state = "live"
+        if self.state == State.CLOSED:
+            return
+        assert self.state == State.PREPARED
+        self.state = State.LIVE
         if not self.options.omit_current:
             self._send_current()
         self._join()
@@ -293,16 +318,16 @@ class FakeSubscription:
 
     def update(self, options: SubscribeOptions) -> None:
         self.options = options
-        if self.state == "live":
+        if self.state == State.LIVE:
             self._join()
 
     def resume(self) -> None:
         self.resumed += 1
 
     def close(self) -> None:
-        if self.state == "live":
+        if self.state == State.LIVE:
             self._database.hub.leave(self._filter, self._subscriber)
-        self.state = "closed"
+        self.state = State.CLOSED
 
 
 def mutation_of(key: bytes, kind: Kind, payload: bytes, qos: int, context: Context) -> Mutation:

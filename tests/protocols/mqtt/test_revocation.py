@@ -116,13 +116,13 @@ def test_a_topic_that_was_published_to_is_decided_again_after_a_change_of_the_ro
         writer.send(frames[1])
         assert await published(harness, watcher) == [b"1", b"1"]
         harness.database.access.denied.add(READER)
-        harness.database.hub.access_changed(READER)
+        harness.database.change_access(READER)
         writer.take()
         writer.send(*frames)
         assert [packet.reason for packet in writer.take()] == [0x87, 0x87]
         assert await published(harness, watcher) == []
         harness.database.access.denied.discard(READER)
-        harness.database.hub.access_changed(READER)
+        harness.database.change_access(READER)
         writer.send(frames[0])
         assert await published(harness, watcher) == [b"1"]
 
@@ -143,5 +143,35 @@ def test_too_many_wrong_passwords_are_a_quota_not_a_wrong_password(
         await harness.tick()
         assert [packet.reason for packet in peer.take()] == [reason]
         assert harness.authenticator.hosts == ["test"]
+
+    run(body)
+
+
+def test_what_is_kept_of_a_will_is_withdrawn_and_renewed_with_the_rights_to_it() -> None:
+    """A worker that is killed meanwhile must not publish what its client might not."""
+
+    async def body() -> None:
+        for is_back in (False, True):
+            harness = Harness()
+            harness.connected(5, account=Account("w", READER), will=("open/w", b"x"))
+            harness.database.access.denied.add(READER)
+            harness.database.change_access(READER)
+            if is_back:
+                harness.database.access.denied.discard(READER)
+                harness.database.change_access(READER)
+            harness.streams.lose(1)
+            assert len(harness.will_writer.waiting) == is_back
+
+    run(body)
+
+
+def test_the_rights_of_others_withdraw_no_will() -> None:
+    async def body() -> None:
+        harness = Harness()
+        harness.connected(5, account=ALICE, will=("open/w", b"x"))
+        harness.database.access.denied.add(SUPER_USER)
+        harness.database.change_access(READER)
+        harness.streams.lose(1)
+        assert len(harness.will_writer.waiting) == 1
 
     run(body)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from lyredb.errors import NotAuthorised
+from lyredb.resources.subscription import State
 from tests.protocols.mqtt import client_frames as client
 from tests.protocols.mqtt.client_frames import Received
 from tests.protocols.mqtt.harness import Harness, Peer, run
@@ -97,7 +99,7 @@ def test_subscribing_again_replaces_and_sends_the_current_state_again() -> None:
         peer.send(client.publish("open/a", b"once", qos=1))
         await harness.tick()
         assert [(p.payload, p.qos) for p in peer.take() if p.kind == 3] == [(b"once", 0)]
-        assert [one.state for one in harness.database.subscriptions] == ["closed", "live"]
+        assert [one.state for one in harness.database.subscriptions] == [State.CLOSED, State.LIVE]
 
     run(body)
 
@@ -152,7 +154,7 @@ def test_one_filter_twice_in_a_packet_is_one_subscription() -> None:
         suback, *current = peer.take()
         assert suback.codes == [0, 1]
         assert [packet.qos for packet in current] == [1]
-        assert [one.state for one in harness.database.subscriptions] == ["closed", "live"]
+        assert [one.state for one in harness.database.subscriptions] == [State.CLOSED, State.LIVE]
 
     run(body)
 
@@ -192,7 +194,7 @@ def test_the_end_of_a_connection_ends_its_subscriptions() -> None:
         peer = harness.connected(4)
         peer.send(client.subscribe("open/a", "open/b"))
         peer.lose()
-        assert [one.state for one in harness.database.subscriptions] == ["closed", "closed"]
+        assert [one.state for one in harness.database.subscriptions] == [State.CLOSED, State.CLOSED]
         assert harness.database.hub.statistics().subscribers == 0
 
     run(body)
@@ -246,5 +248,116 @@ def test_the_suback_says_no_more_than_fits() -> None:
         told = said.count("no table")
         assert said.endswith(f"; and {50 - told} more")
         assert 300 < len(said) < 500, "the codec's limit cuts nothing off"
+
+    run(body)
+
+
+def prepare_slowly(harness: Harness) -> None:
+    """Further subscriptions have to be told to other workers, which takes until `know`."""
+    harness.database.knowing = []
+
+
+def test_the_suback_waits_until_every_worker_knows_of_the_subscription() -> None:
+    """After it the client relies on getting what anybody publishes anywhere."""
+
+    async def body() -> None:
+        harness = Harness()
+        harness.database.records = {"open/a": b"now"}
+        prepare_slowly(harness)
+        peer = harness.connected(5)
+        peer.send(client.subscribe("open/a", version=5))
+        await harness.tick()
+        assert not peer.take()
+        harness.database.know()
+        assert [packet.kind for packet in peer.take()] == [9, 3]
+
+    run(body)
+
+
+def test_what_follows_a_subscribe_that_waits_is_done_afterwards_in_order() -> None:
+    async def body() -> None:
+        harness = Harness()
+        prepare_slowly(harness)
+        peer = harness.connected(5)
+        later = client.publish("open/a", b"x", version=5, qos=1, packet_id=3) + client.PINGREQ
+        peer.send(client.subscribe("open/a", version=5), later[:5])
+        assert not peer.transport.is_reading
+        peer.send(later[5:])
+        await harness.tick()
+        assert not peer.take()
+        harness.database.know()
+        await harness.tick()
+        assert [packet.kind for packet in peer.take()] == [9, 4, 13, 3]
+        assert peer.transport.is_reading
+
+    run(body)
+
+
+def test_a_subscription_that_is_replaced_goes_on_until_the_new_one_starts() -> None:
+    """[MQTT-3.8.4-3]: nothing in between is lost."""
+
+    async def body() -> None:
+        harness = Harness()
+        peer, writer = harness.connected(5, "reader"), harness.connected(5, "writer")
+        peer.send(client.subscribe("open/a", version=5))
+        peer.take()
+        prepare_slowly(harness)
+        peer.send(client.subscribe(("open/a", 1), version=5))
+        writer.send(client.publish("open/a", b"between", version=5))
+        await harness.tick()
+        assert payloads(peer) == [b"between"]
+        harness.database.know()
+        writer.send(client.publish("open/a", b"after", version=5))
+        await harness.tick()
+        assert payloads(peer) == [b"after"]
+        states = [one.state for one in harness.database.subscriptions]
+        assert states == [State.CLOSED, State.LIVE]
+
+    run(body)
+
+
+def test_a_client_that_leaves_while_a_subscribe_waits_leaves_nothing() -> None:
+    async def body() -> None:
+        harness = Harness()
+        peer = harness.connected(5)
+        peer.send(client.subscribe("open/a", version=5))
+        prepare_slowly(harness)
+        peer.send(client.subscribe("open/a", "open/b", version=5))
+        peer.lose()
+        harness.database.know()
+        assert {one.state for one in harness.database.subscriptions} == {State.CLOSED}
+        assert harness.database.hub.statistics().subscribers == 0
+
+    run(body)
+
+
+def test_a_subscription_that_may_not_be_read_any_more_ends_alone() -> None:
+    """No packet could tell the client; the other subscription goes on, the place is free."""
+
+    async def body() -> None:
+        harness = Harness(max_subscriptions=2)
+        peer = harness.connected(5)
+        peer.send(client.subscribe("open/a", "open/b", version=5))
+        peer.take()
+        lost, _ = harness.database.subscriptions
+        lost.close()
+        assert lost.options.on_error is not None
+        lost.options.on_error(NotAuthorised("reader may not subscribe here"))
+        peer.send(client.publish("open/a", b"no", version=5))
+        peer.send(client.publish("open/b", b"yes", version=5))
+        await harness.tick()
+        assert payloads(peer) == [b"yes"]
+        peer.send(client.subscribe("open/c", version=5))
+        assert [packet.codes for packet in peer.take()] == [[0]]
+
+    run(body)
+
+
+def test_a_topic_filter_has_a_length() -> None:
+    async def body() -> None:
+        harness = Harness(max_topic_bytes=100)
+        peer = harness.connected(5)
+        peer.send(client.subscribe("open/" + "x" * 95, "open/" + "x" * 96, version=5))
+        assert [packet.codes for packet in peer.take()] == [[0, 0x8F]]
 
     run(body)

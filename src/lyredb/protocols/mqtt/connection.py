@@ -20,6 +20,7 @@ from lyredb.errors import (
     SlowSubscriber,
 )
 from lyredb.formats import JSON
+from lyredb.plugins.context import Principal
 from lyredb.plugins.delivery import Batch, Format, Message
 from lyredb.protocols.mqtt import encode, handshake
 from lyredb.protocols.mqtt.decode import decode, decode_connect
@@ -480,6 +481,11 @@ class Connection:
         else:
             session.will.decide_for(replace(session.context, principal=account.principal))
         self.fail(NotAuthorised(reason))
+
+    def access_changed(self, principal: Principal) -> None:
+        """Decide the will again, if it is that of a client with these rights."""
+        if self._session is not None and self._state is State.CONNECTED:
+            self._session.access_changed(self._service, principal)
 
     def shutdown(self) -> None:
         """End because the server stops."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Final, Protocol
 
 from lyredb.errors import LyreError
+from lyredb.plugins.context import Principal
 from lyredb.protocols.mqtt.buffers import Buffers
 from lyredb.protocols.mqtt.limits import Limits
 from lyredb.protocols.mqtt.statistics import Counters, MqttStatistics
@@ -35,6 +36,9 @@ class Client(Protocol):
 
     def publish_will(self) -> None:
         """Publish the will now, and never again."""
+
+    def access_changed(self, principal: Principal) -> None:
+        """Decide the will again, if it is that of a client with these rights."""
 
     def pause_reading(self, why: object) -> None:
         """Read no more until resumed."""
@@ -100,6 +104,11 @@ class Service:
         self._sessions = itertools.count(secrets.randbits(62) + 1)
         self._tasks: set[asyncio.Task[None]] = set()
         self._settled: asyncio.Event | None = None
+        database.on_access_change(self._access_changed)
+
+    def _access_changed(self, principal: Principal) -> None:
+        for connection in list(self.connections):
+            connection.access_changed(principal)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Run in the next tick."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from lyredb.errors import LyreError
+from lyredb.plugins.context import Principal
 from lyredb.plugins.delivery import Format
 from lyredb.protocols.mqtt import publishing, subscribing
 from lyredb.protocols.mqtt.encoding import MqttEncoding
@@ -56,6 +58,19 @@ class Session:
         self.outbox = outbox
         self.publishing = publishing
         self.subscriptions = subscriptions
+
+    def access_changed(self, service: Service, principal: Principal) -> None:
+        """Withdraw or renew what is kept of the will, as the rights to it are other ones.
+
+        The will itself stays: it is decided again when it is published.
+        """
+        if self.context.principal != principal or not self.will.is_left:
+            return
+        try:
+            kept = self.will.prepare()
+        except LyreError:
+            kept = None
+        service.claims.set_will(self.terms.client_id, self.epoch, kept)
 
     def close(self, service: Service) -> None:
         """Give back everything; the will goes out unless it was discarded.

@@ -1,17 +1,21 @@
 """SUBSCRIBE and UNSUBSCRIBE: the subscriptions of one connection.
 
-The SUBACK leaves before anything that the subscription brings: each is prepared
-first, then the SUBACK is written, then each is started.
+The SUBACK leaves before anything that the subscription brings: each is prepared first,
+then every worker is told what to forward, then the SUBACK is written, then each is started.
+While the workers are told, the client is not read: what it sends later takes effect later.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
-from lyredb.errors import LyreError, Overloaded
+from lyredb.errors import LyreError, NotAuthorised, Overloaded
 from lyredb.plugins.context import Context
-from lyredb.plugins.delivery import Subscriber
+from lyredb.plugins.delivery import Publisher, Subscriber
 from lyredb.protocols.mqtt import encode
 from lyredb.protocols.mqtt.encoding import MqttEncoding
 from lyredb.protocols.mqtt.errors import answer_for, sentence_of
@@ -23,7 +27,9 @@ from lyredb.protocols.mqtt.reasons import SUBSCRIBE_FAILURE, Reason, Violation
 from lyredb.resources.database import Database
 from lyredb.resources.registry import shorten
 from lyredb.resources.requests import SubscribeOptions
-from lyredb.resources.subscription import Subscription
+from lyredb.resources.subscription import State, Subscription
+
+logger = logging.getLogger("lyredb.mqtt")
 
 MAX_GRANTED_QOS = 1
 _MAX_PROBLEM_LENGTH = 400
@@ -32,7 +38,7 @@ _SEND_IF_NEW = 1
 _NEVER_SEND = 2
 
 
-class Owner(Subscriber, Protocol):
+class Owner(Subscriber, Publisher, Protocol):
     """The connection, as its subscriptions need it."""
 
     def answer(self, frame: bytes) -> None:
@@ -40,6 +46,25 @@ class Owner(Subscriber, Protocol):
 
     def sentence(self, text: str) -> str:
         """The text, or ``""`` when this client must not get reason strings."""
+
+
+@dataclass(slots=True)
+class _Preparing:
+    """A SUBSCRIBE that is not answered yet.
+
+    Attributes:
+        packet_id: Of the SUBSCRIBE.
+        codes: One per topic filter, in their order.
+        sentence: What the SUBACK says of those that were refused.
+        new: What is to be started, by topic filter.
+        replaced: What the new ones stand for; it goes on until then.
+    """
+
+    packet_id: int
+    codes: list[int] = field(default_factory=list)
+    sentence: str = ""
+    new: dict[str, Subscription] = field(default_factory=dict)
+    replaced: list[Subscription] = field(default_factory=list)
 
 
 class Subscriptions:
@@ -53,7 +78,15 @@ class Subscriptions:
         limits: How many, and how deep.
     """
 
-    __slots__ = ("_by_filter", "_context", "_database", "_encoding", "_limits", "_owner")
+    __slots__ = (
+        "_by_filter",
+        "_context",
+        "_database",
+        "_encoding",
+        "_limits",
+        "_owner",
+        "_preparing",
+    )
 
     def __init__(
         self,
@@ -69,12 +102,13 @@ class Subscriptions:
         self._encoding = encoding
         self._limits = limits
         self._by_filter: dict[str, Subscription] = {}
+        self._preparing: _Preparing | None = None
 
     def __len__(self) -> int:
         return len(self._by_filter)
 
     def handle_subscribe(self, packet: Subscribe) -> None:
-        """Prepare each filter, send the SUBACK, start what is new.
+        """Prepare each filter, tell the workers, send the SUBACK, start what is new.
 
         Raises:
             Violation: 0xA1 for a Subscription Identifier, which the CONNACK excluded.
@@ -84,29 +118,42 @@ class Subscriptions:
                 Reason.SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED,
                 "Subscription Identifiers are not available yet",
             )
-        codes: list[int] = []
-        prepared: dict[str, Subscription] = {}
+        preparing = self._preparing = _Preparing(packet.packet_id)
         problems: list[str] = []
         for request in packet.requests:
             try:
-                started = self._prepare(request)
-                codes.append(min(request.qos, MAX_GRANTED_QOS))
-                if started is not None:
-                    prepared[request.filter] = started
+                self._prepare(request, preparing)
+                preparing.codes.append(min(request.qos, MAX_GRANTED_QOS))
             except Refusal as refusal:
-                codes.append(self._code(refusal.reason))
+                preparing.codes.append(self._code(refusal.reason))
                 problems.append(_problem(request, refusal, alone=len(packet.requests) == 1))
+        preparing.sentence = self._owner.sentence(_joined(problems))
+        self._database.when_known(lambda: self._start(preparing))
+        if self._preparing is preparing:
+            self._owner.pause_reading(self)
+
+    def _start(self, preparing: _Preparing) -> None:
+        """Answer, and start what is new; all workers forward what it brings."""
+        if self._preparing is not preparing:
+            return  # the connection ended meanwhile
+        self._preparing = None
         version = self._encoding.version
-        sentence = self._owner.sentence(_joined(problems))
-        self._owner.answer(encode.suback(packet.packet_id, codes, version, sentence))
-        for subscription in prepared.values():
+        self._owner.answer(
+            encode.suback(preparing.packet_id, preparing.codes, version, preparing.sentence)
+        )
+        for subscription in preparing.replaced:
+            # In the same step as the new one starts, which begins with the current state,
+            # so whatever the old one had not delivered yet is in it.
+            subscription.close()
+        for subscription in preparing.new.values():
             subscription.start()
+        self._owner.resume_reading(self)
 
     def _code(self, reason: Reason) -> int:
         return reason if self._encoding.version == V5 else SUBSCRIBE_FAILURE
 
-    def _prepare(self, request: Request) -> Subscription | None:
-        """Make or change one subscription; returns it when it is still to be started.
+    def _prepare(self, request: Request, preparing: _Preparing) -> None:
+        """Make or change one subscription.
 
         Raises:
             Refusal: With the reason for the SUBACK.
@@ -117,11 +164,11 @@ class Subscriptions:
                 "Shared subscriptions are not available yet",
             )
         try:
-            return self._replace(request)
+            self._replace(request, preparing)
         except LyreError as error:
             raise Refusal(answer_for(error).subscribe, sentence_of(error)) from error
 
-    def _replace(self, request: Request) -> Subscription | None:
+    def _replace(self, request: Request, preparing: _Preparing) -> None:
         existing = self._by_filter.get(request.filter)
         handling = request.retain_handling
         omit = handling == _NEVER_SEND or (handling == _SEND_IF_NEW and existing is not None)
@@ -131,20 +178,34 @@ class Subscriptions:
             retain_as_published=request.retain_as_published,
             no_local=request.no_local,
             omit_current=omit,
-            on_error=self._owner.close,
+            on_error=partial(self._end, request.filter),
         )
         if existing is not None and omit:
             # In place: nothing between the old and the new may be lost [MQTT-3.8.4-3].
             existing.update(options)
-            return None
+            return
         self._check_limits(request.filter, is_new=existing is None)
         subscription = self._database.subscribe(request.filter, self._owner, self._context, options)
-        if existing is not None:
-            # Both in one step: the new one begins with the current state, so whatever
-            # the old one had not delivered yet is in it.
-            existing.close()
-        self._by_filter[request.filter] = subscription
-        return subscription
+        twice = preparing.new.get(request.filter)
+        if twice is not None:
+            twice.close()  # the same SUBSCRIBE has the filter again: the later one counts
+        elif existing is not None:
+            preparing.replaced.append(existing)
+        preparing.new[request.filter] = self._by_filter[request.filter] = subscription
+
+    def _end(self, topic_filter: str, reason: Exception) -> None:
+        """A subscription has ended by itself.
+
+        Where its user may not read the topics any more it just brings nothing: MQTT has no
+        packet that tells a client so, and its other subscriptions and messages go on.
+        """
+        if not isinstance(reason, NotAuthorised):
+            self._owner.close(reason)
+            return
+        logger.info("mqtt session %d: %r ended: %s", self._context.session, topic_filter, reason)
+        found = self._by_filter.get(topic_filter)
+        if found is not None and found.state is State.CLOSED:
+            del self._by_filter[topic_filter]
 
     def _check_limits(self, topic_filter: str, *, is_new: bool) -> None:
         check_topic(topic_filter.encode(), self._limits, "topic filter")
@@ -170,6 +231,10 @@ class Subscriptions:
 
     def close(self) -> None:
         """End them all."""
+        preparing, self._preparing = self._preparing, None
+        if preparing is not None:
+            for subscription in preparing.replaced:
+                subscription.close()
         self._each(lambda subscription: subscription.close())
         self._by_filter.clear()
 

@@ -49,6 +49,11 @@ class LastWill:
         self._on_settled: list[Callable[[], None]] | None = None
         """Who waits for the write of a retained one, while it is under way."""
 
+    @property
+    def is_left(self) -> bool:
+        """True while there is something to publish."""
+        return self._will is not None
+
     def discard(self) -> None:
         """Publish nothing: the client said goodbye [MQTT-3.14.4-3]."""
         self._will = None
