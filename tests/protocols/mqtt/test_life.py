@@ -70,6 +70,35 @@ def test_without_a_keep_alive_nothing_ends_a_silent_client() -> None:
     run(body)
 
 
+@pytest.mark.parametrize("version", [4, 5])
+def test_a_client_without_a_keep_alive_has_the_idle_time_of_the_server(version: int) -> None:
+    """v5 hears 0x98: an administrator wanted it so. What is heard moves the time."""
+
+    async def body() -> None:
+        harness = Harness(idle_timeout_s=20.0)
+        peer = harness.connected(version, keep_alive=0)
+        harness.clock.turn(15 * TICKS_PER_S)
+        peer.send(client.PINGREQ)
+        peer.take()
+        harness.clock.turn(19 * TICKS_PER_S)
+        assert not peer.is_closed
+        harness.clock.turn(2 * TICKS_PER_S)
+        assert peer.is_closed
+        assert [packet.reason for packet in peer.take()] == ([0x98] if version == 5 else [])
+
+    run(body)
+
+
+def test_the_idle_time_is_not_for_clients_with_a_keep_alive() -> None:
+    async def body() -> None:
+        harness = Harness(idle_timeout_s=5.0)
+        peer = harness.connected(keep_alive=100)
+        harness.clock.turn(100 * TICKS_PER_S)
+        assert not peer.is_closed
+
+    run(body)
+
+
 def test_a_3_1_1_client_keeps_its_keep_alive_above_the_cap() -> None:
     """It cannot be told of another one, so it must not be closed by one."""
 

@@ -383,3 +383,40 @@ def test_a_publisher_waits_for_a_congested_reader_and_goes_on() -> None:
         assert [payload for _, payload, _ in messages(slow)] == [b"1", b"2"]
 
     run(body)
+
+
+def test_a_client_is_not_read_while_too_many_of_its_bytes_wait_for_the_disk() -> None:
+    """1,000 messages are allowed to wait, but not 1,000 of the largest."""
+
+    async def body() -> None:
+        harness = Harness(unacknowledged_bytes=10_000)
+        for version, qos in ((4, 0), (5, 1)):
+            peer = harness.connected(version, f"c{version}")
+            for number in (1, 2, 3):
+                frame = client.publish(
+                    "open/a", b"x" * 4_000, version=version, qos=qos, packet_id=number, retain=True
+                )
+                assert peer.transport.is_reading
+                peer.send(frame)
+            assert not peer.transport.is_reading
+            harness.database.commit(1)
+            assert not peer.transport.is_reading, "not yet half"
+            harness.database.commit()
+            assert peer.transport.is_reading
+
+    run(body)
+
+
+def test_a_topic_has_a_length_and_a_long_one_is_no_reason_to_disconnect() -> None:
+    async def body() -> None:
+        harness = Harness(max_topic_bytes=100)
+        peer = harness.connected(5)
+        for length, reason in ((95, 0), (96, 0x90)):
+            topic = "open/" + "x" * length
+            for retain in (False, True):
+                peer.send(client.publish(topic, b"", version=5, qos=1, packet_id=1, retain=retain))
+                harness.database.commit()
+                await harness.tick()
+                assert [packet.reason for packet in peer.take()] == [reason]
+
+    run(body)
