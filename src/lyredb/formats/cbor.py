@@ -13,6 +13,7 @@ from typing import Final, NoReturn
 import cbor2
 
 from lyredb.errors import InvalidBody
+from lyredb.formats.counting import check_cbor_count
 from lyredb.formats.limits import MAX_DEPTH, check_value, too_deep
 from lyredb.formats.pause import PAUSE
 
@@ -59,9 +60,10 @@ class CborFormat:
         """Decode one value.
 
         Raises:
-            InvalidBody: Not CBOR, or a value that records do not have.
+            InvalidBody: Not CBOR, a value that records do not have, or too many.
             NestingTooDeep: More than `MAX_DEPTH` levels.
         """
+        check_cbor_count(data)
         value = _decode(data)
         check_value(value)
         return value

@@ -8,11 +8,17 @@ from typing import Final
 import msgspec
 
 from lyredb.errors import InvalidBody
-from lyredb.formats.limits import MAX_DEPTH, check_depth, too_deep
+from lyredb.formats.counting import check_json_count
+from lyredb.formats.limits import MAX_DEPTH, MAX_KEYS, check_depth, check_value, too_deep
 from lyredb.formats.pause import PAUSE
 
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder()
+
+MAX_DIGITS: Final = 308
+"""An integer with no more than these is within `MAX_INTEGER_BITS`."""
+_MANY_DIGITS: Final = b"0" * (MAX_DIGITS + 1)
+_DIGITS_AS_ZERO: Final = bytes.maketrans(b"123456789", b"000000000")
 
 
 class JsonFormat:
@@ -49,9 +55,10 @@ class JsonFormat:
         """Decode one value.
 
         Raises:
-            InvalidBody: Not JSON in UTF-8, or a number out of range.
+            InvalidBody: Not JSON in UTF-8, a number out of range, or too many values.
             NestingTooDeep: More than `MAX_DEPTH` levels.
         """
+        check_json_count(data)
         try:
             value: object = _decoder.decode(data)
         except RecursionError:
@@ -61,9 +68,13 @@ class JsonFormat:
             raise InvalidBody("the body is not valid UTF-8") from None
         except (ValueError, OverflowError) as error:
             raise InvalidBody(f"the body is not valid JSON: {error}") from error
-        # JSON has neither infinite numbers nor names that are no strings, so depth is all
-        # that is left to check, and without many brackets (the common case) there is none.
-        if data.count(b"{") + data.count(b"[") > MAX_DEPTH:
+        # JSON has neither infinite numbers nor names that are no strings. What else there is
+        # to check needs many brackets, many colons or many digits; the common case has none.
+        if len(data) > MAX_DIGITS and _MANY_DIGITS in data.translate(_DIGITS_AS_ZERO):
+            check_value(value)
+        elif data.count(b"{") + data.count(b"[") > MAX_DEPTH or (
+            len(data) > MAX_KEYS and data.count(b":") > MAX_KEYS
+        ):
             check_depth(value)
         return value
 

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from lyredb.errors import InvalidBody
+from lyredb.formats.counting import check_msgpack_count
 from lyredb.formats.limits import check_value, too_deep
 from lyredb.formats.pause import PAUSE
 
@@ -57,9 +58,10 @@ class MessagePackFormat:
         """Decode one value.
 
         Raises:
-            InvalidBody: Not MessagePack, or a value that records do not have.
+            InvalidBody: Not MessagePack, a value that records do not have, or too many.
             NestingTooDeep: More than `MAX_DEPTH` levels.
         """
+        check_msgpack_count(data)
         try:
             value: object = _decoder.decode(data)
         except RecursionError:
