@@ -6,19 +6,17 @@ answers what breaks a bound itself, in plain HTTP, before any application code r
 that is under way.
 
 Phases of reading: idle (between requests) → headers → body → done, and lingering after
-a refusal: what still comes is thrown away for a moment, so that the peer reads the
-answer instead of a reset. Deadlines are looked at by `Port.sweep`.
+a refusal, see `ending.py`. Deadlines are looked at by `Port.sweep`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from enum import IntEnum
 from typing import Any, Final, cast
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from lyredb.errors import (
     BodyTooLarge,
@@ -29,40 +27,27 @@ from lyredb.errors import (
     TooLarge,
 )
 from lyredb.plugins.network import Peer
-from lyredb.protocols.http.errors import plain_response
+from lyredb.protocols.http.ending import FOREVER, EndingProtocol, Phase
 from lyredb.protocols.http.exchange import Exchange
 from lyredb.protocols.http.handshake import begin_upgrade, without_offer
 from lyredb.protocols.http.port import Port
 from lyredb.protocols.http.request import CONNECTION, PEER, split_url
 from lyredb.protocols.http.stall import Stall
 
-FOREVER: Final = float("inf")
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 _MAX_SOON_WHOLE: Final = 64 * 1024
 """Of a body: as much as uvicorn takes before it stops reading."""
 _LOOKED_AT: Final = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect"))
-_MAX_LINGERING_BYTES: Final = 8_000_000
-
-
-class Phase(IntEnum):
-    """What is being read."""
-
-    IDLE = 0
-    HEADERS = 1
-    BODY = 2
-    DONE = 3
-    LINGERING = 4
 
 
 _OF_HEADERS: Final = (Phase.HEADERS, Phase.BODY)
 """Where bytes may come that are neither body nor counted yet: headers, trailers."""
 
 
-class Guard(HttpToolsProtocol):
+class Guard(EndingProtocol):
     """See the module.
 
     Attributes:
-        port: What all connections share.
         peer: Who it is.
         drained: Called when a slow peer has read most of what waited for it.
         gone: Called once when the connection is lost.
@@ -78,16 +63,11 @@ class Guard(HttpToolsProtocol):
         peer: Peer,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.port = server_state
         self.peer = peer
-        self.limits = server_state.limits
         self.drained: Any = None
         self.gone: Any = None
-        self._phase = Phase.HEADERS
-        self._deadline = FOREVER
         self._exact_bytes = 0  # of the headers that were parsed
         self._chunk_bytes = 0  # of chunks that hold nothing but headers, or trailers
-        self._body_bytes = 0
         self._hosts = 0
         self._length = 0
         self._has_body = False
@@ -95,8 +75,6 @@ class Guard(HttpToolsProtocol):
         self._was_heard = False
         self._is_half_closed = False
         self._stall = Stall()
-        self._refusal: bytes | None = None
-        self._current: RequestResponseCycle | None = None
 
     # The transport's side.
 
@@ -192,11 +170,6 @@ class Guard(HttpToolsProtocol):
             case _:
                 self.transport.close()
                 self._linger(self.limits.close_s)
-
-    @property
-    def is_ending(self) -> bool:
-        """True once only the peer can hold up the end."""
-        return self._phase is Phase.LINGERING or self.transport.is_closing()
 
     # The parser's side.
 
@@ -395,52 +368,6 @@ class Guard(HttpToolsProtocol):
     def _too_large(self) -> None:
         limit = self.limits.max_body_bytes
         self._refuse(BodyTooLarge(f"the body has more than {limit} bytes"))
-
-    def _refuse(self, error: Exception, status: int = 0, head: bytes = b"") -> None:
-        """Answer in plain HTTP and close, after the response that is under way, if any.
-
-        A handler that waits for the rest of a body that is refused sees the peer
-        disconnected, and its response is not sent any more.
-        """
-        if self._refusal is not None or self._phase is Phase.LINGERING:
-            return
-        self._refusal = plain_response(error, self.port.head + head, status)
-        current = self._current
-        if current is not None and not current.response_complete:
-            is_of_current = current is self.cycle and self._phase is Phase.BODY
-            if not is_of_current or current.response_started:
-                return  # `on_response_complete` sends it
-            current.disconnected = True
-            current.message_event.set()
-        self._send_refusal()
-
-    def refuse_upgrade(self, error: Exception, status: int = 0, head: bytes = b"") -> None:
-        """Answer an upgrade with an error, its status and more header lines, and close."""
-        self._refuse(error, status, head)
-
-    def _send_refusal(self) -> None:
-        assert self._refusal is not None
-        self.transport.write(self._refusal)
-        self._finish()
-
-    def _finish(self) -> None:
-        """Send what is buffered, and read on for a moment without looking."""
-        self._linger(self.limits.linger_s)
-        self.flow.resume_reading()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        else:
-            self.transport.close()
-
-    def _linger(self, seconds: float) -> None:
-        self._phase = Phase.LINGERING
-        self._deadline = self.loop.time() + seconds
-        self._body_bytes = 0
-
-    def _discard(self, data: bytes) -> None:
-        self._body_bytes += len(data)
-        if self._body_bytes > _MAX_LINGERING_BYTES:
-            self.transport.abort()
 
     # Upgrades.
 
