@@ -11,6 +11,7 @@ from lyredb.plugins.scope import Address, Scope
 from lyredb.plugins.settings import Setting
 from lyredb.protocols.mqtt.limits import Limits
 from lyredb.protocols.mqtt.listener import TcpConnection, known_account
+from lyredb.protocols.mqtt.relayed import read_relayed
 from lyredb.protocols.mqtt.service import Service
 from lyredb.protocols.mqtt.settings import MQTT_SETTINGS
 from lyredb.protocols.mqtt.statistics import MqttStatistics
@@ -44,6 +45,7 @@ class MqttPlugin:
             worker=str(scope.worker) if scope.tell_worker else "",
             loop=asyncio.get_running_loop(),
         )
+        read_relayed(scope.resources)
         if scope.settings.flag("mqtt.webSocket"):
             upgrades = Upgrades(self._service, authorize_local=scope.authorize_local)
             scope.http.upgrade(SUBPROTOCOL, upgrades)

@@ -101,7 +101,8 @@ class Publishing:
         self._is_v5 = version == V5
         self._format: Format = format_for_content_type(content_type) or JSON
         self._content_type = content_type
-        self._ingress = service.database.ingress(context, raw_kind(version, self._format))
+        kind = raw_kind(version, self._format)
+        self._ingress = service.database.ingress(context, kind, content_type)
         self._paths = self._ingress.paths
         self._writing_unacknowledged = 0
         self._writing_bytes = 0
