@@ -95,9 +95,11 @@ async def inline(path: Path, settings: StorageSettings = ROOMY) -> AsyncIterator
     """Commits in the same process."""
     disk = Disk()
     engine, writer = open_writer(path, settings, disk)
-    yield Room(engine, writer, writer, writer, disk)
-    writer.close()
-    engine.close()
+    try:
+        yield Room(engine, writer, writer, writer, disk)
+    finally:
+        writer.close()
+        engine.close()
 
 
 @asynccontextmanager
@@ -115,12 +117,14 @@ async def remote(path: Path, settings: StorageSettings = ROOMY) -> AsyncIterator
     room = Room(engine, writer, workers[0], workers[1], disk, service)
     for worker in workers:
         connect(service, worker)
-    await room.until(lambda: all(worker.is_attached for worker in workers))
-    yield room
-    for worker in workers:
-        await worker.drain(1)
-    service.close()
-    engine.close()
+    try:
+        await room.until(lambda: all(worker.is_attached for worker in workers))
+        yield room
+    finally:
+        for worker in workers:
+            await worker.drain(1)
+        service.close()
+        engine.close()
 
 
 def connect(service: WriterService, worker: RemoteWriter) -> None:
