@@ -90,7 +90,7 @@ class Authenticator:
         self._now_s = now_s
         self._key = secrets.token_bytes(32)
         self._remembered: dict[bytes, tuple[float, Account]] = {}
-        self._checks: dict[bytes, asyncio.Task[Account]] = {}
+        self._checks: dict[bytes, asyncio.Task[tuple[Account, int]]] = {}
         self._changes = 0
         self._hits = self._verified = self._refused = 0
 
@@ -151,16 +151,21 @@ class Authenticator:
         account = self.cached(name, password)
         if account is not None:
             return account
-        self._attempts.admit(name, address)
-        try:
-            account = await self._checked(name, password)
-        except LoginFailed:
-            self._attempts.failed(name, address)
-            raise
+        while True:
+            self._attempts.admit(name, address)
+            try:
+                account, version = await self._checked(name, password)
+            except LoginFailed:
+                self._attempts.failed(name, address)
+                raise
+            user = self._users.find(name)
+            if user is not None and user.version == version:
+                break  # else it changed before the caller could watch for that
         self._attempts.succeeded(name, address)
         return account
 
-    async def _checked(self, name: str, password: str | bytes) -> Account:
+    async def _checked(self, name: str, password: str | bytes) -> tuple[Account, int]:
+        """Return the account and the version of the user record that says so."""
         digest = self._digest(name, password)
         check = self._checks.get(digest)
         if check is None:
@@ -191,7 +196,7 @@ class Authenticator:
         await asyncio.gather(*checks, return_exceptions=True)
         self._passwords.close()
 
-    async def _check(self, name: str, password: str | bytes, digest: bytes) -> Account:
+    async def _check(self, name: str, password: str | bytes, digest: bytes) -> tuple[Account, int]:
         while True:
             changes = self._changes
             user = self._users.find(name)
@@ -199,11 +204,11 @@ class Authenticator:
             right = await self._passwords.matches(stored, password)
             if changes == self._changes:
                 break  # else a user record changed meanwhile: the answer may be void
-        account = self._decide(user, right=right)
+        account, version = self._decide(user, right=right)
         self._remember(digest, account)
-        return account
+        return account, version
 
-    def _decide(self, user: User | None, *, right: bool) -> Account:
+    def _decide(self, user: User | None, *, right: bool) -> tuple[Account, int]:
         if user is None or not right:
             self._refused += 1
             raise LoginFailed("Login failed")
@@ -211,7 +216,7 @@ class Authenticator:
             self._refused += 1
             raise LoginFailed("Cannot complete request: User is inactive")
         self._verified += 1
-        return Account(user.name, user.principal)
+        return Account(user.name, user.principal), user.version
 
     def _remember(self, digest: bytes, account: Account) -> None:
         if self._ttl_s <= 0 or self._max_remembered <= 0:
@@ -224,7 +229,7 @@ class Authenticator:
             del self._remembered[next(iter(self._remembered))]  # the oldest
         self._remembered[digest] = (until_s, account)
 
-    def _end_check(self, digest: bytes, check: asyncio.Task[Account]) -> None:
+    def _end_check(self, digest: bytes, check: asyncio.Task[tuple[Account, int]]) -> None:
         self._checks.pop(digest, None)
         if not check.cancelled():
             check.exception()  # every caller may have left: the failure was seen

@@ -37,8 +37,7 @@ def token_key(data_dir: Path) -> bytes:
 
 
 def _make(folder: Path) -> None:
-    draft = folder / f".{FILE}.{os.getpid()}"
-    draft.unlink(missing_ok=True)
+    draft = folder / f".{FILE}.{secrets.token_hex(8)}"
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(secrets.token_bytes(KEY_BYTES))

@@ -116,8 +116,8 @@ class Tokens:
         claims = self._claims(token)
         if claims.get("use") != purpose:
             raise LoginFailed(f"invalid token: this is no {purpose} token")
-        if claims["exp"] <= self._now_s():
-            raise LoginFailed("token expired")
+        if not isinstance(claims["exp"], int) or claims["exp"] <= self._now_s():
+            raise LoginFailed("invalid token: its time is over")
         user = self._active(claims["sub"])
         if claims.get("ver") != user.version:
             raise LoginFailed("invalid token: the user was changed since it was issued")

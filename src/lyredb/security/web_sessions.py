@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,7 +24,7 @@ LASTING_S: Final = 30 * 86_400.0
 """As long as browsers are used to stay logged in."""
 MAX_SECRET_LENGTH: Final = 128
 """Ours have 43 characters."""
-_SWEEP_S: Final = 3_600.0
+_SWEEP_MS: Final = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,6 @@ class WebSessions:
         engine: Where they are read.
         sequencer: Where changes go.
         lasting_s: How long a session lasts from the login.
-        now_s: The wall clock, in seconds since 1970.
     """
 
     def __init__(
@@ -58,13 +55,11 @@ class WebSessions:
         sequencer: Sequencer,
         *,
         lasting_s: float = LASTING_S,
-        now_s: Callable[[], float] = time.time,
     ) -> None:
         self._engine = engine
         self._sequencer = sequencer
         self._lasting_s = lasting_s
-        self._now_s = now_s
-        self._swept_s = 0.0
+        self._swept_ms = 0
 
     async def create(self, name: str) -> NewSession:
         """Make a session of a user who has just logged in. On return it is on disk.
@@ -73,20 +68,19 @@ class WebSessions:
             LoginFailed: There is no such user any more, or it is inactive.
             StorageError, Overloaded: As every write.
         """
-        now_s = self._now_s()
+        now_ms = self._engine.now_ms()
         with self._engine.snapshot() as snapshot:
             user = user_in(snapshot, name)
-            due = now_s - self._swept_s >= _SWEEP_S
-            ended = expired_in(snapshot, int(now_s * 1000)) if due else ()
+            due = now_ms - self._swept_ms >= _SWEEP_MS
+            ended = expired_in(snapshot, now_ms) if due else ()
         if user is None or not user.active:
             raise LoginFailed("there is no such user, or it is inactive")
         secret = secrets.token_urlsafe(32)
-        session = WebSession(
-            user.name, user.version, int(now_s * 1000), int((now_s + self._lasting_s) * 1000)
-        )
+        expires_ms = now_ms + int(self._lasting_s * 1000)
+        session = WebSession(user.name, user.version, now_ms, expires_ms)
         await self._sequencer.commit((creation_of(key_of(secret), session), *ended))
         if due:
-            self._swept_s = now_s
+            self._swept_ms = now_ms
         return NewSession(secret, int(self._lasting_s))
 
     def find(self, secret: str) -> Account | None:
@@ -99,7 +93,7 @@ class WebSessions:
         user: User | None = None
         with self._engine.snapshot() as snapshot:
             session = session_in(snapshot, key_of(secret))
-            if session is not None and session.expires_ms > self._now_s() * 1000:
+            if session is not None and session.expires_ms > self._engine.now_ms():
                 user = user_in(snapshot, session.user)
         if session is None or user is None or not user.active or user.version != session.version:
             return None
