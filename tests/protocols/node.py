@@ -96,7 +96,7 @@ async def serving(
             scope: Scope[Any, Any] = Scope(
                 settings=in_force,
                 resources=node.database,
-                authenticator=users._authenticator,
+                authenticator=users.authenticator,
                 http=server,
                 host="127.0.0.1",
                 listeners=Listeners(in_force, rows),

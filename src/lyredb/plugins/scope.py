@@ -60,6 +60,10 @@ class HttpMounts(Protocol):
         ``lyredb.protocols.http.router`` for the arguments of both.
         """
 
+    @property
+    def authentication(self) -> object:
+        """Who asks; ``lyredb.protocols.http.authentication_of`` gives it with its type."""
+
     def upgrade(self, subprotocol: str, factory: Callable[..., object]) -> None:
         """Hand WebSocket connections that offer this sub-protocol to ``factory``.
 

@@ -30,6 +30,7 @@ from lyredb.server.core_settings import attempts_of, open_topics, storage_settin
 from lyredb.server.launch import Launch
 from lyredb.server.lifecycle import STOP_S, Step, run_steps
 from lyredb.server.listening import Listeners, listen_error, port_row
+from lyredb.server.logins import http_logins
 from lyredb.server.logs import reload as reload_logs
 from lyredb.server.node import Node
 from lyredb.server.ready import Ready
@@ -128,7 +129,8 @@ class Worker:
             cache_ttl_s=settings.seconds("authentication.cacheTTL"),
         )
         watch_users(node.tail, authenticator, node.database)
-        http, operations = self._bind(node, authenticator)
+        login = http_logins(launch, node, users, authenticator)
+        http, operations = self._bind(node, login)
         listeners = await self._start_plugins(node, authenticator, http)
         admin = None
         if self._seat is None:  # else it is the writer's business
@@ -136,7 +138,7 @@ class Worker:
         ports = Ports(http.address, operations.address, listeners)
         ready = ready_of(launch, ports, admin)
         if launch.authorize_local:
-            welcome = Welcome(ready, Authentication(authenticator, authorize_local=True))
+            welcome = Welcome(ready, login)
             http.mount("welcome", welcome.wants, welcome.answer, priority=PRIORITY)
         await http.start()
         await operations.start()
@@ -153,7 +155,7 @@ class Worker:
             open_topics=open_topics(launch.settings),
         )
 
-    def _bind(self, node: Node, authenticator: Authenticator) -> tuple[HttpServer, HttpServer]:
+    def _bind(self, node: Node, login: Authentication) -> tuple[HttpServer, HttpServer]:
         """Take both HTTP ports; nothing is accepted yet."""
         launch, settings = self._launch, self._launch.settings
         limits = HttpLimits.of(settings)
@@ -174,7 +176,7 @@ class Worker:
             client_certificates=cast(ClientCertificates, settings.text("http.mtls")),
             worker=0 if self._seat is None else self._seat.number,
             tell_worker=settings.flag("threads.tell"),
-            authentication=Authentication(authenticator, authorize_local=launch.authorize_local),
+            authentication=login,
             health=health,
             lack=lack,
             web=launch.application.web,

@@ -16,6 +16,7 @@ from lyredb.protocols.http import Authentication, HttpLimits, HttpServer, Reques
 from lyredb.protocols.net import Admission, AdmissionLimits, Network
 from lyredb.security.authenticator import Account, Authenticator
 from lyredb.security.principals import SUPER_USER
+from lyredb.security.revocations import Revocations
 
 DEADLINE_S = 10.0
 ADMIN = ("admin", "secret")
@@ -29,6 +30,7 @@ class FakeAuthenticator:
     local = Authenticator.local
 
     def __init__(self) -> None:
+        self.revocations = Revocations()
         self.checked = 0
         self.noted: list[bytes] = []
         self._known: Account | None = None
@@ -42,7 +44,10 @@ class FakeAuthenticator:
     def note(self, credentials: bytes, name: str, password: str) -> None:
         self.noted.append(credentials)
 
-    async def verify(self, name: str, password: str) -> Account:
+    def by_name(self, name: str) -> Account | None:
+        return Account(name, SUPER_USER) if name == ADMIN[0] else None
+
+    async def verify(self, name: str, password: str, *, address: str = "") -> Account:
         self.checked += 1
         await asyncio.sleep(0)
         if (name, password) != ADMIN:

@@ -8,7 +8,9 @@ from base64 import b64encode
 
 import pytest
 
+from lyredb.plugins.network import Peer
 from lyredb.protocols.http import Authentication, HttpServer, Request
+from lyredb.protocols.http.request import PEER
 from lyredb.protocols.rest.plugin import RestPlugin
 from tests.protocols.http.harness import LOGIN, FakeAuthenticator, TestPort, running
 from tests.protocols.node import serving
@@ -106,6 +108,7 @@ def test_local_is_who_comes_over_loopback(peer: str, name: str) -> None:
         "query_string": b"",
         "headers": [(b"host", b"localhost")],
         "client": (peer, 4711) if peer else None,
+        PEER: Peer(peer),
     }
     account = users.quick(Request(scope, unused, unused))
     assert account is not None

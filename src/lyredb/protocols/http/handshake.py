@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 from websockets.utils import accept_key
 
 from lyredb.errors import InvalidHeader, LoginRequired, LyreError, NotAuthorised, ServerStopping
-from lyredb.protocols.http.authentication import other_site_because
 from lyredb.protocols.http.framer import Framer
 from lyredb.protocols.http.port import Port
 from lyredb.protocols.http.request import Request
@@ -121,12 +120,11 @@ class Upgrade:
 
     @staticmethod
     async def _login(port: Port, request: Request) -> Account | None:
-        because = other_site_because(request)
-        if because:
-            raise NotAuthorised(because)
         if port.authentication is None:
             raise NotAuthorised("nobody can log in here")
+        port.authentication.admit_socket(request)  # strangers' pages learn nothing of logins
         account = await port.authentication.authenticate(request)
+        port.authentication.admit_socket(request)  # a cookie demands more
         if request.anonymous_because:
             raise LoginRequired(f"Must login: {request.anonymous_because}")
         if account in (Authenticator.anonymous, Authenticator.local):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import unquote_to_bytes
 
 import httptools
@@ -13,6 +13,7 @@ from lyredb.plugins.context import Context
 from lyredb.plugins.network import Peer
 from lyredb.protocols.http.exchange import Exchange
 from lyredb.resources.target import Target
+from lyredb.security.audit import Strategy
 from lyredb.security.authenticator import Account
 
 CONNECTION: Final = "lyredb.connection"
@@ -70,6 +71,7 @@ class Request:
         query: What stands after ``?``, not decoded.
         target: What the path names, once a mount has resolved it.
         account: Who asks, once authenticated.
+        login: By what the account is known, ``""`` for none: anonymous, or local.
         anonymous_because: Why a loopback request is not taken as local, ``""`` otherwise.
     """
 
@@ -80,6 +82,7 @@ class Request:
         "anonymous_because",
         "connection",
         "is_websocket",
+        "login",
         "method",
         "query",
         "receive",
@@ -98,6 +101,7 @@ class Request:
         self.query: bytes = scope["query_string"]
         self.target: Target | None = None
         self.account: Account | None = None
+        self.login: Strategy | Literal[""] = ""
         self.anonymous_because = ""
         self._headers: dict[bytes, bytes] | None = None
         # The guard has decoded it, and refused what cannot be.
@@ -150,8 +154,14 @@ class Request:
     @property
     def certificate_name(self) -> str:
         """The common name in the client's certificate, which was verified; ``""`` without."""
+        peer: Peer | None = self.scope.get(PEER)
+        return "" if peer is None else peer.certificate_name
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether it came over TLS."""
         peer: Peer = self.scope[PEER]
-        return peer.certificate_name
+        return peer.is_secure
 
     def context(self, protocol: str, session: int = 0) -> Context:
         """The context of what is done for this request, once authenticated."""

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from lyredb.errors import BodyTooLarge, LyreError, NotAuthorised, UnknownTopic
+from lyredb.errors import AuthenticationError, BodyTooLarge, LyreError, NotAuthorised, UnknownTopic
 from lyredb.protocols.http.accept import quality_of
 from lyredb.protocols.http.authentication import refusal
 from lyredb.protocols.http.errors import body_of, headers_of, status_of
@@ -60,11 +60,19 @@ class Router:
 
     Args:
         problem_details: Answer all errors as RFC 9457 problem details.
+        challenge: Returns the header line that a 401 to a request needs, ``b""`` for the
+            usual one.
     """
 
-    def __init__(self, *, problem_details: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        problem_details: bool = False,
+        challenge: Callable[[Request], bytes] | None = None,
+    ) -> None:
         self._mounts: list[Mount] = []
         self._problem_details = problem_details
+        self._challenge = challenge
 
     def mount(
         self,
@@ -155,8 +163,16 @@ class Router:
             logger.error("%s %s failed", *what, exc_info=error, extra={"request": identity})
         problem = self._problem_details or quality_of(request.header(b"accept"), PROBLEM) > 0
         body, media_type = body_of(error, problem=problem)
-        head = b"content-type: %b\r\n%bvary: accept\r\n" % (media_type, headers_of(error))
+        demanded = self._demanded(request, error)
+        head = b"content-type: %b\r\n%bvary: accept\r\n" % (media_type, demanded)
         return status_of(error), named + head, body
+
+    def _demanded(self, request: Request, error: Exception) -> bytes:
+        """The header lines that the status demands; how to log in depends on who asks."""
+        challenge = b""
+        if self._challenge is not None and isinstance(error, AuthenticationError):
+            challenge = self._challenge(request)
+        return challenge or headers_of(error)
 
 
 def request_id(request: Request) -> str:

@@ -21,12 +21,16 @@ from lyredb.protocols.http.health import Health
 from lyredb.protocols.http.limits import HttpLimits
 from lyredb.protocols.http.port import Port
 from lyredb.protocols.http.router import Router
+from lyredb.protocols.http.session_root import SessionRoot
 from lyredb.protocols.http.static import StaticFiles
 from lyredb.protocols.http.statistics import HttpStatistics
+from lyredb.protocols.http.token_root import TokenRoot
 from lyredb.protocols.http.upgrade import UpgradeFactory
 from lyredb.protocols.http.websocket import WebSocketConnection
 
 HEALTH_PRIORITY: Final = 100
+LOGIN_PRIORITY: Final = 90
+"""Roots that begin with $ are the server's own: no table or topic has them."""
 STATIC_PRIORITY: Final = -10
 """Tables win over files, files win over open topics and over 404."""
 
@@ -133,16 +137,27 @@ class HttpServer:
         if tell_worker:
             self._headers.append(("x-lyredb-worker", str(worker)))
         self._health = health
-        self._router = Router(problem_details=limits.problem_details)
+        challenge = None if authentication is None else authentication.challenge
+        self._router = Router(problem_details=limits.problem_details, challenge=challenge)
         self._port = Port(limits, authentication)
         self._uvicorn: _Uvicorn | None = None
         self._serving: asyncio.Task[None] | None = None
         self._port.answer_now = self._router.answer_now
         state = Health(self._problem, lack, worker)
         self.mount("health", state.wants, state.answer, priority=HEALTH_PRIORITY)
+        if authentication is not None:
+            self._mount_logins(authentication)
         if web is not None and web.is_dir():
             files = StaticFiles(web)
             self.mount("static", files.wants, files.answer, priority=STATIC_PRIORITY)
+
+    def _mount_logins(self, authentication: Authentication) -> None:
+        if authentication.sessions is not None:
+            session = SessionRoot(authentication, authentication.sessions)
+            self.mount("session", session.wants, session.answer, priority=LOGIN_PRIORITY)
+        if authentication.tokens is not None:
+            token = TokenRoot(authentication, authentication.tokens)
+            self.mount("token", token.wants, token.answer, priority=LOGIN_PRIORITY)
 
     def mount(
         self,
@@ -159,6 +174,11 @@ class HttpServer:
     def upgrade(self, subprotocol: str, factory: Callable[..., object]) -> None:
         """See ``lyredb.protocols.http.upgrade``."""
         self._port.upgrades[subprotocol] = cast(UpgradeFactory, factory)
+
+    @property
+    def authentication(self) -> Authentication | None:
+        """Who asks; ``None`` on a port without users."""
+        return self._port.authentication
 
     @property
     def address(self) -> Address:

@@ -84,6 +84,51 @@ HTTP_SETTINGS: Final[tuple[Setting, ...]] = (
         minimum=1,
     ),
     Setting(
+        "http.allowedOrigins",
+        "",
+        "text",
+        "Origins of pages that may use a login which a browser keeps for this server, besides "
+        "its own: `https://app.example.com, http://localhost:5173`. None by default: such a page "
+        "may do everything that its visitor may.",
+    ),
+    Setting(
+        "authentication.enableSessions",
+        True,
+        "flag",
+        "Whether browsers can log in at `/$session` and are known by a cookie from then on. "
+        "EventSource and WebSocket of browsers have no other way.",
+    ),
+    Setting(
+        "authentication.sessionTimeout",
+        30 * 86_400.0,
+        "duration",
+        "How long such a login lasts. As long as people are used to; it ends at once with a new "
+        "password or role, and when the user logs out.",
+        minimum=60.0,
+    ),
+    Setting(
+        "authentication.secureCookies",
+        False,
+        "flag",
+        "Mark the cookie as one for TLS also on plain connections. Needed behind a proxy that "
+        "ends TLS; without TLS no browser would send such a cookie.",
+    ),
+    Setting(
+        "authentication.tokenTimeout",
+        86_400.0,
+        "duration",
+        "How long an access token of `/$token` is good: a day, since a token that was lost is "
+        "void only with a new password or role of its user.",
+        minimum=10.0,
+    ),
+    Setting(
+        "authentication.refreshTokenTimeout",
+        30 * 86_400.0,
+        "duration",
+        "How long a refresh token is good for new access tokens.",
+        minimum=60.0,
+    ),
+    Setting(
         "rest.problemDetails",
         False,
         "flag",

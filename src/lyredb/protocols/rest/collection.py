@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from typing import Final
 
+from lyredb.errors import Overloaded
 from lyredb.formats import StructuredFormat
 from lyredb.protocols.http.errors import name_of, sentence_of
 from lyredb.protocols.http.request import Request
@@ -18,16 +19,58 @@ PART_BYTES: Final = 64 * 1024
 logger: Final = logging.getLogger("lyredb.http")
 
 
+class OpenSearches:
+    """How many answers that are too long for one part are under way.
+
+    No snapshot of the store is open while a part waits for its reader, but each answer
+    holds a page of records, and one by an index all keys that it found.
+
+    Args:
+        most: Beyond it further ones are refused.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.open = 0
+
+    def begin(self) -> None:
+        """Count one more.
+
+        Raises:
+            Overloaded: There are enough.
+        """
+        if self.open >= self._most:
+            raise Overloaded("too many long results are being sent; try again, or with a limit")
+        self.open += 1
+
+    def end(self) -> None:
+        """Undo one `begin`."""
+        self.open -= 1
+
+
 async def send_collection(
-    request: Request, chosen: StructuredFormat, values: Iterator[object]
+    request: Request, chosen: StructuredFormat, values: Iterator[object], searches: OpenSearches
 ) -> None:
     """Answer with all values.
 
     An error after the first part appears as the last element, ``{error, message}``: the
     status was sent long before.
+
+    Raises:
+        Overloaded: They are many, and so are the answers of this kind.
     """
-    exchange = request.exchange
     stream = _Values(values)
+    try:
+        await _send(request, chosen, stream, searches)
+    finally:
+        if stream.has_begun:
+            searches.end()
+
+
+async def _send(
+    request: Request, chosen: StructuredFormat, stream: _Values, searches: OpenSearches
+) -> None:
+    exchange = request.exchange
     parts: list[bytes] = []
     size = 0
     for part in chosen.encode_sequence(stream):
@@ -42,6 +85,7 @@ async def send_collection(
         if size < PART_BYTES:
             continue
         if not stream.has_begun:
+            searches.begin()
             stream.has_begun = True
             exchange.start_stream(200, head_of(chosen))
         exchange.write_part(b"".join(parts))

@@ -14,7 +14,7 @@ from lyredb.protocols.http.authentication import Authentication
 from lyredb.protocols.http.request import Request
 from lyredb.protocols.rest import reading
 from lyredb.protocols.rest.service import PROTOCOL, Service
-from lyredb.protocols.rest.writing import OPERATIONS, WRITES, Fail, perform, refuse_foreign, submit
+from lyredb.protocols.rest.writing import OPERATIONS, WRITES, Fail, perform, submit
 from lyredb.resources.database import Database
 from lyredb.resources.registry import Registry
 from lyredb.resources.target import Target
@@ -120,7 +120,7 @@ class Rest:
 
     def _admit(self, request: Request, target: Target) -> None:
         """Refuse before the body is looked at: strangers learn nothing about it."""
-        refuse_foreign(request)
+        self._authentication.admit_change(request)
         _refuse_compressed(request)
         _refuse_query(request)
         operation = OPERATIONS[request.method]

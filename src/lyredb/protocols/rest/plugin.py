@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from lyredb.plugins.scope import Address, Scope
 from lyredb.plugins.settings import Setting
-from lyredb.protocols.http.authentication import Authentication
+from lyredb.protocols.http.authentication import authentication_of
 from lyredb.protocols.rest.dispatch import Rest
 from lyredb.resources.database import Database
 from lyredb.security.authenticator import Authenticator
@@ -26,7 +26,7 @@ class RestPlugin:
 
     def prepare(self, scope: RestScope) -> None:
         """Mount."""
-        login = Authentication(scope.authenticator, authorize_local=scope.authorize_local)
+        login = authentication_of(scope.http)
         rest = Rest(
             scope.resources, login, max_body_bytes=scope.settings.integer("http.maxBodySize")
         )

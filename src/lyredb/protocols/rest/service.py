@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from lyredb.formats import StructuredFormat, negotiate
 from lyredb.protocols.http.request import Request
+from lyredb.protocols.rest.collection import OpenSearches
 from lyredb.resources.database import Database
 
 PROTOCOL: Final = "rest"
@@ -20,11 +21,13 @@ class Service:
     Attributes:
         database: Where everything is.
         max_body_bytes: Largest body.
+        searches: The long answers that are under way.
     """
 
-    def __init__(self, database: Database, max_body_bytes: int) -> None:
+    def __init__(self, database: Database, max_body_bytes: int, searches: OpenSearches) -> None:
         self.database = database
         self.max_body_bytes = max_body_bytes
+        self.searches = searches
         self._formats: dict[bytes, StructuredFormat] = {}
 
     def format_of(self, request: Request) -> StructuredFormat:
@@ -40,11 +43,6 @@ class Service:
             if len(self._formats) < _MAX_REMEMBERED:  # clients send few different ones
                 self._formats[accept] = found
         return found
-
-
-def head_of(chosen: StructuredFormat) -> bytes:
-    """The header lines of a body in a format that was negotiated."""
-    return b"content-type: " + chosen.media_type.encode() + b"\r\nvary: accept\r\n"
 
 
 def path_text(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from lyredb.errors import InvalidBody, LyreError, NotAuthorised
+from lyredb.errors import InvalidBody, LyreError
 from lyredb.protocols.http.request import Request
 from lyredb.protocols.rest.bodies import object_in, value_in
 from lyredb.protocols.rest.preconditions import precondition_of
@@ -123,15 +123,3 @@ async def perform(service: Service, request: Request, target: Target, prepare: P
     body = await request.body(service.max_body_bytes)
     prepared = prepare(service, request, target, body)
     prepared.answer(await service.database.write(prepared.write, request.context(PROTOCOL)))
-
-
-def refuse_foreign(request: Request) -> None:
-    """Refuse what a page of another site makes a browser send with its stored login.
-
-    Such pages cannot read our answers, but without this they could write (CSRF).
-
-    Raises:
-        NotAuthorised: Sec-Fetch-Site says that it comes from another site.
-    """
-    if request.headers.get(b"sec-fetch-site") == b"cross-site":
-        raise NotAuthorised("pages of other sites may not write")

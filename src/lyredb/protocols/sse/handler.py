@@ -75,6 +75,7 @@ class Streams:
         target = self._database.resolve(request.path, _RESOLVING)
         topic_filter = target.filter
         await self._authentication.authenticate(request)
+        self._authentication.admit_stream(request)
         after = last_event_id(request)
         if self._is_stopping:
             raise ServerStopping("the server is shutting down")
@@ -86,9 +87,11 @@ class Streams:
             return
         stream.begin(subscription, self._retry_s, reset)
         self._streams.add(stream)
+        end_watch = self._authentication.watch(request, stream.close)
         try:
             await stream.ended
         finally:
+            end_watch()
             self._streams.discard(stream)
             stream.close()
 

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from lyredb.plugins.scope import Address, Scope
 from lyredb.plugins.settings import Setting
-from lyredb.protocols.http.authentication import Authentication
+from lyredb.protocols.http.authentication import authentication_of
 from lyredb.protocols.sse.handler import Streams
 from lyredb.protocols.sse.settings import SSE_SETTINGS
 from lyredb.resources.database import Database
@@ -32,7 +32,7 @@ class SsePlugin:
         settings = scope.settings
         self._streams = Streams(
             scope.resources,
-            Authentication(scope.authenticator, authorize_local=scope.authorize_local),
+            authentication_of(scope.http),
             heartbeat_s=settings.seconds("sse.heartbeat"),
             buffer_bytes=settings.integer("sse.bufferSize"),
             retry_s=settings.seconds("sse.retry"),

@@ -6,13 +6,12 @@ from typing import Final
 
 from lyredb.errors import (
     InvalidHeader,
-    NotAuthorised,
     RecordNotFound,
     ServerStopping,
 )
 from lyredb.formats import StructuredFormat, negotiate
 from lyredb.plugins.context import Context
-from lyredb.protocols.http.authentication import Authentication, other_site_because
+from lyredb.protocols.http.authentication import Authentication
 from lyredb.protocols.http.extension import split_extension
 from lyredb.protocols.http.position import position_in
 from lyredb.protocols.http.request import Request
@@ -51,10 +50,9 @@ class Sockets:
         """Upgrade, then serve until the end."""
         chosen = negotiate(request.header(b"accept"))
         self._database.registry.resolve(request.path, PROTOCOL)  # 404 comes before 401
-        because = other_site_because(request)
-        if because:
-            raise NotAuthorised(because)
+        self._authentication.admit_socket(request)  # strangers' pages learn nothing of logins
         await self._authentication.authenticate(request)
+        self._authentication.admit_socket(request)  # a cookie demands more
         after = position_of(request)
         if self._is_stopping:
             raise ServerStopping("the server is shutting down")
@@ -94,12 +92,14 @@ class Sockets:
             reset = str(error)  # as if the position were lost: current state, and a mark
             subscription = subscribe(topic_filter, reader, context, options)
         self._readers.add(reader)
+        end_watch = self._authentication.watch(request, reader.close)
         try:
             await request.receive()
             await request.send({"type": "websocket.accept"})
             reader.begin(subscription, reset)
             await reader.ended
         finally:
+            end_watch()
             self._readers.discard(reader)
             subscription.close()
 

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from lyredb.plugins.scope import Address, Scope
 from lyredb.plugins.settings import Setting
-from lyredb.protocols.http.authentication import Authentication
+from lyredb.protocols.http.authentication import authentication_of
 from lyredb.protocols.websocket.handler import Sockets
 from lyredb.protocols.websocket.settings import WEBSOCKET_SETTINGS
 from lyredb.resources.database import Database
@@ -31,7 +31,7 @@ class WebSocketPlugin:
         """Mount, unless ``rest.webSocket`` is off."""
         if not scope.settings.flag("rest.webSocket"):
             return
-        login = Authentication(scope.authenticator, authorize_local=scope.authorize_local)
+        login = authentication_of(scope.http)
         buffer_bytes = scope.settings.integer("ws.bufferSize")
         self._sockets = sockets = Sockets(scope.resources, login, buffer_bytes=buffer_bytes)
         scope.http.mount("websocket", sockets.wants, sockets.answer, priority=_PRIORITY)
