@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Self
 
 from tests.e2e.server_process import PASSWORD, USER, ServerProcess
 from tests.protocols.mqtt import client_frames as frames
@@ -24,6 +25,12 @@ class RawMqtt:
 
     def close(self) -> None:
         self.socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def send(self, data: bytes) -> None:
         """Send what the peer still takes: it may have closed already."""
@@ -51,6 +58,10 @@ class RawMqtt:
                 raise EOFError("the server closed the connection")
             self._packets, self._rest = frames.split_whole(self._rest + data, self.version)
         return self._packets.pop(0)
+
+    def pending(self) -> list[Received]:
+        """What has been read and not taken, after a `ping`: all that was sent before it."""
+        return list(self._packets)
 
     def until(self, kind: int) -> Received:
         """The next packet of a kind."""

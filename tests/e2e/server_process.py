@@ -128,14 +128,23 @@ def start_server(
 
 @contextmanager
 def running_server(
-    schema: str = SCHEMA, *arguments: str, command: str = "run"
+    schema: str = SCHEMA,
+    *arguments: str,
+    command: str = "run",
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[ServerProcess]:
     """A server on a new application and data directory, ended afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         application = Path(folder) / "app"
         application.mkdir()
         (application / "schema.graphql").write_text(schema)
-        server = start_server(application, Path(folder) / "data", *arguments, command=command)
+        server = start_server(
+            application,
+            Path(folder) / "data",
+            *arguments,
+            command=command,
+            environment=environment,
+        )
         try:
             yield server
         finally:

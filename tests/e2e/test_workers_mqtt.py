@@ -1,0 +1,181 @@
+"""MQTT on a server of two workers: whichever serves a client, it is one server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.server_process import ServerProcess
+from tests.e2e.worker_clients import WorkerClient, client_of, kill, two_workers
+from tests.protocols.mqtt import client_frames as frames
+
+NO_LOCAL = 0x04
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    with two_workers() as process:
+        yield process
+
+
+def test_messages_of_one_worker_reach_the_subscribers_of_the_other(server: ServerProcess) -> None:
+    """From the SUBACK on, with QoS 0 and 1, in both directions."""
+    with client_of(server, 1) as one, client_of(server, 2) as two:
+        for reader, writer, topic in ((one, two, "across/a"), (two, one, "across/b")):
+            reader.subscribe((topic, 1))
+            writer.send(frames.publish(topic, b"0", version=5))
+            writer.publish(topic, b"1", 1)
+            assert reader.messages_to(b"1") == [b"0", b"1"]
+
+
+def test_a_subscription_is_known_everywhere_when_it_is_acknowledged(
+    server: ServerProcess,
+) -> None:
+    """Each time anew: a message that is sent right after the SUBACK is never missed."""
+    with client_of(server, 1) as one, client_of(server, 2) as two:
+        for number in range(100):
+            topic = f"known/{number}"
+            one.subscribe(topic)
+            two.send(frames.publish(topic, b"%d" % number, version=5))
+            assert one.messages_to(b"%d" % number) == [b"%d" % number]
+
+
+def test_a_retained_message_is_there_for_the_other_worker_when_it_is_acknowledged(
+    server: ServerProcess,
+) -> None:
+    with client_of(server, 1) as one, client_of(server, 2) as two:
+        for number in range(50):
+            topic = f"kept/{number}"
+            assert one.publish(topic, b"%d" % number, 1, retain=True) == 0
+            two.subscribe(topic)
+            message = two.until(3)
+            assert (message.payload, message.retain) == (b"%d" % number, True)
+
+
+def test_a_message_comes_after_the_retained_one_that_was_sent_before_it(
+    server: ServerProcess,
+) -> None:
+    """Two ways, the log and the stream between workers: no message overtakes a write.
+
+    A write may overtake a message: the other worker reads the log by itself.
+    """
+    with client_of(server, 1) as one, client_of(server, 2) as two:
+        two.subscribe(("order/#", 1))
+        for number in range(200):
+            for packet_id, payload in ((1, b"%d record"), (2, b"%d message")):
+                one.send(
+                    frames.publish(
+                        "order/a",
+                        payload % number,
+                        version=5,
+                        qos=1,
+                        packet_id=packet_id,
+                        retain=packet_id == 1,
+                    )
+                )
+            if number % 100 == 99:
+                for _ in range(200):
+                    one.until(4)
+        came = two.messages_to(b"199 message")
+        records = [payload for payload in came if payload.endswith(b"record")]
+        messages = [payload for payload in came if payload.endswith(b"message")]
+        assert records == [b"%d record" % number for number in range(200)]
+        assert messages == [b"%d message" % number for number in range(200)]
+        for number in range(200):
+            assert came.index(b"%d record" % number) < came.index(b"%d message" % number)
+
+
+def test_no_local_leaves_out_the_own_messages_only(server: ServerProcess) -> None:
+    """Messages and records, of a client of this worker and of the other."""
+    with client_of(server, 1) as one, client_of(server, 2) as two:
+        for client in (one, two):
+            client.subscribe(("own/#", NO_LOCAL | 1))
+        for writer, reader in ((one, two), (two, one)):
+            assert writer.publish("own/message", b"x", 1) == 0
+            assert writer.publish("own/record", b"x", 2, retain=True) == 0
+            assert [reader.until(3).payload for _ in range(2)] == [b"x", b"x"]
+        for client in (one, two):
+            client.ping()
+            assert not client.pending(), "nothing of its own came"
+
+
+def test_a_client_that_comes_to_the_other_worker_ends_its_old_connection(
+    server: ServerProcess,
+) -> None:
+    """The old one hears 0x8E, and its will is out before the new one is answered."""
+    with client_of(server, 1) as watcher:
+        watcher.subscribe("taken/#")
+        old = WorkerClient(server, "taken", will=("taken/will", b"1"), will_retain=True)
+        served, number = {old.worker}, 1
+        while len(served) < 2:
+            number += 1
+            assert number < 200
+            will = ("taken/will", b"%d" % number)
+            new = WorkerClient(server, "taken", will=will, will_retain=True)
+            with client_of(server, new.worker) as reader:
+                reader.subscribe("taken/will")
+                assert int(reader.until(3).payload) >= number - 1
+            goodbye = old.until(14)
+            assert goodbye.reason == 0x8E
+            old.close()
+            served.add(new.worker)
+            old = new
+        old.send(frames.disconnect(0))
+        old.close()
+        expected = [b"%d" % n for n in range(1, number)]
+        assert watcher.messages_to(expected[-1]) == expected
+
+
+def test_another_users_identifier_is_free_after_it_has_left(server: ServerProcess) -> None:
+    with client_of(server, 1, "mine") as one:
+        one.send(frames.disconnect(0))
+        assert one.to_the_end() == []
+    with client_of(server, 2, "mine") as two:
+        two.ping()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("retain", [False, True])
+def test_the_wills_of_a_killed_worker_are_published_once(retain: bool) -> None:
+    """kill -9: nobody in that process could say a word any more."""
+    with two_workers() as server, client_of(server, 1) as watcher:
+        watcher.subscribe("gone/#")
+        clients: list[WorkerClient] = []
+        while len([one for one in clients if one.worker == 2]) < 5:
+            name = f"c{len(clients)}"
+            clients.append(
+                WorkerClient(server, name, will=("gone/" + name, name.encode()), will_retain=retain)
+            )
+        kill(server, "worker-2")
+        lost = sorted(f"c{n}".encode() for n, one in enumerate(clients) if one.worker == 2)
+        assert sorted(watcher.until(3).payload for _ in lost) == lost
+        watcher.ping()
+        assert not watcher.pending(), "each came once, and none of worker 1"
+        with WorkerClient(server, lost[0].decode()) as again:
+            again.ping()
+        for client in clients:
+            client.close()
+
+
+@pytest.mark.slow
+def test_connections_and_identifiers_outlive_a_killed_writer() -> None:
+    """Workers tell the next writer what they hold, wills included."""
+    with two_workers() as server, client_of(server, 1) as watcher:
+        watcher.subscribe("gone/#")
+        with client_of(server, 2, "kept", will=("gone/kept", b"x")) as kept:
+            kill(server, "writer")
+            assert_written_again(watcher)
+            kept.ping()
+            kill(server, "worker-2")
+            assert watcher.messages_to(b"x") == [b"x"]
+
+
+def assert_written_again(client: WorkerClient) -> None:
+    """Writes are taken again; while the writer is away they are refused with 0x97."""
+    for number in range(1, 60_000):
+        reason = client.publish("again", b"x", 1 + number % 1_000, retain=True)
+        if reason == 0:
+            return
+        assert reason in (0x97, 0x80), reason
+    raise AssertionError("the writer did not come back")
