@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from lyredb.formats import StructuredFormat, negotiate
 from lyredb.protocols.http.request import Request
-from lyredb.protocols.rest.collection import OpenSearches
+from lyredb.protocols.rest.searches import OpenSearches
 from lyredb.resources.database import Database
 
 PROTOCOL: Final = "rest"
@@ -43,6 +43,11 @@ class Service:
             if len(self._formats) < _MAX_REMEMBERED:  # clients send few different ones
                 self._formats[accept] = found
         return found
+
+
+def head_of(chosen: StructuredFormat) -> bytes:
+    """The header lines of a body in a format that was negotiated."""
+    return b"content-type: " + chosen.media_type.encode() + b"\r\nvary: accept\r\n"
 
 
 def path_text(text: str) -> str:
