@@ -61,7 +61,12 @@ class Server:
     """
 
     def __init__(
-        self, mode: str, app: Path, *options: str, variables: Mapping[str, str] | None = None
+        self,
+        mode: str,
+        app: Path,
+        *options: str,
+        variables: Mapping[str, str] | None = None,
+        start_new_session: bool = False,
     ) -> None:
         self.log = app.parent / f"{app.name}.log"
         with self.log.open("ab") as log:
@@ -70,6 +75,7 @@ class Server:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=environment(variables),
+                start_new_session=start_new_session,
             )
         try:
             self.ready = self._read_ready()
