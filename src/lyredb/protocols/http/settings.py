@@ -129,6 +129,15 @@ HTTP_SETTINGS: Final[tuple[Setting, ...]] = (
         minimum=60.0,
     ),
     Setting(
+        "rest.maxOpenSearches",
+        200,
+        "integer",
+        "Long results (of more than 64 kB) that a worker sends at a time; further ones get 503. "
+        "Each holds a page of at most 1 MB while its reader is slow, and one by an index the "
+        "keys that it found.",
+        minimum=1,
+    ),
+    Setting(
         "rest.problemDetails",
         False,
         "flag",

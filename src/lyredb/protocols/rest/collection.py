@@ -7,45 +7,16 @@ import logging
 from collections.abc import Iterator
 from typing import Final
 
-from lyredb.errors import Overloaded
 from lyredb.formats import StructuredFormat
 from lyredb.protocols.http.errors import name_of, sentence_of
 from lyredb.protocols.http.request import Request
+from lyredb.protocols.rest.searches import OpenSearches
 from lyredb.protocols.rest.service import head_of
 
 PART_BYTES: Final = 64 * 1024
 """A part is sent, and other work of the loop done, as soon as it has this size."""
 
 logger: Final = logging.getLogger("lyredb.http")
-
-
-class OpenSearches:
-    """How many answers that are too long for one part are under way.
-
-    No snapshot of the store is open while a part waits for its reader, but each answer
-    holds a page of records, and one by an index all keys that it found.
-
-    Args:
-        most: Beyond it further ones are refused.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self.open = 0
-
-    def begin(self) -> None:
-        """Count one more.
-
-        Raises:
-            Overloaded: There are enough.
-        """
-        if self.open >= self._most:
-            raise Overloaded("too many long results are being sent; try again, or with a limit")
-        self.open += 1
-
-    def end(self) -> None:
-        """Undo one `begin`."""
-        self.open -= 1
 
 
 async def send_collection(

@@ -13,6 +13,7 @@ from lyredb.errors import (
 from lyredb.protocols.http.authentication import Authentication
 from lyredb.protocols.http.request import Request
 from lyredb.protocols.rest import reading
+from lyredb.protocols.rest.searches import OpenSearches
 from lyredb.protocols.rest.service import PROTOCOL, Service
 from lyredb.protocols.rest.writing import OPERATIONS, WRITES, Fail, perform, submit
 from lyredb.resources.database import Database
@@ -44,14 +45,20 @@ class Rest:
         database: Where everything is.
         authentication: Who asks.
         max_body_bytes: Largest body.
+        max_open_searches: Long results that are sent at a time.
     """
 
     def __init__(
-        self, database: Database, authentication: Authentication, *, max_body_bytes: int
+        self,
+        database: Database,
+        authentication: Authentication,
+        *,
+        max_body_bytes: int,
+        max_open_searches: int,
     ) -> None:
         self._resolve = database.registry.resolve
         self._authentication = authentication
-        self._service = Service(database, max_body_bytes)
+        self._service = Service(database, max_body_bytes, OpenSearches(max_open_searches))
 
     def wants_table(self, request: Request) -> bool:
         """Tell whether an exported table has this path.

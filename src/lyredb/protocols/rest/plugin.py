@@ -28,7 +28,10 @@ class RestPlugin:
         """Mount."""
         login = authentication_of(scope.http)
         rest = Rest(
-            scope.resources, login, max_body_bytes=scope.settings.integer("http.maxBodySize")
+            scope.resources,
+            login,
+            max_body_bytes=scope.settings.integer("http.maxBodySize"),
+            max_open_searches=scope.settings.integer("rest.maxOpenSearches"),
         )
         scope.http.mount("rest", rest.wants_table, rest.answer, now=rest.now)
         scope.http.mount(

@@ -119,7 +119,7 @@ async def get_collection(service: Service, request: Request, target: Target) -> 
     if request.method == "HEAD":
         request.respond_head(200, head_of(chosen))
         return
-    await send_collection(request, chosen, found)
+    await send_collection(request, chosen, found, service.searches)
 
 
 def query_of(request: Request) -> Query:
