@@ -17,6 +17,7 @@ from lyredb.delivery.admission import ALL, Destination, View
 from lyredb.delivery.filters import matches, parse_filter
 from lyredb.delivery.hub import Hub, Ingress
 from lyredb.delivery.message import Message
+from lyredb.delivery.peers import RawReader
 from lyredb.delivery.terms import Terms
 from lyredb.errors import LoginFailed, LyreError, NotAuthorised, Overloaded, UnknownTopic
 from lyredb.formats import JSON
@@ -165,8 +166,11 @@ class FakeDatabase:
         for callback in knowing:
             callback()
 
-    def ingress(self, context: Context, raw: str = "") -> Ingress:
-        return self.hub.ingress(context.principal, context.protocol, raw)
+    def ingress(self, context: Context, raw: str = "", content_type: str = "") -> Ingress:
+        return self.hub.ingress(context.principal, context.protocol, raw, content_type)
+
+    def read_raw(self, kind: str, reader: RawReader) -> None:
+        self.hub.peers.read_raw(kind, reader)
 
     def publish(
         self,

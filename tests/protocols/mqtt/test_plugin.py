@@ -65,6 +65,7 @@ class FakeSettings:
 
 @dataclass
 class FakeHttp:
+    authentication: object = None
     upgrades: dict[str, Callable[..., object]] = field(default_factory=dict)
 
     def mount(self, name: str, predicate: Any, handler: Any, **more: Any) -> None:

@@ -26,7 +26,7 @@ from lyredb.protocols.mqtt import encode, handshake
 from lyredb.protocols.mqtt.decode import decode, decode_connect
 from lyredb.protocols.mqtt.entrance import Admitted, Entrance, Origin
 from lyredb.protocols.mqtt.errors import answer_for, sentence_of
-from lyredb.protocols.mqtt.flow import Reading, Turn
+from lyredb.protocols.mqtt.intake import Intake
 from lyredb.protocols.mqtt.life import State
 from lyredb.protocols.mqtt.packets import (
     Acknowledgement,
@@ -36,7 +36,6 @@ from lyredb.protocols.mqtt.packets import (
     Subscribe,
     Unsubscribe,
 )
-from lyredb.protocols.mqtt.pieces import Pieces
 from lyredb.protocols.mqtt.reasons import Reason, Violation, protocol_error
 from lyredb.protocols.mqtt.service import LINGER_S, Service
 from lyredb.protocols.mqtt.session import Session, open_session
@@ -70,17 +69,15 @@ class Connection:
         "_answers_scheduled",
         "_entrance",
         "_format",
+        "_intake",
         "_is_counted",
         "_origin",
-        "_pieces",
-        "_reading",
         "_service",
         "_session",
         "_silence",
         "_state",
         "_told_congested",
         "_transport",
-        "_turn",
         "_writing_paused",
         "due",
     )
@@ -104,9 +101,9 @@ class Connection:
         self._state = State.CONNECTING
         self._entrance: Entrance | None = None
         self._session: Session | None = None
-        self._pieces = Pieces()
-        self._reading = Reading(transport)
-        self._turn = Turn(service.clock)
+        self._intake = Intake(
+            transport, self._process, clock=service.clock, call_soon=service.call_soon
+        )
         self._silence = Silence()
         self._answers_scheduled = False
         self._told_congested = False
@@ -122,21 +119,13 @@ class Connection:
         self._silence.heard = self._service.wheel.tick
         if self._state is State.ENDED:
             return
-        if self._pieces or self._reading.is_paused:
-            self._pieces.add(data)
-            if self._reading.is_paused or not self._pieces.is_enough:
-                return
-            data = self._pieces.join()
-        self._process(data)
+        self._intake.feed(data)
 
-    def _process(self, data: bytes) -> None:
+    def _process(self, data: bytes) -> tuple[int, int]:
+        """As `intake.Process`."""
+        left = len(data), 0
         try:
-            self._turn.begin()
-            position, needed = self._process_packets(data)
-            if position < len(data) and self._state is not State.ENDED:
-                self._pieces.put_back(data[position:], needed)
-            if self._turn.ends_after(len(data)):
-                self._end_turn()
+            left = self._process_packets(data)
         except Violation as violation:
             self._end_by_violation(violation)
         except LyreError as error:
@@ -146,16 +135,13 @@ class Connection:
             logger.exception("mqtt connection %s failed", self._origin.address)
             self._end(Reason.UNSPECIFIED_ERROR, "Internal error")
         self._send_answers()
+        return left
 
     def _process_packets(self, data: bytes) -> tuple[int, int]:
-        """Process whole packets.
-
-        Returns the position of the first byte that is left, and how many bytes there
-        must be from there before it is worth looking again.
-        """
+        intake = self._intake
         position, size = 0, len(data)
         largest = self._service.limits.max_packet_bytes
-        while position < size and not self._reading.is_paused and self._state is not State.ENDED:
+        while position < size and not intake.is_paused and self._state is not State.ENDED:
             session = self._session
             if session is not None:
                 position = session.publishing.take(data, position)
@@ -176,22 +162,9 @@ class Connection:
                 return position, end - position
             self._handle(data, position, body, end)
             position = end
-            if self._turn.is_over:
+            if intake.is_turn_over:
                 break
         return position, 0
-
-    def _end_turn(self) -> None:
-        """Let others go first; the rest is processed in the next tick, in order.
-
-        Until then nothing is read, so that the peer's end is not met before its bytes.
-        """
-        if self._state is not State.ENDED:
-            self._reading.pause(self._turn)
-            self._service.call_soon(self._next_turn)
-
-    def _next_turn(self) -> None:
-        if self._reading.resume(self._turn):
-            self._continue()
 
     def _handle(self, data: bytes, position: int, body: int, end: int) -> None:
         first = data[position]
@@ -272,7 +245,7 @@ class Connection:
             logger.info("mqtt connection %s sent no CONNECT in time", self._origin.address)
             self._close_with(b"")
         elif self._silence.is_too_long(
-            self, self._service.wheel, is_read=not self._reading.is_paused
+            self, self._service.wheel, is_read=not self._intake.is_paused
         ):
             self._end(*self._silence.verdict)
 
@@ -378,19 +351,11 @@ class Connection:
 
     def pause_reading(self, why: object) -> None:
         """Stop reading until ``why`` is resumed (`Publisher`)."""
-        if self._state is not State.ENDED:
-            self._reading.pause(why)
+        self._intake.pause(why)
 
     def resume_reading(self, why: object) -> None:
         """Undo ``pause_reading``; what was read meanwhile is processed in the next tick."""
-        if self._state is not State.ENDED and self._reading.resume(why) and self._pieces:
-            self._service.call_soon(self._continue)
-
-    def _continue(self) -> None:
-        if self._state is State.ENDED or self._reading.is_paused:
-            return
-        if self._pieces.is_enough:
-            self._process(self._pieces.join())
+        self._intake.resume(why)
 
     # --- the end
 
@@ -433,8 +398,7 @@ class Connection:
         self._service.wheel.put(self, Wheel.ticks(LINGER_S))
 
     def _release(self) -> None:
-        self._pieces.clear()
-        self._reading.forget()
+        self._intake.close()
         if self._entrance is not None:
             self._entrance.give_up()
             self._entrance = None
@@ -500,8 +464,7 @@ class Connection:
         """The transport is gone."""
         # A WebSocket's close frame may come in the same read as the last messages and the
         # DISCONNECT: they take effect, all at once since they are one read at most.
-        while self._reading.resume(self._turn):
-            self._continue()
+        self._intake.finish()
         if self._state is not State.ENDED:
             self._state = State.ENDED
             self._release()

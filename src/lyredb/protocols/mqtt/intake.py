@@ -1,0 +1,108 @@
+"""What a peer sends, from its reads to whoever processes whole packets.
+
+Keeps incomplete packets and all that comes while there is a reason not to go on, ends
+turns that last too long, and stops the transport meanwhile. Bytes are processed in their
+order, whatever was paused in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from lyredb.protocols.mqtt.flow import Reading, Turn
+from lyredb.protocols.mqtt.pieces import Pieces
+from lyredb.protocols.mqtt.transport import Transport
+
+Process: TypeAlias = Callable[[bytes], tuple[int, int]]
+"""Processes whole packets, until the intake is paused or the turn is over. Returns the
+position of the first byte that is left, and how many bytes there must be from there before
+it is worth looking again. May not raise."""
+
+
+class Intake:
+    """The reading side of one connection.
+
+    Args:
+        transport: Paused while there is a reason not to go on.
+        process: Gets what can be processed.
+        clock: As for `Turn`.
+        call_soon: Runs a function in the next tick.
+    """
+
+    __slots__ = ("_call_soon", "_is_closed", "_pieces", "_process", "_reading", "_turn")
+
+    def __init__(
+        self,
+        transport: Transport,
+        process: Process,
+        *,
+        clock: Callable[[], float],
+        call_soon: Callable[[Callable[[], None]], None],
+    ) -> None:
+        self._process = process
+        self._call_soon = call_soon
+        self._pieces = Pieces()
+        self._reading = Reading(transport)
+        self._turn = Turn(clock)
+        self._is_closed = False
+
+    @property
+    def is_paused(self) -> bool:
+        """True while there is a reason not to go on."""
+        return self._reading.is_paused
+
+    @property
+    def is_turn_over(self) -> bool:
+        """True when the rest has to wait for others."""
+        return self._turn.is_over
+
+    def feed(self, data: bytes) -> None:
+        """Take what was read."""
+        if self._pieces or self._reading.is_paused:
+            self._pieces.add(data)
+            if self._reading.is_paused or not self._pieces.is_enough:
+                return
+            data = self._pieces.join()
+        self._work(data)
+
+    def pause(self, why: object) -> None:
+        """Do not go on until ``why`` is resumed; a second call with it does nothing."""
+        if not self._is_closed:
+            self._reading.pause(why)
+
+    def resume(self, why: object) -> None:
+        """Take a reason back; without one left it goes on in the next tick."""
+        if self._reading.resume(why) and self._pieces:
+            self._call_soon(self._continue)
+
+    def finish(self) -> None:
+        """The peer is gone: process what it sent, without further turns."""
+        while self._reading.resume(self._turn):
+            self._continue()
+
+    def close(self) -> None:
+        """Forget everything; nothing is processed any more."""
+        self._is_closed = True
+        self._pieces.clear()
+        self._reading.forget()
+
+    def _work(self, data: bytes) -> None:
+        self._turn.begin()
+        position, needed = self._process(data)
+        if self._is_closed:
+            return
+        if position < len(data):
+            self._pieces.put_back(data[position:], needed)
+        if self._turn.ends_after(len(data)):
+            # Nothing is read until then, so that the peer's end is not met before its bytes.
+            self._reading.pause(self._turn)
+            self._call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        if self._reading.resume(self._turn):
+            self._continue()
+
+    def _continue(self) -> None:
+        if not self._is_closed and not self._reading.is_paused and self._pieces.is_enough:
+            self._work(self._pieces.join())
