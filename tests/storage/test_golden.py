@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from lyredb.errors import InvalidRecord, Overloaded
 from lyredb.storage import meta
 from lyredb.storage.entry import ENTRY_FORMAT, LAST, RETAIN, Entry, decode_entry, encode_entry
 from lyredb.storage.keys import ABSENT, encode_full_key, encode_index_value, encode_key
 from lyredb.storage.layout import IndexLayout, IndexSource, IntegerBounds, TableLayout
 from lyredb.storage.logx import SegmentIndex
-from lyredb.storage.mutation import DeleteReason, Kind
+from lyredb.storage.mutation import Applied, DeleteReason, Kind, Outcome
 from lyredb.storage.record import DELETED, MESSAGED, OPAQUE, encode_record, pack_body
+from lyredb.storage.request_row import decode_request_row, encode_request_row, replies_of
+from lyredb.storage.sequencer import Result
 from lyredb.storage.session_row import (
     SESSION_FORMAT,
     InFlight,
@@ -88,6 +91,11 @@ BOUNDED_LAYOUT = TableLayout(17, "data.Counter", bounds=(IntegerBounds("n", -(2*
 SESSION = SessionProgress(
     3, 100, (102, 105), ScanProgress(16, b"0a", 99), (InFlight(1, 101, released=True),), (7, 9)
 )
+RESULTS: list[tuple[int, Result]] = [
+    (5, Applied(1002, (Outcome(1001, VERSION, True), Outcome(0, 0, False)))),
+    (6, Overloaded("wait", retry_after_s=3)),
+    (7, InvalidRecord("a is required", "b is not allowed")),
+]
 VALUES: list[object] = [
     ABSENT,
     None,
@@ -156,6 +164,10 @@ def forms() -> dict[str, str]:
         "meta-bounds": lines(
             (meta.table_row_name(17).decode(), meta.encode_layout(BOUNDED_LAYOUT)),
         ),
+        "meta-processes": lines(
+            (meta.lease_row_name(17).decode(), meta.encode_lease(2**64 + 5)),
+            (meta.request_row_name(2).decode(), encode_request_row(77, replies_of(RESULTS))),
+        ),
         "sess": lines(("every part", encode_session(SESSION))),
         "logx": lines(
             *(("table", key + b" -> " + row) for key, row in index.slot_rows()),
@@ -203,6 +215,14 @@ def test_golden_entries_and_rows_are_read_as_they_were_written() -> None:
     assert meta.decode_layout(b"table/00017", bounded) == BOUNDED_LAYOUT
     assert meta.decode_position(rows["position"]) == (1002, VERSION, 6)
     assert meta.decode_directory(rows["directory"])[1] == meta.Segment(4, 1000, 20)
+    processes = golden_rows("meta-processes")
+    assert meta.decode_lease(processes["lease/00017"]) == 2**64 + 5
+    row = decode_request_row(processes["request/00002"])
+    read_back = [(each.number, each.result) for each in row.replies]
+    assert (row.life, read_back[0]) == (77, RESULTS[0])
+    assert [(number, repr(error), vars(error)) for number, error in read_back[1:]] == [
+        (number, repr(error), vars(error)) for number, error in RESULTS[1:]
+    ]
     assert decode_session(golden_rows("sess")["every part"]) == SESSION
 
 
