@@ -51,11 +51,11 @@ class Ready:
     workers: int = 1
 
     def as_json(self) -> str:
-        """Return one line with the addresses by protocol."""
+        """Return one line with the addresses by their schemes."""
         line: dict[str, object] = {"ready": True, "http": str(self.http)}
-        for name, addresses in self.listeners.items():
-            if addresses:
-                line[name] = str(addresses[0])
+        for addresses in self.listeners.values():
+            for address in addresses:
+                line.setdefault(address.scheme, str(address))
         line["operations"] = str(self.operations)
         line["pid"] = self.pid
         line["version"] = self.version
@@ -128,8 +128,8 @@ def _print_page(ready: Ready, stream: TextIO) -> None:
 
 def _facts(ready: Ready) -> list[tuple[str, str]]:
     facts = [("http", str(ready.http) + ("/" if ready.has_page else ""))]
-    for name, addresses in ready.listeners.items():
-        facts.extend((name, str(address)) for address in addresses)
+    for addresses in ready.listeners.values():
+        facts.extend((address.scheme, str(address)) for address in addresses)
     facts.append(("operations", f"{ready.operations}/health"))
     facts.append(("tables", ", ".join(ready.tables) or "none declared: every topic is open"))
     facts.append(("data", str(ready.data_dir)))

@@ -135,7 +135,8 @@ class Worker:
         admin = None
         if self._seat is None:  # else it is the writer's business
             admin = await ensure_first_admin(launch, users, passwords)
-        ports = Ports(http.address, operations.address, listeners)
+        secure = [address for address in http.addresses if address.scheme == "https"]
+        ports = Ports(http.address, operations.address, {"https": secure, **listeners})
         ready = ready_of(launch, ports, admin)
         if launch.authorize_local:
             welcome = Welcome(ready, login)

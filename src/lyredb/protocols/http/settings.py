@@ -23,7 +23,6 @@ HTTP_SETTINGS: Final[tuple[Setting, ...]] = (
         "The port for the same over TLS; 9943 is the usual one. Off, since it needs the files "
         "of `tls.certificate` and `tls.privateKey`.",
         minimum=OFF,
-        option="--https-port",
     ),
     Setting(
         "http.mtls",

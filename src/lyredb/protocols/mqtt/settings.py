@@ -23,7 +23,6 @@ MQTT_SETTINGS: Final = (
         "The port for the same over TLS; 8883 is the registered one. Off, since it needs the "
         "files of `tls.certificate` and `tls.privateKey`.",
         minimum=OFF,
-        option="--mqtts-port",
     ),
     Setting(
         "mqtt.network.mtls",
