@@ -38,6 +38,10 @@ help:  ## this list
 	$(PIP) install --no-deps $(VEGA)
 	@touch $@
 
+.venv/.bench: .venv/.dev
+	$(PIP) install --editable '.[bench]'
+	@touch $@
+
 .venv/.docs: .venv/.made pyproject.toml
 	$(PIP) install --editable '.[docs]'
 	@touch $@
@@ -58,7 +62,7 @@ lint: .venv/.dev  ## formatting, lint, types, import arrows, spelling
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 
-bench: packages .venv/.dev  ## measure beside mosquitto and bare uvicorn
+bench: packages .venv/.bench  ## measure beside mosquitto, nats-server and bare uvicorn
 	$(BIN)/python bench/run.py $(ARGS)
 
 docs: .venv/.docs  ## build the documentation into site/

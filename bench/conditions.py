@@ -7,10 +7,11 @@ import platform
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from bench.peers import mosquitto
+from bench.peers import mosquitto, nats
 from bench.peers.process import ROOT, StartFailed
 from bench.scenarios.plan import Plan
 
@@ -25,12 +26,13 @@ def conditions(plan: Plan) -> str:
             time.strftime("%Y-%m-%d", time.gmtime()),
             f"{_processor()}, {os.cpu_count()} cores, load {started:.1f} at the start",
             f"Linux {platform.release()}, Python {platform.python_version()}",
-            f"LyreDB {_version('lyredb')} ({_revision()}), mosquitto {_mosquitto()},"
+            f"LyreDB {_version('lyredb')} ({_revision()}) with one worker,"
+            f" mosquitto {_said(mosquitto.version)}, nats-server {_said(nats.version)},"
             f" uvicorn {_version('uvicorn')}",
             f"disk: {_sync_ms(plan.folder):.2f} ms a fdatasync of 4 kB",
             f"MQTT {'5' if plan.level == 5 else '3.1.1'} on loopback",
-            f"rounds {'/'.join(plan.order)} (A = LyreDB) of {plan.cpu_s:g} s server CPU,"
-            f" at most {plan.wall_s:g} s",
+            f"rounds {'/'.join(plan.order)} (A = LyreDB, B = each peer) of {plan.round_s:g} s,"
+            " all processes of a server counted",
         )
     )
 
@@ -49,9 +51,9 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _mosquitto() -> str:
+def _said(version_of: Callable[[], str]) -> str:
     try:
-        return mosquitto.version()
+        return version_of()
     except StartFailed:
         return "not installed"
 

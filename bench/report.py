@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from bench.result import Comparison, Report, Side
+from bench.result import Comparison, Figure, Report, Side
 
-COLUMNS = ("scenario", "LyreDB", "peer", "ratio", "wanted", "load/server CPU", "frames/read")
+COLUMNS = (
+    *("scenario", "beside", "LyreDB", "peer", "ratio", "wanted"),
+    *("load/server CPU", "frames/read"),
+)
+FIGURE_COLUMNS = ("what", "unit", "LyreDB", "others", "wanted", "met")
 PLAIN_WIDTH = 150
 LOAD_BOUND = 0.95
 """A load that is this busy was the bottleneck on the clock; per CPU second still holds."""
@@ -23,29 +28,38 @@ PAGE = """\
 make bench
 ```
 
-runs a bounded load on this machine and prints a table. It measures LyreDB and its
-peers (mosquitto for MQTT, a bare uvicorn handler for HTTP) in one run, in turns, so
-that they share the machine's state. This page is written by
+runs a bounded load on this machine, for less than ten minutes, and prints a table. It
+measures LyreDB, with one worker, and its peers (mosquitto and nats-server for messages, a
+bare uvicorn handler for HTTP) in one run, in turns, so that they share the machine's
+state. This page is written by
 `make bench ARGS="--markdown docs/benchmarks.md"`, and by nothing else.
 
 How to read it:
 
 - Figures are **per second of server CPU**, not per second of the clock: the load
   generators share the cores with the server, and a server that leaves the
-  processor idle has room for more. All processes of a server count.
+  processor idle has room for more. All processes of a server count: of LyreDB the
+  supervisor, the writer and the worker.
 - Ratios travel between machines, absolute figures do not. Quote a figure only
   together with the machine, the command and the peer's figure of the same run.
 - Load is a closed loop of bursts: the next one goes when the last has arrived at every
   subscriber. Servers that batch gain by it; messages that come one at a time cost every
   server about the same, because the kernel's work dominates.
 - Every message carries a number, and every subscriber is checked for loss, doubles
-  and order in the measured run. After durable writes each key's final value is read back.
+  and order in the measured run. After durable writes each key's final value is read back
+  (from JetStream, which has to be asked for each, of 2,000 keys).
+- mosquitto runs without limits on messages in flight and queued and without a log, and
+  nats-server with its defaults. mosquitto never waits for the disk, so it is no peer for
+  durable writes.
+- Where messages are paced, latency runs from the moment at which a message was due.
 - Durable writes wait for the disk. On a disk that lies about `fsync` they look
   better than they are.
 
 ## Figures
 
 {table}
+
+{figures}
 
 **Conditions:** {conditions}.
 
@@ -57,25 +71,39 @@ def show(report: Report, console: Console) -> None:
     """Print the table, the conditions and what went wrong."""
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
-    table = Table(title="per second of server CPU", title_justify="left")
-    for number, name in enumerate(COLUMNS):
-        table.add_column(name, justify="right" if number else "left")
-    for comparison in report.comparisons:
-        table.add_row(*cells(comparison))
-    console.print(table)
-    for comparison in report.comparisons:
-        console.print(f"{comparison.name}: {detail(comparison)}", style="dim", highlight=False)
-        if comparison.trouble:
-            console.print(f"TROUBLE in {comparison.name}: {comparison.trouble}", markup=False)
+    comparisons = [cells(each) for each in report.comparisons]
+    _print_table(console, "per second of server CPU", COLUMNS, comparisons)
+    figures = [figure_cells(each) for each in report.figures]
+    _print_table(console, "latency, memory, connections", FIGURE_COLUMNS, figures)
+    for line in details(report):
+        console.print(line, style="dim", highlight=False, markup=False)
+    for each in report.outcomes:
+        if each.trouble:
+            console.print(f"TROUBLE in {each.name}: {each.trouble}", markup=False)
     console.print(f"Conditions: {report.conditions}", highlight=False)
+
+
+def _print_table(
+    console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
+) -> None:
+    if not rows:
+        return
+    table = Table(title=title, title_justify="left")
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
 
 
 def cells(comparison: Comparison) -> tuple[str, ...]:
     """Return a row of the table."""
-    sides = (comparison.subject, comparison.peer)
+    sides = comparison.sides
     return (
         comparison.name,
-        *(_rate(side) for side in sides),
+        comparison.peer.name if comparison.peer else "–",
+        _rate(comparison.subject),
+        _rate(comparison.peer) if comparison.peer else "–",
         "–" if comparison.ratio is None else f"{comparison.ratio:.2f}x",
         "–" if comparison.wanted is None else f"{comparison.wanted:g}x",
         " · ".join(_or_dash(side.load_share, ".2f") for side in sides),
@@ -83,14 +111,27 @@ def cells(comparison: Comparison) -> tuple[str, ...]:
     )
 
 
-def detail(comparison: Comparison) -> str:
-    """Return unit, peer, conditions, rates on the clock and how far rounds are apart."""
-    sides = (comparison.subject, comparison.peer)
-    clock = ", ".join(f"{side.name} {_clock(side)}" for side in sides if side.per_cpu_s)
-    return (
-        f"{comparison.unit}; peer {comparison.peer.name}; {comparison.conditions}"
-        f"{'; on the clock: ' if clock else ''}{clock}"
-    )
+def figure_cells(figure: Figure) -> tuple[str, ...]:
+    """Return a row of the second table."""
+    others = ", ".join(f"{name} {_amount(value)}" for name, value in figure.peers.items())
+    met = {True: "yes", False: "NO", None: "–"}[figure.is_met]
+    mine = "–" if figure.subject is None else _amount(figure.subject)
+    return (figure.name, figure.unit, mine, others or "–", figure.wanted or "–", met)
+
+
+def details(report: Report) -> list[str]:
+    """Return a line for each scenario: unit, conditions, and rates on the clock by peer."""
+    lines: dict[str, str] = {}
+    for each in report.comparisons:
+        if each.name not in lines:
+            lines[each.name] = f"{each.name}: {each.unit}; {each.conditions}"
+            lines[each.name] += f"; on the clock: {_clock(each.subject)}"
+        if each.peer is not None:
+            lines[each.name] += f", {_clock(each.peer)}"
+    for figure in report.figures:
+        if not any(figure.conditions in line for line in lines.values()):
+            lines[figure.name] = f"{figure.name}: {figure.conditions}"
+    return list(lines.values())
 
 
 def write_json(report: Report, path: Path) -> None:
@@ -101,31 +142,43 @@ def write_json(report: Report, path: Path) -> None:
         | {
             "ratio": comparison.ratio,
             "subject_per_cpu_s": comparison.subject.per_cpu_s,
-            "peer_per_cpu_s": comparison.peer.per_cpu_s,
+            "peer_per_cpu_s": comparison.peer.per_cpu_s if comparison.peer else None,
             "trouble": comparison.trouble,
         }
         for comparison in report.comparisons
     ]
-    document = {"conditions": report.conditions, "comparisons": rows}
+    figures = [asdict(figure) for figure in report.figures]
+    document = {"conditions": report.conditions, "comparisons": rows, "figures": figures}
     path.write_text(json.dumps(document, indent=2) + "\n")
 
 
 def write_page(report: Report, path: Path) -> None:
     """Write the page of the documentation."""
-    lines = [" | ".join(COLUMNS), " | ".join(["---"] + ["---:"] * (len(COLUMNS) - 1))]
-    lines += [" | ".join(cells(comparison)) for comparison in report.comparisons]
-    details = [
-        f"- **{comparison.name}**: {detail(comparison)}."
-        + (f" Trouble: {comparison.trouble}." if comparison.trouble else "")
-        for comparison in report.comparisons
+    troubles = {each.name: each.trouble for each in report.outcomes}
+    lines = [
+        f"- {line}." + (f" Trouble: {troubles[name]}." if troubles.get(name) else "")
+        for line in details(report)
+        if (name := line.partition(": ")[0])
     ]
     path.write_text(
         PAGE.format(
-            table="\n".join(f"| {line} |" for line in lines),
+            table=_markdown(COLUMNS, [cells(each) for each in report.comparisons]),
+            figures=_markdown(FIGURE_COLUMNS, [figure_cells(each) for each in report.figures]),
             conditions=report.conditions,
-            details="\n".join(details),
+            details="\n".join(lines),
         )
     )
+
+
+def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return ""
+    heads = [columns, ["---"] + ["---:"] * (len(columns) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (*heads, *rows))
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
 
 
 def _or_dash(number: float, form: str) -> str:
@@ -140,4 +193,4 @@ def _rate(side: Side) -> str:
 
 def _clock(side: Side) -> str:
     busy = " (the load was the bottleneck)" if side.load_busy > LOAD_BOUND else ""
-    return f"{side.per_wall_s:,.0f}/s{busy}"
+    return f"{side.name} {side.per_wall_s:,.0f}/s{busy}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -12,6 +12,7 @@ class Round:
 
     Attributes:
         work: What was done, in units of the scenario.
+        p50_ms: Median latency where the scenario has one, else 0; so p99_ms.
         frames_per_read: MQTT frames a subscriber got per ``recv``; 0 where there is none.
         trouble: Loss, disorder, errors or a failure, in words; empty is good.
     """
@@ -21,6 +22,8 @@ class Round:
     server_cpu_s: float = 0.0
     load_cpu_s: float = 0.0
     frames_per_read: float = 0.0
+    p50_ms: float = 0.0
+    p99_ms: float = 0.0
     trouble: str = ""
 
     @property
@@ -68,8 +71,19 @@ class Side:
         return sum(found) / len(found) if found else 0.0
 
     @property
+    def p50_ms(self) -> float:
+        return self._mean("p50_ms")
+
+    @property
+    def p99_ms(self) -> float:
+        return self._mean("p99_ms")
+
+    @property
     def trouble(self) -> str:
         return "; ".join(dict.fromkeys(each.trouble for each in self.rounds if each.trouble))
+
+    def _mean(self, name: str) -> float:
+        return self._sum(name) / len(self.rounds) if self.rounds else 0.0
 
     def _sum(self, name: str) -> float:
         return float(sum(getattr(each, name) for each in self.rounds))
@@ -77,11 +91,12 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A scenario's outcome.
+    """A scenario's outcome beside one peer.
 
     Attributes:
         unit: What ``work`` counts.
         conditions: Burst, window, sizes, durability: what the figure depends on.
+        peer: None where LyreDB was measured alone.
         wanted: The ratio that LyreDB wants to reach, or None.
     """
 
@@ -89,19 +104,44 @@ class Comparison:
     unit: str
     conditions: str
     subject: Side
-    peer: Side
+    peer: Side | None
     wanted: float | None = None
 
     @property
     def ratio(self) -> float | None:
         """LyreDB's work per CPU second in multiples of the peer's."""
-        peer = self.peer.per_cpu_s
+        peer = self.peer.per_cpu_s if self.peer else 0.0
         return self.subject.per_cpu_s / peer if peer and self.subject.per_cpu_s else None
 
     @property
+    def sides(self) -> tuple[Side, ...]:
+        """Who was measured."""
+        return (self.subject,) if self.peer is None else (self.subject, self.peer)
+
+    @property
     def trouble(self) -> str:
-        sides = (self.subject, self.peer)
-        return "; ".join(f"{side.name}: {side.trouble}" for side in sides if side.trouble)
+        return "; ".join(f"{side.name}: {side.trouble}" for side in self.sides if side.trouble)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Something that is no rate: a latency, a size, a count.
+
+    Attributes:
+        subject: LyreDB's, None when it could not be measured.
+        peers: The same of others, by name.
+        wanted: What LyreDB wants, in words: ``at most 5 kB``.
+        is_met: Whether it is; None when nothing is wanted, or nothing was measured.
+    """
+
+    name: str
+    unit: str
+    conditions: str
+    subject: float | None
+    peers: Mapping[str, float]
+    wanted: str = ""
+    is_met: bool | None = None
+    trouble: str = ""
 
 
 @dataclass(slots=True)
@@ -110,7 +150,18 @@ class Report:
 
     conditions: str
     comparisons: list[Comparison] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+
+    def add(self, found: Sequence[Comparison | Figure]) -> None:
+        """Take what a scenario found."""
+        self.comparisons += [each for each in found if isinstance(each, Comparison)]
+        self.figures += [each for each in found if isinstance(each, Figure)]
+
+    @property
+    def outcomes(self) -> list[Comparison | Figure]:
+        """All of them."""
+        return [*self.comparisons, *self.figures]
 
     @property
     def has_trouble(self) -> bool:
-        return any(comparison.trouble for comparison in self.comparisons)
+        return any(each.trouble for each in self.outcomes)

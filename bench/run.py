@@ -7,6 +7,7 @@ something did not run.
 from __future__ import annotations
 
 import argparse
+import resource
 import signal
 import sys
 import tempfile
@@ -20,10 +21,12 @@ from rich.console import Console  # noqa: E402
 from bench import report as reports  # noqa: E402
 from bench.conditions import conditions  # noqa: E402
 from bench.result import Report  # noqa: E402
-from bench.scenarios import mqtt, rest  # noqa: E402
+from bench.scenarios import connections, messages, rest  # noqa: E402
 from bench.scenarios.plan import Plan  # noqa: E402
 
-SCENARIOS = (*mqtt.SCENARIOS, *rest.SCENARIOS)
+SCENARIOS = (*messages.SCENARIOS, *rest.SCENARIOS, *connections.SCENARIOS)
+FULL_ROUND_S, QUICK_ROUND_S = 5.0, 0.5
+"""A figure that is quoted rests on at least so many seconds of every server."""
 LATEST = ROOT / "bench" / "results" / "latest.json"
 SMALLEST_PAYLOAD = 32
 
@@ -50,6 +53,9 @@ def main() -> int:
     chosen = options()
     # SIGTERM as ^C: both unwind through the contexts that end what was started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Every connection is a descriptor, here and in the servers, which inherit the limit.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     console = Console()
     scenarios = [each for each in SCENARIOS if (chosen.only or "") in each.name]
     if not scenarios:
@@ -58,8 +64,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="lyredb-bench-", dir=chosen.data) as folder:
         plan = Plan(
             folder=Path(folder),
-            cpu_s=0.3 if chosen.quick else 2.0,
-            wall_s=3.0 if chosen.quick else 25.0,
+            round_s=QUICK_ROUND_S if chosen.quick else FULL_ROUND_S,
             order="AB" if chosen.quick else "ABA",
             level=5 if chosen.mqtt5 else 4,
             payload_bytes=chosen.payload,
@@ -67,7 +72,7 @@ def main() -> int:
         report = Report(conditions(plan))
         for scenario in scenarios:
             console.print(f"{scenario.name} …", style="dim")
-            report.comparisons.append(scenario.run(plan))
+            report.add(scenario.run(plan))
     reports.show(report, console)
     reports.write_json(report, chosen.json)
     if chosen.markdown:

@@ -11,14 +11,19 @@ import sys
 from dataclasses import asdict
 
 from bench.load.driver import Driver
-from bench.load.spec import Bounds, Shape, Target
+from bench.load.hold import Holder
+from bench.load.spec import Bounds, Hold, Shape, Target
 
 
 def main() -> None:
-    """Run one load."""
+    """Run one load: messages in a shape, or connections that are held."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     job = json.load(sys.stdin)
-    driver = Driver(Target(**job["target"]), Shape(**job["shape"]), Bounds(**job["bounds"]))
+    target = Target(**job["target"])
+    if "hold" in job:
+        json.dump(asdict(Holder(target, Hold(**job["hold"])).run()), sys.stdout)
+        return
+    driver = Driver(target, Shape(**job["shape"]), Bounds(**job["bounds"]))
     json.dump(asdict(driver.run()), sys.stdout)
 
 

@@ -8,46 +8,12 @@ and accepts what a server may legally write differently (MQTT 5 properties, reas
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import re
 from typing import Protocol
 
-from bench.load import packets
-from bench.load.flow import Flow, place_of
-from bench.load.frames import Frame, FrameReader, read_publish
-
-REFUSED = 0x80
-"""MQTT 5 reason codes from here on are errors (§2.4)."""
-
-
-@dataclass(slots=True)
-class Faults:
-    """What went wrong, in messages.
-
-    Attributes:
-        lost: Never came.
-        duplicated: Came again.
-        disordered: Came after a later one.
-        foreign: Is no message of ours, stands on the wrong topic, or was refused.
-    """
-
-    lost: int = 0
-    duplicated: int = 0
-    disordered: int = 0
-    foreign: int = 0
-
-    def add(self, other: Faults) -> None:
-        """Add the counts of ``other``."""
-        self.lost += other.lost
-        self.duplicated += other.duplicated
-        self.disordered += other.disordered
-        self.foreign += other.foreign
-
-    @property
-    def total(self) -> int:
-        return self.lost + self.duplicated + self.disordered + self.foreign
-
-    def __str__(self) -> str:
-        return ", ".join(f"{count} {name}" for name, count in asdict(self).items() if count)
+from bench.load.faults import Faults
+from bench.load.flow import FIRST_NUMBER, Flow, place_of
+from bench.load.wire import Answered, Delivered, Event, Other
 
 
 class Check(Protocol):
@@ -78,7 +44,7 @@ class Sequence:
     def note(self, place: int) -> None:
         """Count the arrival of message ``place`` of the cycle."""
         ahead = (place - self.next) % self._cycle
-        if ahead < self._cycle // 2:
+        if ahead < max(1, self._cycle // 2):
             self._missing.update(range(self.next, self.next + ahead))
             self._faults.lost += ahead
             self.next += ahead + 1
@@ -97,6 +63,7 @@ class _Compared:
 
     def __init__(self, cycle: bytes, messages: int) -> None:
         self.frame_bytes = len(cycle) // messages
+        self._cycle = cycle
         self._bytes = len(cycle)
         self._twice = cycle * 2  # so that a read may span the end of the cycle
         self._at = 0
@@ -104,7 +71,10 @@ class _Compared:
 
     def skip(self, data: bytes) -> bool:
         size = len(data)
-        if size > self._bytes or not self._twice.startswith(data, self._at):
+        expected = self._twice
+        if size > self._bytes:  # of a short cycle a read may bring several
+            expected = self._cycle * (size // self._bytes + 2)
+        if not expected.startswith(data, self._at):
             return False
         self._at = (self._at + size) % self._bytes
         self._total += size
@@ -120,20 +90,24 @@ class _Compared:
 
 
 class DeliveryCheck:
-    """Reads what a subscriber gets; QoS 1 is acknowledged, one write per read."""
+    """Reads what a subscriber gets; QoS 1 is acknowledged, one write per read.
 
-    def __init__(self, flow: Flow, qos: int) -> None:
+    Args:
+        flow: What is sent.
+        qos: Of the subscription.
+        places: Which messages of the cycle this subscriber gets; all by default.
+    """
+
+    def __init__(self, flow: Flow, qos: int, places: range | None = None) -> None:
         self.faults = Faults()
         self._flow = flow
-        self._expected = _Compared(flow.delivered(qos), flow.cycle)
+        self._places = flow.everything() if places is None else places
+        self._expected = _Compared(flow.delivered(qos, self._places), len(self._places))
         self._qos = min(qos, flow.qos)
-        # The packet identifier follows the topic, and is the server's to choose.
-        head = packets.publish(flow.topic(0), b"x" * flow.payload_bytes, level=flow.level, qos=1)
-        tail = len(packets.properties(flow.level)) + flow.payload_bytes
-        self._id_at = len(head) - tail - 2
+        self._id_at = flow.wire.id_at(flow.topic(0)) if self._qos else 0
         self._rest = b""
         self._sequence: Sequence | None = None
-        self._reader = FrameReader()
+        self._reader = flow.wire.reader()
 
     @property
     def progress(self) -> int:
@@ -142,13 +116,19 @@ class DeliveryCheck:
     def feed(self, data: bytes) -> bytes:
         if self._sequence is not None:
             return self._walk(self._sequence, data)
-        if self._qos == 0:
-            return b"" if self._expected.skip(data) else self._doubt(data)
-        data = self._rest + data
-        return self._acknowledge(data)
+        if self._qos:
+            return self._acknowledge(self._rest + data)
+        if self._expected.skip(data):
+            return b""
+        interruption = self._flow.wire.interruption
+        if interruption and interruption in data:  # no payload of ours has these bytes
+            return self._flow.wire.reply + self.feed(data.replace(interruption, b"", 1))
+        return self._doubt(data)
 
     def finish(self, sent: int) -> None:
-        self.faults.lost += max(0, sent - self.progress)
+        step, first = self._places.step, self._places.start
+        wanted = max(0, -(-(sent - first) // step))
+        self.faults.lost += max(0, wanted - self.progress)
 
     def _acknowledge(self, data: bytes) -> bytes:
         """Compare whole frames with their packet identifiers taken out; answer these."""
@@ -167,26 +147,23 @@ class DeliveryCheck:
     def _doubt(self, data: bytes) -> bytes:
         """Read frame by frame from now on."""
         begun = b"" if self._qos else self._expected.begun()
-        self._sequence = Sequence(self._flow.cycle, self._expected.frames, self.faults)
+        self._sequence = Sequence(len(self._places), self._expected.frames, self.faults)
         return self._walk(self._sequence, begun + data)
 
     def _walk(self, sequence: Sequence, data: bytes) -> bytes:
-        answers = bytearray()
-        for frame in self._reader.feed(data):
-            answers += self._take(sequence, frame)
-        return bytes(answers)
+        return b"".join(self._take(sequence, event) for event in self._reader.feed(data))
 
-    def _take(self, sequence: Sequence, frame: Frame) -> bytes:
-        if frame.type != packets.PUBLISH:
-            self.faults.foreign += 1
-            return b""
-        message = read_publish(frame, self._flow.level)
-        place = place_of(message.payload)
-        if not 0 <= place < self._flow.cycle or self._flow.topic(place) != message.topic:
+    def _take(self, sequence: Sequence, event: Event) -> bytes:
+        if not isinstance(event, Delivered):
+            answer = event.answer if isinstance(event, Other) else b""
+            self.faults.foreign += not answer
+            return answer
+        place = place_of(event.payload)
+        if place not in self._places or self._flow.topic(place) != event.topic:
             self.faults.foreign += 1
         else:
-            sequence.note(place)
-        return packets.puback(message.packet_id) if frame.qos else b""
+            sequence.note(self._places.index(place))
+        return event.answer
 
 
 class AckCheck:
@@ -194,10 +171,10 @@ class AckCheck:
 
     def __init__(self, flow: Flow) -> None:
         self.faults = Faults()
-        self._flow = flow
-        self._expected = _Compared(flow.acknowledged(), flow.cycle)
+        self._ids = flow.ids
+        self._expected = _Compared(flow.acknowledged(), flow.ids)
         self._sequence: Sequence | None = None
-        self._reader = FrameReader()
+        self._reader = flow.wire.reader()
 
     @property
     def progress(self) -> int:
@@ -207,19 +184,93 @@ class AckCheck:
         if self._sequence is None:
             if self._expected.skip(data):
                 return b""
-            self._sequence = Sequence(self._flow.cycle, self._expected.frames, self.faults)
+            self._sequence = Sequence(self._ids, self._expected.frames, self.faults)
             data = self._expected.begun() + data
-        for frame in self._reader.feed(data):
-            self._take(self._sequence, frame)
+        for event in self._reader.feed(data):
+            self._take(self._sequence, event)
         return b""
 
     def finish(self, sent: int) -> None:
         self.faults.lost += max(0, sent - self.progress)
 
-    def _take(self, sequence: Sequence, frame: Frame) -> None:
-        refused = len(frame.body) > 2 and frame.body[2] >= REFUSED
-        place = int.from_bytes(frame.body[:2], "big") - 1
-        if frame.type != packets.PUBACK or refused or not 0 <= place < self._flow.cycle:
+    def _take(self, sequence: Sequence, event: Event) -> None:
+        known = isinstance(event, Answered) and 1 <= event.packet_id <= self._ids
+        if isinstance(event, Answered) and known:
+            sequence.note(event.packet_id - 1)
+            known = event.is_accepted
+        self.faults.foreign += not known
+
+
+class StoredCheck:
+    """Reads JetStream's acknowledgements: each names the message's number in the stream.
+
+    Numbers go on from run to run; that the first of this run is missing shows in the sum.
+    """
+
+    _NUMBER = re.compile(rb'"stream":"\w+",\s*"seq":(\d+)')
+
+    def __init__(self, flow: Flow) -> None:
+        self.faults = Faults()
+        self._wire = flow.wire
+        self._reader = flow.wire.reader()
+        self._first = self._next = 0
+
+    @property
+    def progress(self) -> int:
+        return self._next - self._first
+
+    def feed(self, data: bytes) -> bytes:
+        answers = b""
+        for event in self._reader.feed(data):
+            answers += self._take(event)
+        return answers
+
+    def finish(self, sent: int) -> None:
+        self.faults.lost += max(0, sent - self.progress)
+
+    def _take(self, event: Event) -> bytes:
+        if isinstance(event, Other) and event.answer:
+            return event.answer
+        found = self._NUMBER.search(event.payload) if isinstance(event, Delivered) else None
+        if found is None:  # an error, or nothing that JetStream says of a message
             self.faults.foreign += 1
-        if frame.type == packets.PUBACK and 0 <= place < self._flow.cycle:
-            sequence.note(place)
+        else:
+            self._note(int(found[1]))
+        return b""
+
+    def _note(self, number: int) -> None:
+        if not self._next:
+            self._first = self._next = number
+        if number < self._next:
+            self.faults.duplicated += 1
+            return
+        self.faults.lost += number - self._next
+        self._next = number + 1
+
+
+class StreamCheck:
+    """Reads events of SSE or messages of a WebSocket: JSON in which our numbers stand."""
+
+    _NUMBER = re.compile(rb'"seq":(\d{8})\D')
+    _LONGEST = 20
+    """A number with what is around it; so much of a read is kept for the next."""
+
+    def __init__(self, flow: Flow) -> None:
+        self.faults = Faults()
+        self._sequence = Sequence(flow.cycle, 0, self.faults)
+        self._rest = b""
+
+    @property
+    def progress(self) -> int:
+        return self._sequence.next
+
+    def feed(self, data: bytes) -> bytes:
+        data, end = self._rest + data, 0
+        for found in self._NUMBER.finditer(data):
+            self._sequence.note(int(found[1]) - FIRST_NUMBER)
+            end = found.end()
+        self._rest = data[max(end, len(data) - self._LONGEST) :]
+        return b""
+
+    def finish(self, sent: int) -> None:
+        self.faults.lost += max(0, sent - self.progress)

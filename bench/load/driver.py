@@ -8,37 +8,52 @@ how busy the load itself was stands in the result.
 from __future__ import annotations
 
 import itertools
+import random
 import select
 import time
 from collections.abc import Callable
 
-from bench.load.check import AckCheck, Check, DeliveryCheck, Faults
-from bench.load.client import Connection, LoadFailed
-from bench.load.flow import MAX_CYCLE, Flow, place_of
-from bench.load.frames import BadFrame, read_publish
+from bench.load.check import AckCheck, Check, DeliveryCheck, StoredCheck, StreamCheck
+from bench.load.client import Connection, LoadFailed, login_of, open_stream
+from bench.load.flow import LONG_CYCLE_IDS, MAX_CYCLE, Flow
+from bench.load.frames import BadFrame
+from bench.load.pace import Pace
+from bench.load.readback import compare_state
 from bench.load.spec import Bounds, LoadResult, Shape, Target
+from bench.load.wire import wire_of
 from bench.peers.cpu import cpu_s, tree
 
-LOOK_EVERY_S = 0.1
-"""How often the server's CPU time is looked at to see whether it is enough."""
 WARM_UP_S = 0.3
-TOPIC = "Bench/k{:05d}"
+SEED = 20_240_517
+"""The order of shuffled topics is the same in each run."""
 
 
-def flow_of(shape: Shape) -> Flow:
+def flow_of(shape: Shape, target: Target) -> Flow:
     """Build the messages: as many cycles of all topics as packet identifiers allow, up to 16."""
-    step = shape.burst
-    while step % shape.topics or step <= shape.burst * (shape.in_flight + 1):
-        step += shape.burst
+    width = 5 if shape.topics <= 100_000 else 6
+    topics = [f"Bench/k{number:0{width}d}" for number in range(shape.topics)]
+    if shape.shuffled:
+        random.Random(SEED).shuffle(topics)
     return Flow(
-        topics=[TOPIC.format(number) for number in range(shape.topics)],
+        topics=topics,
         burst=shape.burst,
-        cycle=step * max(1, min(16, MAX_CYCLE // step)),
-        level=shape.level,
+        cycle=_cycle(shape),
+        wire=wire_of(target, shape.level),
         qos=shape.qos,
         retain=shape.retain,
         payload_bytes=shape.payload_bytes,
     )
+
+
+def _cycle(shape: Shape) -> int:
+    step = shape.burst
+    while step % shape.topics or step <= shape.burst * (shape.in_flight + 1):
+        step += shape.burst
+    if step <= MAX_CYCLE:
+        return step * max(1, min(16, MAX_CYCLE // step))
+    while step % LONG_CYCLE_IDS:
+        step += shape.burst * shape.topics
+    return step
 
 
 class Driver:
@@ -46,7 +61,8 @@ class Driver:
 
     def __init__(self, target: Target, shape: Shape, bounds: Bounds) -> None:
         self._target, self._shape, self._bounds = target, shape, bounds
-        self._flow = flow_of(shape)
+        self._login = login_of(target, shape.level)
+        self._flow = flow_of(shape, target)
         self._bursts = itertools.cycle(self._flow.bursts())
         self._sent = 0
         self._arrived = 0  # summed over all readers
@@ -54,6 +70,13 @@ class Driver:
         self._readers: dict[int, Connection] = {}
         self._subscribers: list[Connection] = []
         self._checks: list[Check] = []
+        self._pace = Pace(shape.pace_hz) if shape.pace_hz else None
+
+    @property
+    def _per_message(self) -> int:
+        """How often each message arrives: at its readers, and back as an acknowledgement."""
+        shape = self._shape
+        return shape.subscribers + shape.own_subscribers + bool(shape.qos)
 
     def run(self) -> LoadResult:
         """Connect, warm up, measure, verify; a failure is told in the result."""
@@ -65,31 +88,53 @@ class Driver:
             self._measure(publisher, result)
         except (LoadFailed, BadFrame, OSError) as error:
             result.failure = str(error) or type(error).__name__
+        result.sent = self._sent
         for check in self._checks:
             check.finish(self._sent)
             result.faults.add(check.faults)
         if self._shape.retain and not result.failure:
             self._read_back(result)
         for connection in connections:
-            connection.close()
+            connection.close(b"" if connection in self._subscribers else self._login.goodbye)
         self._poll.close()
         return result
 
     def _connect(self, connections: list[Connection]) -> Connection:
-        for number in range(self._shape.subscribers):
-            subscriber = self._open(connections, f"bench-sub-{number}")
-            subscriber.subscribe(self._shape.topic_filter, self._shape.subscriber_qos)
-            self._watch(subscriber, DeliveryCheck(self._flow, self._shape.subscriber_qos))
-            self._subscribers.append(subscriber)
+        shape = self._shape
+        for number in range(shape.subscribers):
+            if shape.stream:
+                stream = open_stream(self._target, shape.topic_filter, shape.stream)
+                connections.append(stream)
+                self._join(stream, StreamCheck(self._flow))
+            else:
+                check = DeliveryCheck(self._flow, shape.subscriber_qos)
+                self._subscribe(connections, f"all-{number}", shape.topic_filter, check)
+        for number in range(shape.topics if shape.own_subscribers else 0):
+            places = self._flow.places_of(number)
+            check = DeliveryCheck(self._flow, shape.subscriber_qos, places)
+            self._subscribe(connections, f"own-{number}", self._flow.topic(number), check)
         publisher = self._open(connections, "bench-pub")
-        if self._shape.qos:
-            self._watch(publisher, AckCheck(self._flow))
+        if shape.qos:
+            self._login.expect_stored(publisher)
+            stores = self._target.protocol == "nats"
+            self._watch(publisher, StoredCheck(self._flow) if stores else AckCheck(self._flow))
         publisher.socket.setblocking(False)
         return publisher
 
+    def _subscribe(
+        self, connections: list[Connection], name: str, topic_filter: str, check: Check
+    ) -> None:
+        subscriber = self._open(connections, f"bench-{name}")
+        self._login.subscribe(subscriber, topic_filter, self._shape.subscriber_qos)
+        self._join(subscriber, check)
+
     def _open(self, connections: list[Connection], client_id: str) -> Connection:
-        connections.append(Connection(self._target, client_id, self._shape.level))
+        connections.append(self._login.open(self._target, client_id))
         return connections[-1]
+
+    def _join(self, subscriber: Connection, check: Check) -> None:
+        self._watch(subscriber, check)
+        self._subscribers.append(subscriber)
 
     def _watch(self, connection: Connection, check: Check) -> None:
         connection.begin(check)
@@ -98,27 +143,34 @@ class Driver:
         self._poll.register(connection.socket.fileno(), select.EPOLLIN)
 
     def _measure(self, publisher: Connection, result: LoadResult) -> None:
-        pids = tree(self._target.pid)
-        cpu, load_cpu = cpu_s(pids), time.process_time()
+        if self._pace:
+            self._pace.begin()
+        cpu, load_cpu = cpu_s(tree(self._target.pid)), time.process_time()
         wall, sent, reads = time.monotonic(), self._sent, self._reads()
-        self._loop(publisher, self._enough(pids, cpu))
+        self._loop(publisher, self._enough())
         result.wall_s = time.monotonic() - wall
         result.load_cpu_s = time.process_time() - load_cpu
         result.server_cpu_s = cpu_s(tree(self._target.pid)) - cpu
         result.messages = self._sent - sent
-        result.deliveries = result.messages * self._shape.subscribers
         result.acknowledged = result.messages if self._shape.qos else 0
+        result.deliveries = result.messages * (self._per_message - bool(self._shape.qos))
         result.reads = self._reads() - reads
+        if self._pace:
+            result.p50_ms, result.p99_ms = self._pace.quantiles_ms()
 
     def _loop(self, publisher: Connection, done: Callable[[], bool]) -> None:
         """Send bursts until ``done``, then wait for the last to arrive."""
-        per_burst = self._shape.burst * len(self._readers)
-        room = per_burst * (self._shape.in_flight - 1)
+        each = self._per_message
+        room = self._shape.burst * each * (self._shape.in_flight - 1)
         while not done():
+            if self._pace:
+                self._pace.wait()
             self._send(publisher, next(self._bursts))
             self._sent += self._shape.burst
-            self._wait(self._sent * len(self._readers) - room)
-        self._wait(self._sent * len(self._readers))
+            self._wait(self._sent * each - room)
+            if self._pace:
+                self._pace.note_arrival()
+        self._wait(self._sent * each)
 
     def _wait(self, wanted: int) -> None:
         """Read until so many messages have arrived, summed over all readers."""
@@ -144,7 +196,7 @@ class Driver:
         deadline = time.monotonic() + self._bounds.stall_s
         while rest:
             try:
-                rest = rest[publisher.socket.send(rest) :]
+                rest = rest[publisher.send(rest) :]
             except BlockingIOError as error:
                 if time.monotonic() > deadline:
                     raise LoadFailed("the server stopped reading") from error
@@ -154,24 +206,10 @@ class Driver:
         deadline = time.monotonic() + seconds
         return lambda: time.monotonic() >= deadline
 
-    def _enough(self, pids: list[int], start_s: float) -> Callable[[], bool]:
-        """Tell when the server has used enough CPU, or the time or count is up."""
-        look, deadline = 0.0, time.monotonic() + self._bounds.wall_s
-
-        def done() -> bool:
-            nonlocal look
-            now = time.monotonic()
-            if now < look:
-                return False
-            look = now + LOOK_EVERY_S
-            used_s = cpu_s(pids) - start_s
-            return (
-                used_s >= self._bounds.cpu_s
-                or now >= deadline
-                or self._sent >= self._bounds.messages
-            )
-
-        return done
+    def _enough(self) -> Callable[[], bool]:
+        """Tell when the time or the count is up."""
+        deadline, most = time.monotonic() + self._bounds.wall_s, self._bounds.messages
+        return lambda: time.monotonic() >= deadline or self._sent >= most
 
     def _reads(self) -> int:
         return sum(subscriber.reads for subscriber in self._subscribers)
@@ -179,27 +217,18 @@ class Driver:
     def _read_back(self, result: LoadResult) -> None:
         """Every topic's retained message must be the last that was written to it."""
         try:
-            result.faults.add(self._compare_state())
+            wanted = self._last_places()
+            result.faults.add(
+                compare_state(
+                    self._target,
+                    wanted,
+                    topic_filter=self._shape.topic_filter,
+                    level=self._shape.level,
+                    stall_s=self._bounds.stall_s,
+                )
+            )
         except (LoadFailed, BadFrame, OSError) as error:
             result.failure = f"reading back: {error}"
-
-    def _compare_state(self) -> Faults:
-        wanted = self._last_places()
-        faults, found = Faults(), dict[str, int]()
-        connection = Connection(self._target, "bench-check", self._shape.level)
-        connection.subscribe(self._shape.topic_filter, 0)
-        try:
-            while len(found) < len(wanted):
-                message = read_publish(
-                    connection.recv_frame(self._bounds.stall_s), self._shape.level
-                )
-                found[message.topic] = place_of(message.payload)
-        except LoadFailed:
-            faults.lost = len(wanted) - len(found)
-        finally:
-            connection.close()
-        faults.disordered = sum(wanted.get(topic) != place for topic, place in found.items())
-        return faults
 
     def _last_places(self) -> dict[str, int]:
         """Return each topic's last written place in the cycle."""

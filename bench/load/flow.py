@@ -12,12 +12,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.load import packets
+from bench.load.wire import Wire
 
 FIRST_NUMBER = 10_000_000
 """Numbers start here: all have eight digits, and JSON allows no leading zero."""
 MAX_CYCLE = 60_000
-"""Packet identifiers have 16 bits, and each message of a cycle has its own."""
+"""Packet identifiers have 16 bits, and each message under way has its own."""
+LONG_CYCLE_IDS = 40_000
+"""They repeat after so many in a cycle that is longer, which has to be a multiple of it."""
 
 
 def payload_of(place: int, size: int) -> bytes:
@@ -43,31 +45,51 @@ class Flow:
         topics: Message i of the cycle goes to ``topics[i % len(topics)]``.
         burst: Messages sent at once.
         cycle: Messages in the cycle: a multiple of ``burst`` and of the topics.
-        level: MQTT 4 (3.1.1) or 5.
+        wire: How they stand on the wire.
     """
 
     topics: Sequence[str]
     burst: int
     cycle: int
-    level: int
+    wire: Wire
     qos: int
     retain: bool
     payload_bytes: int
 
     def __post_init__(self) -> None:
-        if self.cycle % self.burst or self.cycle % len(self.topics) or self.cycle > MAX_CYCLE:
+        is_long = self.cycle > MAX_CYCLE and self.cycle % LONG_CYCLE_IDS
+        if self.cycle % self.burst or self.cycle % len(self.topics) or is_long:
             raise ValueError(f"a cycle of {self.cycle} does not fit bursts and topics")
         if len({len(topic.encode()) for topic in self.topics}) != 1:
             raise ValueError("topics must be equally long, or frames differ in size")
+
+    @property
+    def ids(self) -> int:
+        """How many packet identifiers there are before they repeat."""
+        return self.cycle if self.cycle <= MAX_CYCLE else LONG_CYCLE_IDS
 
     def topic(self, place: int) -> str:
         """Return the topic of message ``place`` of the cycle."""
         return self.topics[place % len(self.topics)]
 
+    def everything(self) -> range:
+        """Return the places of all messages."""
+        return range(self.cycle)
+
+    def places_of(self, number: int) -> range:
+        """Return the places of the messages on ``topics[number]``."""
+        return range(number, self.cycle, len(self.topics))
+
     def bursts(self) -> list[bytes]:
         """Return the cycle as sent, one element a burst."""
         frames = [
-            self._frame(place, qos=self.qos, retain=self.retain, packet_id=place + 1)
+            self.wire.publish(
+                self.topic(place),
+                payload_of(place, self.payload_bytes),
+                qos=self.qos,
+                retain=self.retain,
+                number=place % self.ids + 1,
+            )
             for place in range(self.cycle)
         ]
         return [
@@ -75,24 +97,16 @@ class Flow:
             for start in range(0, self.cycle, self.burst)
         ]
 
-    def delivered(self, qos: int) -> bytes:
-        """Return the cycle as a subscriber with this QoS gets it, packet identifiers 0."""
+    def delivered(self, qos: int, places: range) -> bytes:
+        """Return these messages as a subscriber with this QoS gets them."""
         granted = min(qos, self.qos)
         return b"".join(
-            self._frame(place, qos=granted, retain=False, packet_id=0)
-            for place in range(self.cycle)
+            self.wire.delivered(
+                self.topic(place), payload_of(place, self.payload_bytes), qos=granted
+            )
+            for place in places
         )
 
     def acknowledged(self) -> bytes:
-        """Return the PUBACKs of a cycle in order."""
-        return b"".join(packets.puback(place + 1) for place in range(self.cycle))
-
-    def _frame(self, place: int, *, qos: int, retain: bool, packet_id: int) -> bytes:
-        return packets.publish(
-            self.topic(place),
-            payload_of(place, self.payload_bytes),
-            level=self.level,
-            qos=qos,
-            retain=retain,
-            packet_id=packet_id,
-        )
+        """Return the acknowledgements of all packet identifiers in order."""
+        return b"".join(self.wire.accepted(place + 1) for place in range(self.ids))

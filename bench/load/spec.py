@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bench.load.check import Faults
+from bench.load.faults import Faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +12,10 @@ class Target:
     """A server to load.
 
     Attributes:
-        pid: Its root process; CPU is that of all processes below it too.
+        pid: Its root process; CPU and memory are those of all processes below it too.
+        protocol: ``mqtt`` or ``nats``; of a target for HTTP it says nothing.
+        authority: A file with the certificate to trust: the port speaks TLS. Or empty.
+        http_port: Where streams are subscribed to, 0 for nowhere.
     """
 
     port: int
@@ -20,18 +23,25 @@ class Target:
     host: str = "127.0.0.1"
     username: str = ""
     password: str = ""
+    protocol: str = "mqtt"
+    authority: str = ""
+    http_port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The form of an MQTT load: one publisher, closed loop.
+    """The form of a load of messages: one publisher, closed loop.
 
     Attributes:
         burst: Messages sent at once.
         in_flight: Bursts under way at most; the next goes when the oldest has arrived
             everywhere and is acknowledged.
         subscribers: Each subscribes to ``topic_filter``; 0 leaves only acknowledgements.
+        own_subscribers: Beside them each topic has a subscriber of its own.
+        stream: How ``subscribers`` subscribe: "" as the publisher speaks, ``sse``, ``ws``.
         retain: Retained writes; the final state of every topic is read back and compared.
+        shuffled: Topics come in a random order, the same in each run.
+        pace_hz: Not as fast as it goes, but so many bursts a second; latency is measured.
         level: MQTT 4 (3.1.1) or 5.
     """
 
@@ -40,9 +50,13 @@ class Shape:
     burst: int
     in_flight: int = 1
     subscribers: int = 1
+    own_subscribers: bool = False
+    stream: str = ""
     qos: int = 0
     subscriber_qos: int = 0
     retain: bool = False
+    shuffled: bool = False
+    pace_hz: float = 0
     payload_bytes: int = 64
     level: int = 4
 
@@ -52,16 +66,29 @@ class Bounds:
     """When a run ends.
 
     Attributes:
-        cpu_s: Enough CPU seconds of the server, measured after the warm-up.
-        wall_s: At most so long, and this is no failure.
+        wall_s: It is measured for so long after the warm-up.
         messages: At most so many published.
         stall_s: Without any progress for so long the run has failed.
     """
 
-    cpu_s: float
     wall_s: float
     messages: int = 50_000_000
     stall_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Connections that are opened and do nothing.
+
+    Attributes:
+        connections: How many.
+        prove: Each subscribes, and at the end gets one message, which proves that it lives.
+        hold_s: How long they do nothing.
+    """
+
+    connections: int
+    prove: bool
+    hold_s: float
 
 
 @dataclass(slots=True)
@@ -69,16 +96,20 @@ class LoadResult:
     """Counts between the end of the warm-up and the end of the last burst.
 
     Attributes:
+        sent: Published since the start, warm-up included.
         messages: Published.
         deliveries: Received by all subscribers together.
-        acknowledged: PUBACKs that the publisher got.
+        acknowledged: Acknowledgements that the publisher got.
         reads: Calls of ``recv`` by subscribers.
         server_cpu_s: CPU of all processes of the server.
         load_cpu_s: CPU of the load itself.
+        p50_ms: Median latency of a paced load, from the send to the last arrival; 0 for none.
+        p99_ms: The latency that one in a hundred exceeds.
         faults: Over the whole run, warm-up included.
         failure: Why the run broke off, or empty.
     """
 
+    sent: int = 0
     messages: int = 0
     deliveries: int = 0
     acknowledged: int = 0
@@ -86,5 +117,26 @@ class LoadResult:
     wall_s: float = 0.0
     server_cpu_s: float = 0.0
     load_cpu_s: float = 0.0
+    p50_ms: float = 0.0
+    p99_ms: float = 0.0
     faults: Faults = field(default_factory=Faults)
+    failure: str = ""
+
+
+@dataclass(slots=True)
+class HoldResult:
+    """What holding connections showed.
+
+    Attributes:
+        opened: Connections that were accepted.
+        alive: That were still open at the end, and got their message where one was sent.
+        bytes_each: Growth of the server's memory by each, kernel buffers left out.
+        opening_s: How long opening took.
+        failure: Why it broke off, or empty.
+    """
+
+    opened: int = 0
+    alive: int = 0
+    bytes_each: float = 0.0
+    opening_s: float = 0.0
     failure: str = ""

@@ -1,4 +1,4 @@
-"""LyreDB as users start it: ``lyredb run`` with an application of one table."""
+"""LyreDB as users start it: ``lyredb run`` with one worker and an application of one table."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from bench.load.spec import Target
+from bench.peers.certificate import Certificate
+from bench.peers.ports import free_port
 from bench.peers.process import Started, StartFailed
 
 USERNAME, PASSWORD = "bench", "bench-password"
@@ -25,31 +27,54 @@ type Bench @table @export {
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A started LyreDB: where its MQTT and its HTTP listener are."""
+    """A started LyreDB: where its MQTT and its HTTP listener are, and MQTT over TLS if asked for.
+
+    The target for MQTT names the HTTP port too, where streams are subscribed to.
+    """
 
     mqtt: Target
     http: Target
+    mqtt_tls: Target | None = None
 
 
 @contextmanager
-def lyredb(folder: Path) -> Iterator[Running]:
-    """Run LyreDB with default settings and an empty data directory in ``folder``."""
+def lyredb(folder: Path, *, certificate: Certificate | None = None) -> Iterator[Running]:
+    """Run LyreDB with default settings and an empty data directory in ``folder``.
+
+    It is one worker with the supervisor and the writer process, all of whose CPU counts. A
+    certificate adds a listener for MQTT over TLS.
+    """
     home = Path(tempfile.mkdtemp(prefix="lyredb-", dir=folder))
     application = home / "app"
     application.mkdir()
     (application / "schema.graphql").write_text(SCHEMA)
     command = [
         str(Path(sys.executable).with_name("lyredb")),
-        *("run", str(application), "--data", str(home / "data")),
+        *("run", str(application), "--data", str(home / "data"), "--workers", "1"),
         *("--http-port", "0", "--mqtt-port", "0", "--operations-port", "0"),
     ]
     login = {"LYREDB_ADMIN_USERNAME": USERNAME, "LYREDB_ADMIN_PASSWORD": PASSWORD}
-    with Started(command, extra=login) as process:
+    secure = {} if certificate is None else _secure(certificate)
+    with Started(command, extra=login | secure) as process:
         try:
             ready = process.ready()
         except StartFailed as error:
             raise StartFailed(f"LyreDB {error}") from error
-        yield Running(_target(process, ready, "mqtt"), _target(process, ready, "http"))
+        http = _target(process, ready, "http")
+        mqtt = replace(_target(process, ready, "mqtt"), http_port=http.port)
+        tls = None
+        if certificate is not None:
+            port = int(secure["LYREDB_MQTT_NETWORK_SECURE_PORT"])
+            tls = replace(mqtt, port=port, authority=str(certificate.authority))
+        yield Running(mqtt, http, tls)
+
+
+def _secure(certificate: Certificate) -> dict[str, str]:
+    return {
+        "LYREDB_MQTT_NETWORK_SECURE_PORT": str(free_port()),
+        "LYREDB_TLS_CERTIFICATE": str(certificate.chain),
+        "LYREDB_TLS_PRIVATE_KEY": str(certificate.key),
+    }
 
 
 def _target(process: Started, ready: dict[str, object], protocol: str) -> Target:

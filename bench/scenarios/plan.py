@@ -20,16 +20,14 @@ class Plan:
 
     Attributes:
         folder: Holds the data directories; a real disk, or durability costs nothing.
-        cpu_s: CPU seconds of the server in each round.
-        wall_s: A round's limit on the clock.
-        order: "A" measures LyreDB, "B" the peer.
+        round_s: How long a round is measured, on the clock.
+        order: "A" measures LyreDB, "B" each peer in turn.
         level: MQTT 4 (3.1.1) or 5.
         payload_bytes: Size of MQTT payloads and HTTP bodies.
     """
 
     folder: Path
-    cpu_s: float
-    wall_s: float
+    round_s: float
     order: str
     level: int
     payload_bytes: int
@@ -43,25 +41,31 @@ class Contender:
     start: Callable[[], AbstractContextManager[Callable[[], Round]]]
 
 
-def compete(plan: Plan, subject: Contender, peer: Contender) -> tuple[Side, Side]:
-    """Measure both in the plan's order; one that does not start is trouble, not the end."""
-    rounds: dict[str, list[Round]] = {"A": [], "B": []}
+def compete(plan: Plan, subject: Contender, *peers: Contender) -> tuple[Side, ...]:
+    """Measure all in the plan's order; one that does not start is trouble, not the end.
+
+    All of them run during the whole scenario, idle while another one is measured.
+    """
+    contenders = (subject, *peers)
+    rounds: dict[str, list[Round]] = {each.name: [] for each in contenders}
     with ExitStack() as running:
         measure: dict[str, Callable[[], Round]] = {}
-        for letter, contender in (("A", subject), ("B", peer)):
+        for each in contenders:
             try:
-                measure[letter] = running.enter_context(contender.start())
+                measure[each.name] = running.enter_context(each.start())
             except StartFailed as error:
-                rounds[letter].append(Round(trouble=str(error)))
+                rounds[each.name].append(Round(trouble=str(error)))
         for letter in plan.order:
-            if letter in measure:
-                rounds[letter].append(measure[letter]())
-    return Side(subject.name, rounds["A"]), Side(peer.name, rounds["B"])
+            for each in (subject,) if letter == "A" else peers:
+                if each.name in measure:
+                    rounds[each.name].append(measure[each.name]())
+    return tuple(Side(each.name, rounds[each.name]) for each in contenders)
 
 
 @contextmanager
 def measuring(
-    server: AbstractContextManager[Server], measure: Callable[[Server], Round]
+    server: AbstractContextManager[Server],
+    measure: Callable[[Server], Round],
 ) -> Iterator[Callable[[], Round]]:
     """Run ``server``; give a function that measures it once."""
     with server as running:

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.report import show, write_json, write_page
-from bench.result import Comparison, Report, Round, Side
+from bench.result import Comparison, Figure, Report, Round, Side
 
 FAST = Side("LyreDB", [Round(3_000, 1, 1.0, 0.5), Round(1_000, 1, 1.0, 0.5)])
 SLOW = Side("mosquitto", [Round(250, 1, 0.5, 0.1)])
@@ -55,6 +55,23 @@ def test_json_and_page_have_the_figures_with_their_conditions(tmp_path: Path) ->
     document = json.loads((tmp_path / "new" / "latest.json").read_text())
     assert (document["conditions"], document["comparisons"][0]["ratio"]) == ("a machine", 4)
     page = (tmp_path / "page.md").read_text()
-    assert "| one to one | 2,000 ±50% | 500 | 4.00x | 10x |" in page
+    assert "| one to one | mosquitto | 2,000 ±50% | 500 | 4.00x | 10x |" in page
     assert "a machine" in page
     assert "payload 64 bytes" in page
+
+
+def test_a_figure_that_misses_what_is_wanted_says_so(tmp_path: Path) -> None:
+    """On the page as on the terminal."""
+    figure = Figure("memory", "kB", "idle", 7.0, {"mosquitto": 1.5}, "at most 5 kB", is_met=False)
+    report = Report("a machine", figures=[figure])
+    write_page(report, tmp_path / "page.md")
+    row = "| memory | kB | 7.00 | mosquitto 1.50 | at most 5 kB | NO |"
+    assert row in (tmp_path / "page.md").read_text()
+    assert "NO" in shown(report)
+    assert not report.has_trouble
+
+
+def test_a_scenario_without_a_peer_has_a_rate_and_no_ratio() -> None:
+    report = Report("a machine", [Comparison("SSE", "deliveries", "alone", FAST, None)])
+    assert report.comparisons[0].ratio is None
+    assert "2,000" in shown(report)
