@@ -81,14 +81,48 @@ def test_the_will_of_a_user_that_still_may_is_published() -> None:
 def test_a_user_that_is_changed_while_it_waits_for_its_identifier_is_refused() -> None:
     async def body() -> None:
         harness = Harness()
-        harness.connected(5, "c", account=ALICE, will=("open/w", b"x"), will_retain=True)
-        harness.authenticator.revocations = type(harness.authenticator.revocations)()
+        nobody = Account("", SUPER_USER)
+        harness.connected(5, "c", account=nobody, will=("open/w", b"x"), will_retain=True)
+        harness.authenticator.remembered.add(("", b"right"))
         peer = harness.peer(5, account=ALICE)
-        peer.send(client.connect(5, "c"))
+        peer.send(client.connect(5, "c", username="", password=b"right"))
         harness.authenticator.revocations.tell("alice", "the user was deleted")
         assert [packet.reason for packet in peer.take()] == [0x87]
         harness.database.commit()
         await harness.tick()
+        assert harness.service.clients == 0
+
+    run(body)
+
+
+def test_a_user_that_is_changed_while_its_password_is_checked_is_refused() -> None:
+    """The password was right for what the user was."""
+
+    async def body() -> None:
+        harness = Harness()
+        harness.authenticator.gate.clear()
+        peer = harness.peer(5, account=None)
+        peer.send(client.connect(5, username="alice", password=b"right"))
+        await harness.tick()
+        harness.authenticator.revocations.tell("alice", "the password was changed")
+        assert [packet.reason for packet in peer.take()] == [0x87]
+        harness.authenticator.gate.set()
+        await harness.tick()
+        assert harness.service.clients == 0
+
+    run(body)
+
+
+def test_a_user_that_is_changed_between_an_upgrade_and_its_connect_is_cut_off() -> None:
+    """The listener knew it by a login or a certificate that is void by now."""
+
+    async def body() -> None:
+        harness = Harness()
+        peer = harness.peer(5, account=ALICE)
+        harness.authenticator.revocations.tell("alice", "the user was deleted")
+        assert peer.is_closed
+        assert not peer.take()
+        peer.send(client.connect(5))
         assert harness.service.clients == 0
 
     run(body)

@@ -8,7 +8,7 @@ while a client is let in (`entrance`), which is the one thing that waits.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
@@ -78,6 +78,7 @@ class Connection:
         "_state",
         "_told_congested",
         "_transport",
+        "_watches",
         "_writing_paused",
         "due",
     )
@@ -109,6 +110,9 @@ class Connection:
         self._told_congested = False
         self._writing_paused = False
         self._is_counted = False
+        self._watches: tuple[Callable[[], None], ...] = ()
+        if account is not None and account.name:
+            self.watch(account.name)
         service.connections.add(self)
         service.wheel.put(self, Wheel.ticks(service.limits.connect_timeout_s))
 
@@ -404,6 +408,8 @@ class Connection:
             self._entrance = None
         if self._session is not None:
             self._session.close(self._service)
+        for end in self._watches:
+            end()
         if self._is_counted:
             self._is_counted = False
             self._service.buffers.note(self, 0)
@@ -429,15 +435,19 @@ class Connection:
         self._service.counters.takeovers += 1
         self.fail(SessionTakenOver("Another connection uses this client identifier"))
 
+    def watch(self, user: str) -> None:
+        """End when a login of this user becomes void, from now on (`entrance.Gate`)."""
+        end = self._service.authenticator.revocations.watch(user, self.revoke)
+        self._watches = (*self._watches, end)
+
     def revoke(self, reason: str) -> None:
-        """End now, before anything later reaches it: the login is void (`entrance.Gate`).
+        """End now, before anything later reaches it: the login is void.
 
         The will is still the client's, as far as the user may publish it as of now.
         """
-        if self._entrance is not None:
-            self._entrance.revoke(reason)
         session = self._session
-        if session is None or self._state is State.ENDED:
+        if session is None or self._state is not State.CONNECTED:
+            self._revoke_early(reason)
             return
         account = self._service.authenticator.by_name(session.context.user)
         if account is None:
@@ -445,6 +455,12 @@ class Connection:
         else:
             session.will.decide_for(replace(session.context, principal=account.principal))
         self.fail(NotAuthorised(reason))
+
+    def _revoke_early(self, reason: str) -> None:
+        if self._entrance is not None:
+            self._entrance.revoke(reason)
+        else:
+            self._close_with(b"")  # no CONNECT yet: nobody to tell
 
     def access_changed(self, principal: Principal) -> None:
         """Decide the will again, if it is that of a client with these rights."""

@@ -8,7 +8,6 @@ is legal and waits, unread. Whoever is let in was not revoked since its password
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -53,7 +52,6 @@ class Admitted:
         client_id: Its own, or a new one.
         epoch: Of the claim of the identifier.
         will: Decided.
-        unwatch: Ends the watch for a revocation of the login.
     """
 
     connect: Connect
@@ -61,7 +59,6 @@ class Admitted:
     client_id: str
     epoch: int
     will: LastWill
-    unwatch: Callable[[], None]
 
 
 class Gate(Protocol):
@@ -76,8 +73,8 @@ class Gate(Protocol):
     def take_over(self) -> None:
         """End: another connection has the client identifier now."""
 
-    def revoke(self, reason: str) -> None:
-        """End: the login is void."""
+    def watch(self, user: str) -> None:
+        """End when a login of this user becomes void, from now on."""
 
 
 class Entrance:
@@ -90,14 +87,13 @@ class Entrance:
         connect: The packet.
     """
 
-    __slots__ = ("_connect", "_gate", "_is_over", "_origin", "_service", "_unwatch")
+    __slots__ = ("_connect", "_gate", "_is_over", "_origin", "_service")
 
     def __init__(self, gate: Gate, service: Service, origin: Origin, connect: Connect) -> None:
         self._gate = gate
         self._service = service
         self._origin = origin
         self._connect = connect
-        self._unwatch: Callable[[], None] = _nothing
         self._is_over = False
 
     def begin(self) -> None:
@@ -112,6 +108,9 @@ class Entrance:
             raise Violation(
                 Reason.SERVER_BUSY, "Too many clients are connected", version=connect.version
             )
+        if connect.username:
+            # Before the password is looked at: what happens to the user meanwhile counts.
+            self._gate.watch(connect.username)
         account = login.known_account(connect, self._service, self._origin.account)
         if account is None:
             self._service.spawn(self._verify())
@@ -120,9 +119,7 @@ class Entrance:
 
     def give_up(self) -> None:
         """The peer is gone, or was refused: nobody waits for an answer."""
-        if not self._is_over:
-            self._is_over = True
-            self._unwatch()
+        self._is_over = True
 
     def revoke(self, reason: str) -> None:
         """The login became void after its password was right."""
@@ -154,8 +151,6 @@ class Entrance:
         except LyreError as error:
             self._refuse(answer_for(error).end, f"The will is refused: {sentence_of(error)}")
             return
-        if account.name:
-            self._unwatch = service.authenticator.revocations.watch(account.name, self._gate.revoke)
 
         def on_result(result: int | Refusal | LyreError) -> None:
             if not isinstance(result, int) or isinstance(result, Refusal):
@@ -163,7 +158,7 @@ class Entrance:
             elif self._is_over:
                 service.release(client_id, result)
             else:
-                self._let_in(Admitted(connect, context, client_id, result, will, self._unwatch))
+                self._let_in(Admitted(connect, context, client_id, result, will))
 
         service.claim(client_id, account.name, on_result, self._gate.take_over, registered)
 
@@ -195,7 +190,3 @@ class Entrance:
         logger.exception("mqtt connect from %s failed", self._origin.address)
         self.give_up()
         self._gate.refuse(self._connect.version, Reason.UNSPECIFIED_ERROR, "Internal error")
-
-
-def _nothing() -> None:
-    """Nobody is watched yet."""

@@ -31,7 +31,6 @@ class Session:
     """
 
     __slots__ = (
-        "_unwatch",
         "context",
         "epoch",
         "outbox",
@@ -54,7 +53,6 @@ class Session:
         self.context = admitted.context
         self.epoch = admitted.epoch
         self.will = admitted.will
-        self._unwatch = admitted.unwatch
         self.outbox = outbox
         self.publishing = publishing
         self.subscriptions = subscriptions
@@ -77,7 +75,6 @@ class Session:
 
         The client identifier is free when the will is: whoever takes over finds it told.
         """
-        self._unwatch()
         self.subscriptions.close()
         client_id, epoch = self.terms.client_id, self.epoch
         self.will.publish(lambda: service.release(client_id, epoch))
