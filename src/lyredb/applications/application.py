@@ -20,6 +20,8 @@ from lyredb.tables.source import merged
 
 TABLES_MODULE: Final = "tables"
 CONFIG_FILE: Final = "config.yaml"
+ROLES_FILE: Final = "roles.yaml"
+"""What users may do; applied at each start and reload, see ``lyredb.operations``."""
 WEB_FOLDER: Final = "web"
 
 

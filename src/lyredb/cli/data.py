@@ -166,18 +166,20 @@ def status(
         typer.echo(line)
 
 
-_HEADING: Final = ("PROCESS", "PID", "POSITION", "LAG", "CONNECTIONS", "MEMORY")
+_HEADING: Final = ("PROCESS", "STATE", "PID", "POSITION", "LAG", "CONNECTIONS", "MEMORY")
 
 
 def _row(status: Status, process: ProcessStatus) -> tuple[str, ...]:
     name = f"worker {process.worker}" if process.role == "worker" else process.role
     memory = size_text(process.memory_bytes) if process.memory_bytes else "-"
+    again = f" ({process.restarts} restarts)" if process.restarts else ""
+    state, pid = process.state + again, str(process.pid or "-")
     if process.role == "supervisor":  # reads no log and has no clients
-        return (name, str(process.pid), "-", "-", "-", memory)
+        return (name, state, pid, "-", "-", "-", memory)
     lag = "-" if process.role == "writer" else str(status.lag_of(process))
     clients = [f"{count} {kind}" for kind, count in sorted(process.connections.items()) if count]
     held = "-" if process.role == "writer" else ", ".join(clients) or "0"
-    return (name, str(process.pid), str(process.position), lag, held, memory)
+    return (name, state, pid, str(process.position), lag, held, memory)
 
 
 def _duration(seconds: float) -> str:

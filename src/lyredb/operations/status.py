@@ -21,6 +21,8 @@ class ProcessStatus(msgspec.Struct, frozen=True, rename="camel"):
         position: The log position that its subscribers have been told.
         connections: Open ones by protocol.
         memory_bytes: Resident, 0 when it cannot be told.
+        state: ``starting``, ``ready``, ``waiting`` (to be started again) or ``ended``.
+        restarts: How often it was started again.
     """
 
     role: Literal["supervisor", "writer", "worker", "server"]
@@ -29,6 +31,8 @@ class ProcessStatus(msgspec.Struct, frozen=True, rename="camel"):
     position: int = 0
     connections: dict[str, int] = {}
     memory_bytes: int = 0
+    state: str = "ready"
+    restarts: int = 0
 
 
 class Status(msgspec.Struct, frozen=True, rename="camel"):

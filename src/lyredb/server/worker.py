@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
+from lyredb.operations.status import ProcessStatus, memory_of
 from lyredb.plugins.network import ClientCertificates
 from lyredb.plugins.scope import Address, Scope
 from lyredb.protocols.http.authentication import Authentication
@@ -27,12 +29,16 @@ from lyredb.server.admin import ensure_first_admin
 from lyredb.server.announcement import Ports, ready_of
 from lyredb.server.composition import Plugin
 from lyredb.server.core_settings import attempts_of, open_topics, storage_settings
+from lyredb.server.desk import Desk
 from lyredb.server.launch import Launch
 from lyredb.server.lifecycle import STOP_S, Step, run_steps
 from lyredb.server.listening import Listeners, listen_error, port_row
 from lyredb.server.logins import http_logins
 from lyredb.server.logs import reload as reload_logs
+from lyredb.server.metrics.rooms import plugin_sources
+from lyredb.server.metrics.snapshot import Subject
 from lyredb.server.node import Node
+from lyredb.server.processes.standing import connections_of
 from lyredb.server.ready import Ready
 from lyredb.server.reload import Reload
 from lyredb.server.welcome import PRIORITY, Welcome
@@ -84,6 +90,7 @@ class Worker:
         self._http: HttpServer | None = None
         self._operations: HttpServer | None = None
         self._network: Network | None = None
+        self._desk: Desk | None = None
         self._prepared: list[Plugin] = []
 
     async def start(self) -> Ready:
@@ -135,6 +142,7 @@ class Worker:
         admin = None
         if self._seat is None:  # else it is the writer's business
             admin = await ensure_first_admin(launch, users, passwords)
+            await self._open_desk(node)
         secure = [address for address in http.addresses if address.scheme == "https"]
         ports = Ports(http.address, operations.address, {"https": secure, **listeners})
         ready = ready_of(launch, ports, admin)
@@ -144,6 +152,23 @@ class Worker:
         await http.start()
         await operations.start()
         return ready
+
+    async def _open_desk(self, node: Node) -> None:
+        async def passed(position: int) -> None:
+            node.tail.advance_to(position)
+
+        def processes() -> list[ProcessStatus]:
+            sources = plugin_sources(self._prepared)
+            if self._http is not None:
+                sources["http"] = self._http.statistics
+            told = connections_of(Subject("server", sources).take())
+            pid = os.getpid()
+            return [ProcessStatus("server", pid, 0, node.tail.position, told, memory_of(pid))]
+
+        desk = Desk(self._launch, node.engine, node.writer, passed=passed, processes=processes)
+        self._desk = desk
+        self.reload(desk.reload)
+        await desk.open()
 
     def _open_node(self) -> Node:
         launch = self._launch
@@ -243,6 +268,8 @@ class Worker:
                 _logger.error("stopping: a protocol failed", exc_info=failure)
 
     async def _close_node(self, _: float) -> None:
+        if self._desk is not None:
+            await self._desk.close()
         if self._authenticator is not None:
             await self._authenticator.close()
         if self._node is not None:

@@ -15,13 +15,16 @@ from lyredb.server.admin import ensure_first_admin
 from lyredb.server.board import Board
 from lyredb.server.collector import spare_collector
 from lyredb.server.core_settings import storage_settings
+from lyredb.server.desk import PASSED_S, Desk
 from lyredb.server.launch import Launch
 from lyredb.server.logs import reload as reload_logs
+from lyredb.server.metrics.exchange import Keeper
 from lyredb.server.processes import messages
 from lyredb.server.processes.channel import Channel
 from lyredb.server.processes.messages import WRITER
 from lyredb.server.processes.order import Order
 from lyredb.server.processes.pulse import Pulse
+from lyredb.server.processes.standing import Standing
 from lyredb.server.reload import Reload
 from lyredb.server.settings import SettingsInForce
 from lyredb.server.store import Store
@@ -44,10 +47,21 @@ async def live(order: Order, launch: Launch, channel: Channel, board: Board) -> 
     service = WriterService(store.engine, store.writer, loop=asyncio.get_running_loop())
     reload = Reload()
     reload(reload_logs)
+    keeper = Keeper(service.calls)
+    standing = Standing(board, lambda: store.engine.position, keeper.collected)
+    desk = Desk(
+        launch,
+        store.engine,
+        store.writer,
+        passed=lambda position: _passed(board, position),
+        processes=standing.processes,
+    )
+    reload(desk.reload)
     pulse = Pulse(board, WRITER)
     try:
         store.serve(service.calls)
         made = await ensure_first_admin(launch, Users(store.engine, store.writer), Passwords())
+        await desk.open()
         spare_collector()
         pulse.beat()
         channel.send(
@@ -56,14 +70,27 @@ async def live(order: Order, launch: Launch, channel: Channel, board: Board) -> 
                 password_file=str((made and made.password_file) or ""),
             )
         )
-        await _obey(service, reload, channel)
+        await _obey(service, reload, channel, standing)
     finally:
         pulse.stop()
+        await desk.close()
         service.close()
         await store.close()
 
 
-async def _obey(service: WriterService, reload: Reload, channel: Channel) -> None:
+async def _passed(board: Board, position: int) -> None:
+    """Wait until every worker has been told of a position.
+
+    Raises:
+        TimeoutError: A worker is too slow.
+    """
+    if not await board.wait_passed(position, PASSED_S):
+        raise TimeoutError
+
+
+async def _obey(
+    service: WriterService, reload: Reload, channel: Channel, standing: Standing
+) -> None:
     """Do what the supervisor says until it says stop, or is gone."""
     while (received := await channel.receive()) is not None:
         message, sockets = received
@@ -77,7 +104,7 @@ async def _obey(service: WriterService, reload: Reload, channel: Channel) -> Non
             case messages.Reload(values=values):
                 reload.run(SettingsInForce(values))
             case messages.Stand():
-                pass
+                standing.note(message)
             case _:
                 raise AssertionError(f"the writer is never told {message}")
 
