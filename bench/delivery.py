@@ -14,6 +14,7 @@ import pstats
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from lyredb.delivery.admission import ALL, Destination, View
 from lyredb.delivery.group import Group
@@ -22,6 +23,7 @@ from lyredb.delivery.message import Message
 from lyredb.plugins.context import Principal
 from lyredb.plugins.delivery import Batch
 from lyredb.plugins.delivery import Message as AnyMessage
+from lyredb.protocols.mqtt.relayed import feed
 from lyredb.storage.entry import Entry
 from lyredb.storage.keys import KeyValue, encode_key
 from lyredb.storage.mutation import DeleteReason, Kind
@@ -78,6 +80,13 @@ class Source:
         raise AssertionError("nobody is congested")
 
 
+class Never:
+    """A timer of a run in which nothing is late."""
+
+    def cancel(self) -> None:
+        """Nothing was to come."""
+
+
 class Table:
     name = "data.Sensor"
     slot = SLOT
@@ -105,7 +114,13 @@ class Rig:
     def __init__(self) -> None:
         self.ticks: list[Callable[[], None]] = []
         everything = Everything()
-        self.hub = Hub(everything, everything, {SLOT: Table()}, schedule_flush=self.ticks.append)
+        self.hub = Hub(
+            everything,
+            everything,
+            {SLOT: Table()},
+            schedule_flush=self.ticks.append,
+            call_later=lambda delay_s, callback: Never(),
+        )
         self.ingress = self.hub.ingress(Root(), "mqtt", "m4")
         self.source = Source()
         self.sinks: list[Sink] = []
@@ -289,6 +304,121 @@ def _delivering(rig: Rig, entries: Sequence[Entry]) -> Callable[[], None]:
     return run
 
 
+class Cable:
+    """A link between two hubs in this process: bytes arrive at the end of the tick."""
+
+    waiting_bytes = 0
+
+    def begin(
+        self,
+        on_data: Callable[[bytes], None],
+        on_drained: Callable[[], None],
+        on_lost: Callable[[], None],
+    ) -> None:
+        self.on_data = on_data
+        self.sent: list[bytes] = []
+
+    def send(self, data: bytes) -> None:
+        self.sent.append(data)
+
+    def take(self) -> list[bytes]:
+        sent, self.sent = self.sent, []
+        return sent
+
+    def close(self) -> None:
+        self.sent = []
+
+
+def _mqtt_frame(topic: bytes) -> bytes:
+    body = len(topic).to_bytes(2, "big") + topic + PAYLOAD
+    return bytes((0x30, len(body))) + body
+
+
+class Pair:
+    """Two workers: a subscriber of everything on the second, publishers on the first."""
+
+    def __init__(self, topics: int, per_burst: int) -> None:
+        self.near, self.far = Rig(), Rig()
+        self.out, self.back = Cable(), Cable()
+        self.near.hub.peers.attach_link(1, self.out)
+        self.far.hub.peers.attach_link(0, self.back)
+        self.far.hub.peers.read_raw("m4", partial(feed, 4))
+        self.far.join(Sink(), "#")
+        names = [b"t/%d" % (n % topics) for n in range(per_burst)]
+        self.topics = names
+        self.frames = b"".join(map(_mqtt_frame, names))
+        self.transfer()
+        self.pushed = Message.direct(b"t/0", PAYLOAD, self.near.ingress.path(b"t/0").destination)
+
+    def transfer(self) -> None:
+        """Let each side know what the other wants."""
+        for _ in range(3):
+            self.far.end_tick()
+            self.near.end_tick()
+            for data in self.back.take():
+                self.out.on_data(data)
+            for data in self.out.take():
+                self.back.on_data(data)
+
+    def forward_run(self) -> None:
+        feed(4, self.near.ingress, self.frames)
+        self.near.end_tick()
+
+    def forward_packed(self) -> None:
+        ingress = self.near.hub.ingress(Root(), "rest")
+        path, source = ingress.path(b"t/0"), self.near.source
+        for _ in self.topics:
+            ingress.push(path, self.pushed, source)
+        self.near.end_tick()
+
+
+def forwarded_run() -> tuple[Rig, Callable[[], None]]:
+    """Sender's side: bursts of 50 frames over 10 topics that another worker wants."""
+    pair = Pair(10, 50)
+
+    def run() -> None:
+        pair.forward_run()
+        pair.out.sent.clear()
+
+    return pair.near, run
+
+
+def forwarded_messages() -> tuple[Rig, Callable[[], None]]:
+    """Sender's side: 50 messages that are packed one by one."""
+    pair = Pair(1, 50)
+
+    def run() -> None:
+        pair.forward_packed()
+        pair.out.sent.clear()
+
+    return pair.near, run
+
+
+def received_run() -> tuple[Rig, Callable[[], None]]:
+    """Receiver's side of the first: 50 frames over 10 topics to one subscriber of #."""
+    pair = Pair(10, 50)
+    pair.forward_run()
+    return pair.far, _receiving(pair)
+
+
+def received_messages() -> tuple[Rig, Callable[[], None]]:
+    """Receiver's side of packed messages: 50 to one subscriber of #."""
+    pair = Pair(1, 50)
+    pair.forward_packed()
+    return pair.far, _receiving(pair)
+
+
+def _receiving(pair: Pair) -> Callable[[], None]:
+    """Take the last batch again and again; what introduces its lane is in it."""
+    (data,) = pair.out.take()
+
+    def run() -> None:
+        pair.back.on_data(data)
+        pair.far.end_tick()
+
+    return run
+
+
 CASES: dict[str, tuple[Callable[[], tuple[Rig, Callable[[], None]]], int]] = {
     "one to one": (one_to_one, 50),
     "fan-out 100": (fan_out, 50),
@@ -301,6 +431,10 @@ CASES: dict[str, tuple[Callable[[], tuple[Rig, Callable[[], None]]], int]] = {
     "push": (one_push, 50),
     "log entries": (log_entries, 1000),
     "log entries, idle": (idle_entries, 1000),
+    "forwarded run": (forwarded_run, 50),
+    "forwarded packed": (forwarded_messages, 50),
+    "received run": (received_run, 50),
+    "received packed": (received_messages, 50),
 }
 
 

@@ -41,6 +41,36 @@ def test_nothing_is_forwarded_that_nobody_else_wants(node: Node) -> None:
     assert node.workers[0].peers.statistics().forwarded == 0
 
 
+@pytest.mark.parametrize("filter", ["a/b", "a/+", "#"])
+def test_a_filter_reaches_topics_that_are_in_use(node: Node, filter: str) -> None:
+    """Their way was found when nobody else wanted them."""
+    reader, local = Reader(), Reader()
+    node.workers[0].join("a/b", local)
+    node.workers[0].send("a/b", "1")
+    node.workers[0].send_raw("a/b", "2")
+    node.workers[1].join(filter, reader)
+    node.settle()
+    node.workers[0].send("a/b", "3")
+    node.workers[0].send_raw("a/b", "4")
+    node.settle()
+    assert told(reader) == ["a/b 3", "a/b 4"]
+    assert told(local) == ["a/b 1", "a/b 2", "a/b 3", "a/b 4"]
+
+
+def test_a_second_worker_with_a_filter_gets_its_messages_too(node: Node) -> None:
+    """The way of the topic is known by then, and has to be found anew."""
+    first, second = Reader(), Reader()
+    node.workers[1].join("a/#", first)
+    node.settle()
+    node.workers[0].send("a/b", "1")
+    node.workers[2].join("a/#", second)
+    node.settle()
+    node.workers[0].send("a/b", "2")
+    node.settle()
+    assert told(first) == ["a/b 1", "a/b 2"]
+    assert told(second) == ["a/b 2"]
+
+
 def test_a_filter_that_was_left_is_wanted_no_more(node: Node) -> None:
     first, second = Reader(), Reader()
     for reader in (first, second):
