@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.server.process_tree import children_of
+
 USER = "admin"
 PASSWORD = "correct horse"
 START_DEADLINE_S = 30
@@ -43,7 +45,7 @@ class ServerProcess:
     """A running server.
 
     Attributes:
-        process: The process.
+        process: The process that was started; with ``run`` the supervisor.
         http: Base address, such as ``http://127.0.0.1:41234``.
         mqtt_port: Port of the MQTT listener on 127.0.0.1.
         ready: The ready line.
@@ -73,6 +75,11 @@ class ServerProcess:
         self.process.kill()
         self.process.wait(STOP_DEADLINE_S)
 
+    @property
+    def pids(self) -> list[int]:
+        """All processes of the server, the one that was started first."""
+        return [self.process.pid, *children_of(self.process.pid).values()]
+
     def errors(self) -> str:
         """What the server wrote to standard error."""
         return self.log.read_text()
@@ -88,6 +95,8 @@ def start_server(
     environment: Mapping[str, str] | None = None,
 ) -> ServerProcess:
     """Start ``lyredb run`` on free ports and wait for its ready line.
+
+    It has one worker, so that a test knows who answers, unless told ``--workers N``.
 
     Args:
         application: The application folder.
@@ -111,7 +120,11 @@ def start_server(
             stderr=errors,
             text=True,
             env=os.environ
-            | {"LYREDB_ADMIN_USERNAME": USER, "LYREDB_ADMIN_PASSWORD": PASSWORD}
+            | {
+                "LYREDB_ADMIN_USERNAME": USER,
+                "LYREDB_ADMIN_PASSWORD": PASSWORD,
+                "LYREDB_THREADS_COUNT": "1",
+            }
             | dict(environment or {}),
         )
     assert process.stdout is not None

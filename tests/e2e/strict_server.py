@@ -35,7 +35,11 @@ def strict_server(
 
 
 def resident_bytes(server: ServerProcess) -> int:
-    """What the server's process has in memory now."""
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    """What all processes of the server have in memory now."""
+    return sum(map(_resident_bytes, server.pids))
+
+
+def _resident_bytes(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
     return int(line.split()[1]) * 1024

@@ -22,6 +22,7 @@ from tests.e2e.raw_http import raw_http, request
 from tests.e2e.raw_mqtt import RawMqtt, raw_mqtt
 from tests.e2e.server_process import PASSWORD, USER, ServerProcess
 from tests.e2e.strict_server import resident_bytes, strict_server
+from tests.server.process_tree import children_of
 from tests.fuzz.mutations import mutate, pieces, seeds
 from tests.protocols.mqtt import client_frames as frames
 
@@ -190,8 +191,8 @@ def test_every_connection_is_given_back(fuzzed: ServerProcess, bystander: Bystan
 
 
 def sockets_of(server: ServerProcess) -> list[str]:
-    """The server's open sockets: listeners, the good client's, the loop's own."""
-    folder = f"/proc/{server.process.pid}/fd"
+    """The worker's open sockets: listeners, the good client's, the loop's own."""
+    folder = f"/proc/{children_of(server.process.pid)['worker-1']}/fd"
     found = []
     for name in os.listdir(folder):
         try:

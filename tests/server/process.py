@@ -38,7 +38,8 @@ def free_ports() -> list[str]:
 
 def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LYREDB_")}
-    return {**kept, **(variables or {})}
+    # One worker, so that a test knows who answers, unless it says otherwise.
+    return {**kept, "LYREDB_THREADS_COUNT": "1", **(variables or {})}
 
 
 def run_lyredb(*arguments: str) -> subprocess.CompletedProcess[str]:
