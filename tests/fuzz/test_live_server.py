@@ -22,9 +22,9 @@ from tests.e2e.raw_http import raw_http, request
 from tests.e2e.raw_mqtt import RawMqtt, raw_mqtt
 from tests.e2e.server_process import PASSWORD, USER, ServerProcess
 from tests.e2e.strict_server import resident_bytes, strict_server
-from tests.server.process_tree import children_of
 from tests.fuzz.mutations import mutate, pieces, seeds
 from tests.protocols.mqtt import client_frames as frames
+from tests.server.process_tree import children_of
 
 SEED = 20_261_124
 MUTATIONS = 1_200
