@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -179,3 +181,34 @@ def assert_written_again(client: WorkerClient) -> None:
             return
         assert reason in (0x97, 0x80), reason
     raise AssertionError("the writer did not come back")
+
+
+@pytest.mark.slow
+def test_a_user_that_is_deleted_is_disconnected_from_every_worker() -> None:
+    """0x87, and nothing that is published afterwards reaches it."""
+    with two_workers() as server, client_of(server, 1) as admin:
+        manage(server, "add", "eve", "--role", "super_user", "--password-file", "-")
+        eves: list[WorkerClient] = []
+        while {eve.worker for eve in eves} != {1, 2}:
+            assert len(eves) < 200
+            eves.append(WorkerClient(server, user="eve", password="sesame open"))
+        for eve in eves:
+            eve.subscribe("news/#")
+        manage(server, "remove", "eve")
+        assert admin.publish("news/1", b"later", 1) == 0
+        for eve in eves:
+            (goodbye,) = eve.to_the_end()
+            assert (goodbye.kind, goodbye.reason) == (14, 0x87)
+            eve.close()
+
+
+def manage(server: ServerProcess, *arguments: str) -> None:
+    """Run ``lyredb user`` beside the server."""
+    subprocess.run(
+        [sys.executable, "-m", "lyredb", "user", *arguments, "--data", str(server.data)],
+        input="sesame open\n",
+        text=True,
+        check=True,
+        capture_output=True,
+        timeout=20,
+    )

@@ -92,7 +92,7 @@ def client_of(
 
 
 def kill(server: ServerProcess, name: str) -> None:
-    """kill -9 one process of the server."""
+    """kill -9 one process of the server, such as ``writer`` or ``worker-1``."""
     os.kill(children_of(server.process.pid)[name], signal.SIGKILL)
 
 
