@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 import uvicorn
 
-from lyredb.protocols.http import HttpLimits, Request
 from lyredb.plugins.network import Peer
+from lyredb.protocols.http import HttpLimits, Request
 from lyredb.protocols.http.guard import Guard
 from lyredb.protocols.http.port import Port
 from lyredb.protocols.http.router import Router
