@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lyredb.errors import LyreError
-from lyredb.storage.commit import Committer, Request, Result
+from lyredb.storage.commit import Committer, Request
 from lyredb.storage.mutation import Applied
+from lyredb.storage.sequencer import Result
 from tests.storage.store import ROOMY, Store, put
 
 ACK = 3

@@ -22,10 +22,12 @@ from lyredb.storage.keys import encode_key
 from lyredb.storage.mutation import Applied, Precondition
 from lyredb.storage.record import decode_header
 from lyredb.storage.remote.client import RemoteWriter
+from lyredb.storage.remote.service import WriterService
 from lyredb.storage.sequencer import Result
+from lyredb.storage.writer import Writer
 from tests.faults.killing import SETTINGS
 from tests.faults.shim import HERE, python_environment
-from tests.storage.store import SLOT, add, body_of, put
+from tests.storage.store import SLOT, TABLE, add, body_of, put
 
 DEADLINE_S = 20.0
 WORKERS = (1, 2)
@@ -323,5 +325,36 @@ def test_leases_outlive_the_writer(tmp_path: Path) -> None:
             assert isinstance(first, range)
             assert isinstance(second, range)
             assert not set(first) & set(second)
+
+    asyncio.run(body())
+
+
+def test_the_snapshot_of_a_dead_worker_holds_nothing_back(tmp_path: Path) -> None:
+    """Pages that a reader sees are not used again, so its slot is freed when it is detached."""
+
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        engine = Engine.open(tmp_path / "data", settings=SETTINGS)
+        engine.define_table(TABLE)
+        writer = Writer(engine, call_soon=lambda callback: loop.call_soon(callback))
+        service = WriterService(engine, writer, loop=loop)
+        ours, theirs = socket.socketpair()
+        service.attach(1, ours)
+        reader = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(HERE / "reading_process.py"),
+            str(tmp_path / "data"),
+            env=python_environment(),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert reader.stdout is not None
+        assert await reader.stdout.readline() == b"0\n"
+        reader.kill()
+        await reader.wait()
+        service.detach(1)
+        assert engine.check_readers() == 0, "the service has freed them"
+        theirs.close()
+        service.close()
+        engine.close()
 
     asyncio.run(body())

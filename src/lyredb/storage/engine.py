@@ -36,6 +36,7 @@ from lyredb.storage.environment import (
     Transaction,
     is_disk_full,
 )
+from lyredb.storage.known_log import KnownLog
 from lyredb.storage.layout import IndexLayout, TableLayout
 from lyredb.storage.log_index import LogIndex
 from lyredb.storage.opening import initialise, opening_error
@@ -94,9 +95,7 @@ class Engine:
         self._space = Space(path, settings, now_ms, free_bytes_of)
         self._failure = ""
         self._closed = False
-        self._follows = False
-        self._directory: Directory = ()
-        self._directory_number = -1
+        self._log = KnownLog(environment)
         self.settings = settings
         self.now_ms = now_ms
         self.position = 0
@@ -105,7 +104,7 @@ class Engine:
         self.building: frozenset[int] = frozenset()
         self.log_index = LogIndex(self)
         self._format = self._load()
-        self._follows = environment.readonly
+        self._log.follows = environment.readonly
 
     @classmethod
     def open(
@@ -186,7 +185,7 @@ class Engine:
         assert row is not None, "written together with the format"
         self.position, version, number = meta.decode_position(row)
         self.clock = Clock(self.now_ms, version)
-        self._directory, self._directory_number = self.directory_of(number, snapshot), number
+        self._log.adopt(self._log.directory_of(number, snapshot), number)
 
     def refresh(self) -> int:
         """Take note of what the writing process has committed; return the last position.
@@ -197,37 +196,10 @@ class Engine:
         Raises:
             EngineClosed, StorageFailed: As `snapshot`.
         """
-        if self._follows:
+        if self._log.follows:
             with self.snapshot() as snapshot:
                 self.position = snapshot.position
         return self.position
-
-    def _begin_read(self) -> Transaction:
-        """Begin a read transaction that can see every segment of its log.
-
-        A segment that another process has begun must be opened before the transaction in
-        which it is read: a handle does not exist for transactions that are older than it.
-        """
-        transaction = self._environment.read()
-        while self._follows and self._number_in(transaction) != self._directory_number:
-            transaction.abort()
-            self._follow()
-            transaction = self._environment.read()
-        return transaction
-
-    def _number_in(self, transaction: Transaction) -> int:
-        row = transaction.get(meta.POSITION, db=self._environment.handles.meta)
-        assert row is not None, "written together with the format"
-        return meta.decode_position(row)[2]
-
-    def _follow(self) -> None:
-        """Adopt the directory that another process has written, then open its segments."""
-        with Snapshot(self, self._environment.read(), self._environment.handles) as snapshot:
-            row = snapshot.meta_row(meta.POSITION)
-            assert row is not None, "written together with the format"
-            number = meta.decode_position(row)[2]
-            self._directory, self._directory_number = self.directory_of(number, snapshot), number
-        self._environment.discover()
 
     @property
     def log_id(self) -> bytes:
@@ -237,12 +209,12 @@ class Engine:
     @property
     def directory(self) -> Directory:
         """The log's segments, oldest first."""
-        return self._directory
+        return self._log.directory
 
     @property
     def floor(self) -> int:
         """The first position that the log still holds, or will hold."""
-        return directories.floor_of(self._directory)
+        return directories.floor_of(self._log.directory)
 
     @property
     def handles(self) -> Handles:
@@ -283,7 +255,7 @@ class Engine:
         if self._closed:
             raise EngineClosed("the engine is closed")
         try:
-            return Snapshot(self, self._begin_read(), self._environment.handles)
+            return Snapshot(self, self._log.begin_read(), self._environment.handles)
         except EngineError as error:
             raise StorageFailed("the data file cannot be read") from error
 
@@ -309,11 +281,7 @@ class Engine:
 
     def directory_of(self, number: int, snapshot: Snapshot) -> Directory:
         """Return the directory that was in force when the snapshot began."""
-        if number == self._directory_number:
-            return self._directory
-        row = snapshot.meta_row(meta.DIRECTORY)
-        assert row is not None, "written together with the position"
-        return meta.decode_directory(row)
+        return self._log.directory_of(number, snapshot)
 
     def position_at(self, ms: int) -> int:
         """Return the position after which everything happened at or after a time.
@@ -408,11 +376,11 @@ class Engine:
 
     def position_row(self, position: int) -> bytes:
         """Return the meta row that a commit up to `position` writes."""
-        return meta.encode_position(position, self.clock.last, self._directory_number)
+        return meta.encode_position(position, self.clock.last, self._log.number)
 
     def put_directory(self, transaction: Transaction, directory: Directory) -> int:
         """Write a new directory in a transaction and return its number for `adopt`."""
-        number = self._directory_number + 1
+        number = self._log.number + 1
         handle = self.handles.meta
         transaction.put(meta.DIRECTORY, meta.encode_directory(directory), db=handle)
         row = meta.encode_position(self.position, self.clock.last, number)
@@ -421,7 +389,7 @@ class Engine:
 
     def adopt(self, directory: Directory, number: int) -> None:
         """Use a directory, after its commit."""
-        self._directory, self._directory_number = directory, number
+        self._log.adopt(directory, number)
 
     def statistics(self) -> EngineStatistics:
         """Return the numbers of this moment."""
@@ -486,7 +454,7 @@ class Engine:
         try:
             self._environment.reopen_readonly()
             with self.snapshot() as snapshot:
-                self._directory_number = -1
+                self._log.number = -1
                 self._load_position(snapshot)
         except StorageError as error:
             _logger.critical("the data file cannot be read either: %s", error)

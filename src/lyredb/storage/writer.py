@@ -98,7 +98,8 @@ class Writer:
 
     def refuse(self, request: Request, reason: LyreError) -> None:
         """Answer a request with an error when it would have been its turn."""
-        self._lanes.add(replace(request, transaction=(), session_rows=(), refusal=reason))
+        refused = replace(request, transaction=(), session_rows=(), size_bytes=0, refusal=reason)
+        self._lanes.add(refused)
         self._schedule()
 
     async def commit(
