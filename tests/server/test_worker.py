@@ -53,7 +53,7 @@ class FakePlugin:
 
 def launch(tmp_path: Path, *plugins: Plugin, **flags: object) -> Launch:
     (tmp_path / "app").mkdir(exist_ok=True)
-    free = {"http.port": 0, "operationsApi.network.port": 0}
+    free = {"http.port": 0, "operationsApi.network.port": 0, "threads.count": 1}
     settings = settings_table(plugins).load(flags={**free, **flags})
     return Launch(
         load_application(tmp_path / "app"),
@@ -89,7 +89,7 @@ def test_a_plugin_is_prepared_started_named_and_stopped(tmp_path: Path) -> None:
 
     async def body(ready: Ready, client: httpx.AsyncClient) -> None:
         assert plugin.calls == ["prepare", "start"]
-        assert ready.listeners == {"fake": [Address("fake", "127.0.0.1", 7)]}
+        assert ready.listeners["fake"] == [Address("fake", "127.0.0.1", 7)]
 
     run(launch(tmp_path, plugin), body)
     assert plugin.calls == ["prepare", "start", "stop"]

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -35,8 +35,9 @@ from lyredb.server.lifecycle import STOP_S, Step, run_steps
 from lyredb.server.listening import Listeners, listen_error, port_row
 from lyredb.server.logins import http_logins
 from lyredb.server.logs import reload as reload_logs
+from lyredb.server.metrics.meter import Meter
 from lyredb.server.metrics.rooms import plugin_sources
-from lyredb.server.metrics.snapshot import Subject
+from lyredb.server.metrics.snapshot import Source
 from lyredb.server.node import Node
 from lyredb.server.processes.standing import connections_of
 from lyredb.server.ready import Ready
@@ -59,11 +60,13 @@ class Seat:
         number: Its own, from 1.
         node: Attached to the writer and to the other workers.
         listeners: Its sockets, by setting.
+        lack: Returns what the writer has no space for, ``""`` for nothing.
     """
 
     number: int
     node: Node
     listeners: Mapping[str, Sequence[socket.socket]]
+    lack: Callable[[], str]
 
 
 class Worker:
@@ -91,6 +94,7 @@ class Worker:
         self._operations: HttpServer | None = None
         self._network: Network | None = None
         self._desk: Desk | None = None
+        self._meter: Meter | None = None
         self._prepared: list[Plugin] = []
 
     async def start(self) -> Ready:
@@ -139,10 +143,12 @@ class Worker:
         login = http_logins(launch, node, users, authenticator)
         http, operations = self._bind(node, login)
         listeners = await self._start_plugins(node, authenticator, http)
+        meter = self._meter = self._meter_of(node, authenticator)
+        meter.mount(operations, login, anonymous=settings.text("metrics.anonymous"))
         admin = None
         if self._seat is None:  # else it is the writer's business
             admin = await ensure_first_admin(launch, users, passwords)
-            await self._open_desk(node)
+            await self._open_desk(node, meter)
         secure = [address for address in http.addresses if address.scheme == "https"]
         ports = Ports(http.address, operations.address, {"https": secure, **listeners})
         ready = ready_of(launch, ports, admin)
@@ -151,17 +157,26 @@ class Worker:
             http.mount("welcome", welcome.wants, welcome.answer, priority=PRIORITY)
         await http.start()
         await operations.start()
+        meter.start()
         return ready
 
-    async def _open_desk(self, node: Node) -> None:
+    def _meter_of(self, node: Node, authenticator: Authenticator) -> Meter:
+        """Have everything here counted; the plugins are prepared."""
+        sources: dict[str, Source] = {"authenticator": authenticator.statistics}
+        if self._network is not None:
+            sources["network"] = self._network.statistics
+        for name, port in (("http", self._http), ("operations", self._operations)):
+            if port is not None:
+                sources[name] = port.statistics
+        sources |= plugin_sources(self._prepared)
+        return Meter(node, sources, worker=0 if self._seat is None else self._seat.number)
+
+    async def _open_desk(self, node: Node, meter: Meter) -> None:
         async def passed(position: int) -> None:
             node.tail.advance_to(position)
 
         def processes() -> list[ProcessStatus]:
-            sources = plugin_sources(self._prepared)
-            if self._http is not None:
-                sources["http"] = self._http.statistics
-            told = connections_of(Subject("server", sources).take())
+            told = connections_of(meter.take())
             pid = os.getpid()
             return [ProcessStatus("server", pid, 0, node.tail.position, told, memory_of(pid))]
 
@@ -190,7 +205,7 @@ class Worker:
             return node.engine.failure or node.writer.failure
 
         def lack() -> str:
-            return node.engine.full
+            return node.engine.full or ("" if self._seat is None else self._seat.lack())
 
         network = self._network = Network.of(settings, workers=launch.workers)
         self.reload(network.apply)
@@ -268,6 +283,8 @@ class Worker:
                 _logger.error("stopping: a protocol failed", exc_info=failure)
 
     async def _close_node(self, _: float) -> None:
+        if self._meter is not None:
+            self._meter.stop()
         if self._desk is not None:
             await self._desk.close()
         if self._authenticator is not None:

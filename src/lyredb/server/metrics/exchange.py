@@ -2,7 +2,7 @@
 
 Each worker has a `Reporter`: once a second it tells its numbers where the writer is, where
 a `Keeper` keeps the last of each. Whoever asks a reporter gets all of them, its own taken
-in that moment. In a server of one process both ends are in it, and it is asked the same.
+in that moment. In a server of one process there is nobody to tell, and it is asked the same.
 """
 
 from __future__ import annotations
@@ -64,17 +64,19 @@ class Reporter:
     """Tells the numbers of a worker, and asks for those of all.
 
     Args:
-        calls: To the keeper.
+        calls: To the keeper; ``None`` when this process is all there is.
         subject: This worker.
     """
 
-    def __init__(self, calls: Calls, subject: Subject) -> None:
+    def __init__(self, calls: Calls | None, subject: Subject) -> None:
         self._calls = calls
         self._subject = subject
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Tell the numbers now and once a second, until `stop`; in the running loop."""
+        if self._calls is None:
+            return
         self._calls.notify(TOLD, self._subject.take().encode())
         self._timer = asyncio.get_running_loop().call_later(REPORT_S, self.start)
 
@@ -87,8 +89,10 @@ class Reporter:
     async def collected(self, within_s: float = ANSWER_S) -> list[Snapshot]:
         """Return the numbers of all processes; without a writer only of this one."""
         here = self._subject.take()
+        if self._calls is None:
+            return [here]
         try:
-            others = await self._ask(within_s)
+            others = await self._ask(self._calls, within_s)
         except (LyreError, TimeoutError) as error:
             _logger.warning("only this process tells its numbers: %s", str(error) or "no answer")
             return [here]
@@ -97,7 +101,7 @@ class Reporter:
     def _is_here(self, snapshot: Snapshot) -> bool:
         return (snapshot.process, snapshot.worker) == (self._subject.process, self._subject.worker)
 
-    async def _ask(self, within_s: float) -> list[Snapshot]:
+    async def _ask(self, calls: Calls, within_s: float) -> list[Snapshot]:
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
         def on_reply(result: Answer) -> None:
@@ -108,6 +112,6 @@ class Reporter:
             else:
                 answer.set_result(result)
 
-        self._calls.call(ASKED, b"", on_reply)
+        calls.call(ASKED, b"", on_reply)
         async with asyncio.timeout(within_s):
             return msgspec.msgpack.decode(await answer, type=list[Snapshot])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, get_type_hints
 
 import msgspec
 
@@ -76,11 +77,33 @@ class Subject:
 
 
 def numbers_of(statistics: Any) -> dict[str, float]:
-    """Return the fields of a statistics object that are numbers; flags are 0 or 1."""
-    values = ((each.name, getattr(statistics, each.name)) for each in fields_of(statistics))
-    return {name: value + 0 for name, value in values if isinstance(value, int | float)}
+    """Return the fields of a statistics object that are numbers; flags are 0 or 1.
+
+    Those of a statistics object inside of it have its field's name before their own.
+    """
+    numbers: dict[str, float] = {}
+    for name in names_of(statistics.__class__):
+        value = _value(statistics, name)
+        if isinstance(value, int | float):
+            numbers["_".join(name)] = value + 0
+    return numbers
 
 
-def fields_of(statistics: Any) -> tuple[dataclasses.Field[Any], ...]:
-    """Return the fields of a statistics object or of its class."""
-    return dataclasses.fields(statistics)
+@functools.cache
+def names_of(statistics: type) -> tuple[tuple[str, ...], ...]:
+    """Return the names of all fields of a statistics class, those inside of others too."""
+    hints = get_type_hints(statistics)
+    names: list[tuple[str, ...]] = []
+    for field in dataclasses.fields(statistics):
+        inner = hints[field.name]
+        if dataclasses.is_dataclass(inner) and isinstance(inner, type):
+            names += [(field.name, *rest) for rest in names_of(inner)]
+        else:
+            names.append((field.name,))
+    return tuple(names)
+
+
+def _value(statistics: Any, name: tuple[str, ...]) -> Any:
+    for part in name:
+        statistics = getattr(statistics, part)
+    return statistics

@@ -59,6 +59,20 @@ _PROCESS = (
     _gauge("process", "started_s", "process_start_time_seconds", "When it began, since 1970."),
 )  # fmt: skip
 
+
+def _sequencer(room: str, at: str) -> tuple[MetricRow, ...]:
+    """What a writer counts, and what each worker counts of what it sent there."""
+    return (
+        _counter(room, "transactions", f"{at}_transactions", "Transactions that were answered."),
+        _counter(
+            room, "rejected", f"{at}_transactions_rejected",
+            "Of these, those that were refused; nothing was written.",
+        ),
+        _gauge(room, "waiting", f"{at}_waiting_transactions", "Transactions not answered yet."),
+        _gauge(room, "waiting_bytes", f"{at}_waiting_bytes", "Size of these."),
+    )  # fmt: skip
+
+
 _STORAGE = (
     _gauge("engine", "position", "log_position", "The last committed position that it has seen."),
     _gauge("engine", "floor", "log_floor_position", "The oldest position that the log still has."),
@@ -68,14 +82,20 @@ _STORAGE = (
     _gauge("engine", "readers", "data_file_readers", "Reader slots of the data file in use."),
     _gauge("engine", "tables", "tables", "Tables, those of the system included."),
     _gauge("engine", "failed", "storage_failed", "1 when the store is read-only after a failure."),
-    _counter("writer", "groups", "commit_groups", "Groups of transactions, each one fsync."),
-    _counter("writer", "transactions", "transactions", "Transactions that were committed."),
+    _counter("writer", "groups", "commit_groups", "Commits of what waited, each one fsync."),
+    *_sequencer("writer", "writer"),
+    *_sequencer("remote", "worker"),
+    _gauge("remote", "is_attached", "writer_attached", "1 when the worker has a writer."),
+    _counter("remote", "attachments", "writer_attachments", "Writers that it has had so far."),
+    _gauge("claims", "claims", "client_ids", "Client identifiers in use on all workers."),
+    _gauge("claims", "waiting", "client_ids_waiting", "Connections that wait for theirs."),
     _counter(
-        "writer", "rejected", "transactions_rejected",
-        "Transactions that were refused, for a precondition or a limit; nothing was written.",
+        "claims", "fenced", "client_ids_fenced",
+        "Connections that lost their identifier before they had stopped.",
     ),
-    _gauge("writer", "waiting", "writer_waiting_transactions", "Transactions that wait for it."),
-    _gauge("writer", "waiting_bytes", "writer_waiting_bytes", "Size of these."),
+    _counter("claims", "wills_published", "lost_wills_published", "Wills of lost workers."),
+    _counter("claims", "wills_failed", "lost_wills_failed", "Wills that the writer refused."),
+    _gauge("claims", "wills_waiting", "lost_wills_waiting", "Wills that are not written yet."),
 )  # fmt: skip
 
 _DELIVERY = (
@@ -94,6 +114,52 @@ _DELIVERY = (
     _counter("hub", "writes", "delivered_batches", "Batches that were handed to subscribers."),
     _counter("hub", "pauses", "publisher_pauses", "Times that a publisher was made to wait."),
     _counter("hub", "entries", "delivered_log_entries", "Log entries that somebody listened to."),
+)  # fmt: skip
+
+_PEERS = (
+    _gauge("peers", "attached", "peers", "Other workers that it is joined to."),
+    _gauge("peers", "silent", "peers_silent", "Of these, those that do not answer."),
+    _gauge("peers", "interest", "peer_interest_filters", "Filters that others know of here."),
+    _gauge("peers", "coarse", "peer_interest_coarse_filters", "Of these, such as stand for many."),
+    _gauge("peers", "wishes", "peer_wishes", "Different filters of the others."),
+    _counter(
+        "peers", "forwarded", "peer_messages_forwarded",
+        "Messages that were given to others, each counted once per worker.",
+    ),
+    _counter("peers", "batches", "peer_batches", "Writes in which they went."),
+    _counter(
+        "peers", "dropped", "peer_messages_dropped", "Messages that a slow worker did not get.",
+        qos="0",
+    ),
+    _counter(
+        "peers", "dropped_acknowledged", "peer_messages_dropped",
+        "Messages that a slow worker did not get.", qos="1 or 2",
+    ),
+    _counter("peers", "received", "peer_messages_received", "Messages that came from others."),
+    _counter(
+        "peers", "refused", "peer_messages_refused", "Of these, those that could not be told here.",
+    ),
+    _gauge("peers", "waiting_bytes", "peer_waiting_bytes", "What waits for slow workers."),
+)  # fmt: skip
+
+_NETWORK = (
+    _gauge("network", "connections_open", "connections", "Open connections of every protocol."),
+    _counter("network", "connections_admitted", "connections_admitted", "Connections let in."),
+    *(
+        _counter(
+            "network", f"connections_refused_{why}", "connections_refused",
+            "Connections that were closed unheard: too many in all, of an address, or in a second.",
+            reason=why,
+        )
+        for why in ("full", "address", "rate")
+    ),
+    _gauge("network", "connections_addresses", "connection_addresses", "Addresses remembered."),
+    _counter("network", "failed_headers", "proxy_headers_failed", "Bad headers of proxies."),
+    _counter("network", "failed_handshakes", "tls_handshakes_failed", "Handshakes that failed."),
+    _counter(
+        "network", "failed_reloads", "certificate_reloads_failed",
+        "Files for TLS that changed and do not work; the old ones are in use.",
+    ),
 )  # fmt: skip
 
 _LOGINS = (
@@ -152,12 +218,19 @@ _MQTT = (
         "Connections that were ended by another one with their client id.",
     ),
     _gauge("mqtt", "writing", "mqtt_writes_waiting", "Retained messages that wait for a commit."),
+    _gauge("mqtt", "buffered_bytes", "mqtt_buffered_bytes", "What waits for slow clients."),
+    _counter(
+        "mqtt", "cut_off", "mqtt_cut_off",
+        "Connections that were ended because too much waited for all clients together.",
+    ),
 )  # fmt: skip
 
 METRICS: Final[tuple[MetricRow, ...]] = (
     *_PROCESS,
     *_STORAGE,
     *_DELIVERY,
+    *_PEERS,
+    *_NETWORK,
     *_LOGINS,
     *_http("http", "http"),
     *_http("operations", "operations"),

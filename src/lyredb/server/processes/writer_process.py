@@ -7,7 +7,9 @@ streams of workers from the supervisor. It serves no port, only the control sock
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+from functools import partial
 
 from lyredb.security.passwords import Passwords
 from lyredb.security.users import Users
@@ -19,6 +21,9 @@ from lyredb.server.desk import PASSED_S, Desk
 from lyredb.server.launch import Launch
 from lyredb.server.logs import reload as reload_logs
 from lyredb.server.metrics.exchange import Keeper
+from lyredb.server.metrics.process import process_statistics
+from lyredb.server.metrics.rooms import store_sources
+from lyredb.server.metrics.snapshot import Source, Subject
 from lyredb.server.processes import messages
 from lyredb.server.processes.channel import Channel
 from lyredb.server.processes.messages import WRITER
@@ -47,7 +52,8 @@ async def live(order: Order, launch: Launch, channel: Channel, board: Board) -> 
     service = WriterService(store.engine, store.writer, loop=asyncio.get_running_loop())
     reload = Reload()
     reload(reload_logs)
-    keeper = Keeper(service.calls)
+    store.serve(service.calls)
+    keeper = Keeper(service.calls, _subjects(store))
     standing = Standing(board, lambda: store.engine.position, keeper.collected)
     desk = Desk(
         launch,
@@ -57,9 +63,8 @@ async def live(order: Order, launch: Launch, channel: Channel, board: Board) -> 
         processes=standing.processes,
     )
     reload(desk.reload)
-    pulse = Pulse(board, WRITER)
+    pulse = Pulse(board, WRITER, lambda: board.tell_lack(store.engine.full))
     try:
-        store.serve(service.calls)
         made = await ensure_first_admin(launch, Users(store.engine, store.writer), Passwords())
         await desk.open()
         spare_collector()
@@ -76,6 +81,15 @@ async def live(order: Order, launch: Launch, channel: Channel, board: Board) -> 
         await desk.close()
         service.close()
         await store.close()
+
+
+def _subjects(store: Store) -> tuple[Subject, ...]:
+    """Whose numbers are taken here: the writer's, and the supervisor's, who only supervises."""
+    supervisor: Source = partial(process_statistics, os.getppid())
+    return (
+        Subject("supervisor", {"process": supervisor}),
+        Subject("writer", store_sources(store)),
+    )
 
 
 async def _passed(board: Board, position: int) -> None:
