@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -24,12 +25,14 @@ class DirectoryLock:
 
     Raises:
         DataDirectoryInUse: Somebody holds it, this very process included.
-        StorageFailed: The directory cannot be made or written.
+        StorageFailed: The directory cannot be made or written, belongs to another user, or
+            others may write it.
     """
 
     def __init__(self, path: Path) -> None:
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _refuse_unsafe(path.stat())
             self.descriptor = os.open(
                 path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
             )
@@ -65,6 +68,22 @@ class DirectoryLock:
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
+
+
+def _refuse_unsafe(status: os.stat_result) -> None:
+    """Refuse a directory in which others could put files of their own in place of ours.
+
+    That it is readable by others is no harm: each file in it is for its owner alone.
+    """
+    if status.st_uid != os.geteuid():
+        raise StorageFailed(
+            f"the data directory belongs to user {status.st_uid}, and this is user "
+            f"{os.geteuid()}: run as its owner, or use a directory below it"
+        )
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise StorageFailed(
+            "others than its owner may write the data directory: take that away (chmod 700)"
+        )
 
 
 def free_bytes(path: Path) -> int:
