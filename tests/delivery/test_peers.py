@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from lyredb.delivery.ingress import Ingress
 from tests.delivery.workers import RAW_KIND, Node, Worker, told
 from tests.delivery.world import ROOT, LineEncoding, Publisher, Reader, Someone
 
@@ -206,6 +207,19 @@ def test_a_held_message_is_forwarded_after_its_write(node: Node) -> None:
     assert [text.split()[2] for text in reader.lines] == [b"{'id':", b"held"]
 
 
+def test_a_held_message_reaches_a_worker_that_came_meanwhile(node: Node) -> None:
+    """It goes to those who listen when it goes."""
+    sender, reader = node.workers[0], Reader()
+    key = sender.publish(ROOT, "mqtt", b"Sensor/1").key
+    sender.hub.hold(16, key)
+    sender.send("Sensor/1", "held")
+    node.workers[1].join("Sensor/1", reader)
+    node.settle()
+    sender.hub.release(16, key, 0)
+    node.settle()
+    assert told(reader) == ["Sensor/1 held"]
+
+
 def test_the_senders_rights_count_and_the_receivers_views(node: Node) -> None:
     allowed, limited = Reader(), Reader()
     node.workers[1].denied = {("limited", b"a"), ("peers", b"nothing")}
@@ -230,6 +244,24 @@ def test_what_cannot_be_told_here_is_counted_and_costs_nothing_else(node: Node) 
     assert told(reader) == ["a 2"]
     statistics = node.workers[1].peers.statistics()
     assert (statistics.received, statistics.refused) == (2, 1)
+
+
+def test_frames_that_fail_here_cost_the_following_ones_nothing(
+    node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(ingress: Ingress, frames: bytes) -> int:
+        raise ValueError("no frame")
+
+    reader = Reader()
+    node.workers[1].join("#", reader)
+    node.workers[1].peers.read_raw(RAW_KIND, fail)
+    node.settle()
+    node.workers[0].send_raw("a", "1")
+    node.workers[0].send("a", "2")
+    node.settle()
+    assert told(reader) == ["a 2"]
+    assert node.workers[1].peers.statistics().refused == 1
+    assert "failed" in caplog.text
 
 
 def test_no_local_leaves_out_a_session_of_another_worker(node: Node) -> None:

@@ -9,9 +9,10 @@ from lyredb.delivery.peers.interest import Interest
 from tests.delivery.workers import Node, told
 from tests.delivery.world import Reader
 
-ABOVE, BELOW = 4, 2
+ABOVE, BELOW = 5, 3
 LEVEL = st.sampled_from(["a", "b", "c", "d", "e", "f", "+"])
 FILTER = st.one_of(
+    st.tuples(st.sampled_from(["a", "a", "a/b", "+"]), st.sampled_from("abcdefgh#")).map("/".join),
     st.lists(LEVEL, min_size=1, max_size=3).map("/".join),
     st.lists(LEVEL, max_size=2).map(lambda levels: "/".join([*levels, "#"])),
     st.sampled_from(["$x", "$x/a", "\0x/a", "/a", "/"]),
@@ -116,6 +117,20 @@ def test_devices_with_a_topic_each_are_taken_together_at_their_common_parent() -
     for number in range(10 * ABOVE - 1):
         one.remove(f"d/{number}/state")
     assert list(one.announced) == [f"d/{10 * ABOVE - 1}/state"]
+
+
+def test_what_is_coarse_counts_as_one_for_the_parent_above() -> None:
+    """And as all of its filters again, once it is fine."""
+    one = interest()
+    one.begin()
+    for number in range(ABOVE + 1):
+        one.add(f"a/b/{number}")
+    for number in range(ABOVE - 1):
+        one.add(f"a/{number}")
+    assert set(one.announced) == {"a/b/#", *(f"a/{number}" for number in range(ABOVE - 1))}
+    for number in range(ABOVE - 1):
+        one.remove(f"a/b/{number}")
+    assert set(one.announced) == {"a/#"}
 
 
 def test_many_parents_are_never_taken_together_as_everything() -> None:

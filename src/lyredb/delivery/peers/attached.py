@@ -206,7 +206,9 @@ class Peers:
         """Call back once every filter wanted by now is known to all attached workers.
 
         At once when they know already, or when there are none. A worker that is
-        detached or silent for 2 s does not count, so it never hangs.
+        detached or silent for 2 s does not count, so it never hangs. As everybody
+        begins with what it wants itself, this worker has then been told, too, what the
+        others wanted when they were attached.
         """
         self._announcing.when_known(callback)
 
@@ -259,7 +261,7 @@ class Peers:
         Args:
             kind: As in `lyredb.plugins.delivery.Encoding.raw`.
             reader: Gets an ingress and whole frames, which were valid when they came;
-                feeds them and returns how many were refused. May not raise.
+                feeds them and returns how many were refused.
         """
         self._readers[kind] = reader
 

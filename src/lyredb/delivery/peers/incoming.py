@@ -110,10 +110,15 @@ class Incoming:
             if ingress is None:
                 raise Damaged(f"lane {lane} was not introduced")
             self.received += count
-            if kind == RAW:
-                self._take_run(ingress, data, count)
-            else:
-                self._take_message(ingress, data)
+            try:
+                if kind == RAW:
+                    self._take_run(ingress, data, count)
+                else:
+                    self._take_message(ingress, data)
+            except Exception:
+                # What fails in one item must not cost the worker the ones that follow.
+                _log.exception("messages from another worker failed")
+                self.refused += count
 
     def _take_run(self, ingress: Ingress, frames: bytes, count: int) -> None:
         reader = self._readers.get(ingress.raw)
