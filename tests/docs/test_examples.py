@@ -42,7 +42,9 @@ mosquitto_sub() {
   return "$code"
 }
 """
-USES_SERVER = re.compile(r"127\.0\.0\.1:9926|mosquitto_")
+USES_SERVER = re.compile(r"127\.0\.0\.1:9926|mosquitto_|^lyredb (?:user|role|status)", re.M)
+DATA = "LYREDB_STORAGE_PATH"
+"""Readers stand in the application's folder, where commands find the data; we do not."""
 
 
 def runnable(page: str) -> list[Block]:
@@ -82,6 +84,8 @@ def run(block: Block, folder: Path, ports: dict[str, str]) -> str:
     else:
         command = ["bash", "-c", shell + code]
     variables = {"PATH": f"{Path(sys.executable).parent}:{environment()['PATH']}"}
+    if DATA in ports:
+        variables[DATA] = ports[DATA]
     done = subprocess.run(
         command,
         cwd=folder,
@@ -112,6 +116,7 @@ def serving_sensor(folder: Path) -> Iterator[dict[str, str]]:
         yield {
             "127.0.0.1:9926": server.http.removeprefix("http://"),
             "MQTT_PORT": str(server.port("mqtt")),
+            DATA: str(application / ".lyredb"),
         }
 
 
@@ -169,12 +174,15 @@ def test_shell_of_a_page_can_be_parsed(block: Block) -> None:
 def test_commands_of_pages_have_the_options_that_they_are_given() -> None:
     """Each ``lyredb COMMAND --option`` in a page exists."""
     group = typer.main.get_command(app)
-    commands = getattr(group, "commands")  # noqa: B009  # click's, whose types typer hides
     used = 0
     for block in all_blocks("sh"):
-        for name, rest in re.findall(r"^(?:\.venv/bin/)?lyredb (\w+)(.*)$", block.code, re.M):
-            assert name in commands, f"docs/{block}"
-            options = {option for one in commands[name].params for option in one.opts}
+        for line in re.findall(r"^(?:\.venv/bin/)?lyredb (.*)$", block.code, re.M):
+            command, words = group, line.split()
+            while commands := getattr(command, "commands", {}):  # click's: a group, or its part
+                assert words[0] in commands, f"docs/{block}"
+                command, words = commands[words[0]], words[1:]
+            rest = " ".join(words)
+            options = {option for one in command.params for option in one.opts}
             given = set(re.findall(r"(?<!\S)--[a-z-]+", rest))
             assert given <= options, f"docs/{block}: {given - options}"
             used += 1
