@@ -35,7 +35,8 @@ class AckQueue:
 
     def __init__(self) -> None:
         self.ready = bytearray()
-        self._waiting: deque[Pending | bytes] = deque()
+        # Made when something waits: an empty one has 620 bytes, and most clients are idle.
+        self._waiting: deque[Pending | bytes] | None = None
         self._waiting_frames = 0
 
     @property
@@ -54,6 +55,8 @@ class AckQueue:
     def reserve(self, packet_id: int) -> Pending:
         """Keep the place of a message whose outcome is not known yet."""
         pending = Pending(packet_id)
+        if self._waiting is None:
+            self._waiting = deque()
         self._waiting.append(pending)
         self._waiting_frames += 1
         return pending
@@ -75,3 +78,4 @@ class AckQueue:
             else:
                 return
             waiting.popleft()
+        self._waiting = None

@@ -59,16 +59,17 @@ class Reading:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._reasons: set[object] = set()
+        self._reasons: set[object] | None = None  # made when there is one, it has 216 bytes
 
     @property
     def is_paused(self) -> bool:
         """True while there is a reason."""
-        return bool(self._reasons)
+        return self._reasons is not None
 
     def pause(self, why: object) -> None:
         """Do not read until ``why`` is resumed; a second call with it does nothing."""
-        if not self._reasons:
+        if self._reasons is None:
+            self._reasons = set()
             try:
                 self._transport.pause_reading()
             except RuntimeError:
@@ -78,11 +79,12 @@ class Reading:
 
     def resume(self, why: object) -> bool:
         """Take a reason back; True when it was the last one."""
-        if why not in self._reasons:
+        if self._reasons is None or why not in self._reasons:
             return False
         self._reasons.discard(why)
         if self._reasons:
             return False
+        self._reasons = None
         try:
             self._transport.resume_reading()
         except RuntimeError:
@@ -91,4 +93,4 @@ class Reading:
 
     def forget(self) -> None:
         """Forget all reasons, of a transport that is closed."""
-        self._reasons.clear()
+        self._reasons = None

@@ -101,12 +101,13 @@ class Outbox:
         self._max_queued = max_queued
         self._max_queued_bytes = max_queued_bytes
         self._on_full = on_full
-        self._queue: deque[Waiting] = deque()
+        # Made when needed: an empty deque has 620 bytes, and most clients are idle.
+        self._queue: deque[Waiting] | None = None
         self._queued = 0
         self._queued_bytes = 0
         self._next_id = 1
         self._in_flight: set[int] = set()
-        self._order: deque[int] = deque()
+        self._order: deque[int] | None = None
 
     @property
     def in_flight(self) -> int:
@@ -179,8 +180,9 @@ class Outbox:
 
     def pump(self) -> None:
         """Send what waits, as far as window and transport have room."""
-        while self._queue:
-            head = self._queue[0]
+        queue = self._queue
+        while queue:
+            head = queue[0]
             before = head.next
             start = head.ends[before - 1] if before else 0
             self._send(head)
@@ -189,12 +191,13 @@ class Outbox:
                 self._queued_bytes -= head.ends[head.next - 1] - start
             if head.next < len(head.ends):
                 return
-            self._queue.popleft()
+            queue.popleft()
+        self._queue = None
 
     def close(self) -> None:
         """Forget what waits; it will not be sent."""
         self.dropped += self._queued
-        self._queue.clear()
+        self._queue = None
         self._queued = self._queued_bytes = 0
 
     def _room(self) -> int:
@@ -229,7 +232,10 @@ class Outbox:
     def _numbered(self, waiting: Waiting, first: int, last: int, start: int, end: int) -> bytearray:
         """A copy of these frames with the next packet identifiers written into it."""
         out = bytearray(memoryview(waiting.data)[start:end])
-        number, order, in_flight = self._next_id, self._order, self._in_flight
+        number, in_flight = self._next_id, self._in_flight
+        order = self._order
+        if order is None:
+            order = self._order = deque()
         for offset in waiting.ids[first:last]:
             if offset:
                 offset -= start
@@ -252,9 +258,14 @@ class Outbox:
         ):
             self._queued += count
             self._queued_bytes += size
-            self._queue.append(waiting)
+            self._append(waiting)
             return
         self._enqueue_some(waiting, start)
+
+    def _append(self, waiting: Waiting) -> None:
+        if self._queue is None:
+            self._queue = deque()
+        self._queue.append(waiting)
 
     def _enqueue_some(self, waiting: Waiting, start: int) -> None:
         kept_ends: list[int] = []
@@ -281,7 +292,7 @@ class Outbox:
             start = end
         if kept_ends:
             # A copy: it lets go of the joined bytes of a tick, which may be much more.
-            self._queue.append(Waiting(b"".join(pieces), kept_ends, kept_ids))
+            self._append(Waiting(b"".join(pieces), kept_ends, kept_ids))
         if refused:
             self._on_full()
 
