@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 POLL_S: Final = 1.0
 """How often the position is looked at by itself; pokes are hints."""
 PATIENCE_S: Final = 5.0
-"""How long unsent requests wait for a writer; one is started anew in well under a second."""
+"""How long unsent requests wait for a writer; one is started anew in about a second."""
 FRAME_BYTES: Final = 1024 * 1024
 """A frame is closed when it has so much, so that the writer can begin with it."""
 
