@@ -133,6 +133,17 @@ def test_what_is_coarse_counts_as_one_for_the_parent_above() -> None:
     assert set(one.announced) == {"a/#"}
 
 
+def test_who_asked_for_all_below_may_leave_while_the_parent_stands_for_others() -> None:
+    """The filter that stands for many is one that somebody may have, too."""
+    one = interest()
+    one.begin()
+    for number in range(ABOVE + 1):
+        one.add(f"a/{number}")
+    one.add("a/#")
+    one.remove("a/#")
+    assert list(one.announced) == ["a/#"]
+
+
 def test_many_parents_are_never_taken_together_as_everything() -> None:
     one = interest()
     one.begin()
