@@ -43,6 +43,11 @@ def test_dev_listens_nowhere_else(tmp_path: Path, host: str) -> None:
     launch(tmp_path, "run", **{"network.host": host})
 
 
+def test_a_server_without_any_http_port_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"http\.port"):
+        launch(tmp_path, "run", **{"http.port": "off"})
+
+
 @pytest.mark.parametrize("mode", ["dev", "run"])
 def test_an_empty_host_is_not_every_interface(tmp_path: Path, mode: Mode) -> None:
     """The system takes it for 0.0.0.0; an empty variable must not open a server."""

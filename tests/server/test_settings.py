@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lyredb.errors import SettingError
-from lyredb.plugins.settings import Setting
+from lyredb.plugins.settings import OFF, Setting
 from lyredb.server.core_settings import CORE_SETTINGS, open_topics, storage_settings
 from lyredb.server.settings import SettingsTable
 from lyredb.storage.settings import StorageSettings
@@ -55,6 +55,22 @@ def test_a_later_layer_wins(table: SettingsTable, tmp_path: Path) -> None:
     assert port(files=[first, second]) == 2
     assert port(files=[first, second], environment=variables) == 3
     assert port(files=[first], environment=variables, flags={"--mqtt-port": 4}) == 4
+
+
+SECURE = Setting("http.securePort", OFF, "port", "The port.", minimum=OFF)
+
+
+@pytest.mark.parametrize("written", ["off", "'off'", "OFF", "false", "-1"])
+def test_a_port_may_be_off_where_its_row_says_so(tmp_path: Path, written: str) -> None:
+    """YAML reads a bare `off` as false."""
+    file = yaml_file(tmp_path, f"http.securePort: {written}")
+    assert SettingsTable([SECURE]).load(files=[file]).integer("http.securePort") == OFF
+
+
+@pytest.mark.parametrize("written", ["off", "-1", "65536", "true"])
+def test_other_ports_are_numbers(tmp_path: Path, written: str) -> None:
+    file = yaml_file(tmp_path, f"mqtt.network.port: {written}")
+    assert_refused(SettingsTable([PORT]), file, "mqtt.network.port", "0 to 65535")
 
 
 def test_a_flag_that_was_not_given_changes_nothing(table: SettingsTable) -> None:

@@ -44,6 +44,7 @@ def test_every_default_can_be_written_as_the_page_writes_it() -> None:
         ("size", 16_394, "16394"),
         ("flag", True, "true"),
         ("port", 0, "0"),
+        ("port", -1, "off"),
     ],
 )
 def test_defaults_are_written_in_the_largest_unit_that_fits(

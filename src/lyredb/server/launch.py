@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from lyredb.applications.application import Application, load_application
 from lyredb.errors import SettingError
-from lyredb.plugins.settings import AUTO, Setting
+from lyredb.plugins.settings import AUTO, OFF, Setting
 from lyredb.server.composition import Plugin, find_plugins, settings_table
 from lyredb.server.processors import usable_processors
 from lyredb.server.settings import SettingsInForce
@@ -134,6 +134,8 @@ def _check(settings: SettingsInForce, mode: Mode) -> None:
             f"got {host!r}, but dev asks for no credentials; use `lyredb run`",
             allowed="127.0.0.1, ::1 or localhost",
         )
+    if settings.integer("http.port") == settings.integer("http.securePort") == OFF:
+        raise SettingError("http.port", "off, as is http.securePort", allowed="one of them")
     _check_sizes(settings)
 
 

@@ -5,15 +5,11 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
 
 from lyredb.errors import SettingError
 from lyredb.plugins.scope import Settings
-from lyredb.plugins.settings import Setting
+from lyredb.plugins.settings import OFF, Setting
 from lyredb.protocols.http.listen import BACKLOG, bind_socket
-
-OFF: Final = -1
-"""The value of a port that is written ``off``."""
 
 
 class Listeners:

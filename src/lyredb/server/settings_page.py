@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 
-from lyredb.plugins.settings import AUTO, Setting
+from lyredb.plugins.settings import AUTO, OFF, Setting
 from lyredb.server.composition import settings_table
 
 _INTRODUCTION = """\
@@ -70,6 +70,8 @@ def default_text(row: Setting) -> str:
         return "empty"
     if row.kind == "count" and row.default == AUTO:
         return "auto"
+    if row.kind == "port" and row.default == OFF:
+        return "off"
     for unit, suffix in _UNITS.get(row.kind, ()):
         amount = float(row.default) / unit
         if row.default and amount >= 1 and amount == int(amount):

@@ -8,9 +8,10 @@ import socket
 import sys
 
 from lyredb.errors import LyreError
+from lyredb.plugins.settings import OFF
 from lyredb.server.launch import Launch
 from lyredb.server.lifecycle import StopRequest
-from lyredb.server.listening import OFF, bind_shared
+from lyredb.server.listening import bind_shared
 from lyredb.server.processes.lock import take_lock
 from lyredb.server.processes.supervisor import Supervisor
 from lyredb.server.ready import announce
