@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.server.process_tree import children_of
+from tests.server.process_tree import assert_all_end, children_of
 
 USER = "admin"
 PASSWORD = "correct horse"
@@ -72,8 +72,11 @@ class ServerProcess:
         return self.process.wait(STOP_DEADLINE_S)
 
     def kill(self) -> None:
+        """End the process that was started at once, and wait until all others are gone."""
+        pids = self.pids
         self.process.kill()
         self.process.wait(STOP_DEADLINE_S)
+        assert_all_end(pids)
 
     @property
     def pids(self) -> list[int]:

@@ -158,11 +158,10 @@ def write_and_kill(
         assert enough.acquire(timeout=20), "the server stopped acknowledging"
     for name, event in begun.items():
         assert event.wait(20), f"{name} got no acknowledgement"
-    server.process.kill()
+    server.kill()
     for thread in threads:
         thread.join(20)
         assert not thread.is_alive()
-    server.process.wait(5)
     assert server.process.stdout is not None
     server.process.stdout.close()
     assert not failures, failures

@@ -5,7 +5,8 @@ come round, the last log position that it has delivered (W). The supervisor read
 ``passed(P)`` is the barrier: what was committed at P has reached every live worker's
 subscribers, so the answer to a changed right or schema may go out.
 
-Line 0 is the writer's, which delivers nothing. Each field is eight aligned bytes, written
+Line 0 is the writer's, which delivers nothing; it says there what keeps it from writing,
+which workers tell whoever asks for their health. Each field is eight aligned bytes, written
 by one store: a reader sees the old or the new value.
 """
 
@@ -18,8 +19,10 @@ from typing import Final
 
 _LINE_BYTES: Final = 64
 _WORDS: Final = _LINE_BYTES // 8
-_STATE, _BEAT, _POSITION = range(3)
+_STATE, _BEAT, _POSITION, _LACK = range(4)
 _LIVE: Final = 1
+LACKS: Final = ("", "disk full", "data file full")
+"""What `Engine.full` says, as the numbers that stand on the board."""
 _FIRST_WAIT_S: Final = 0.0005
 _LONGEST_WAIT_S: Final = 0.01
 """A barrier is passed when the slowest worker has had its turn: mostly within 1 ms."""
@@ -64,6 +67,14 @@ class Board:
     def beat(self, number: int) -> None:
         """Say that the loop of this process has come round."""
         self._words[number * _WORDS + _BEAT] += 1
+
+    def tell_lack(self, lack: str) -> None:
+        """Say, as the writer, what has no space: one of `LACKS`."""
+        self._words[_LACK] = LACKS.index(lack)
+
+    def lack(self) -> str:
+        """What the writer said last that has no space."""
+        return LACKS[self._words[_LACK]]
 
     def beats(self, number: int) -> int:
         """How often a process has said so."""

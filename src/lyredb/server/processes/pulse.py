@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from lyredb.server.board import Board
@@ -17,9 +18,11 @@ class Pulse:
     Args:
         board: Where.
         number: Whose line.
+        also: What else is said at each beat.
     """
 
-    def __init__(self, board: Board, number: int) -> None:
+    def __init__(self, board: Board, number: int, also: Callable[[], None] | None = None) -> None:
+        self._also = also
         self._board = board
         self._number = number
         self._loop = asyncio.get_running_loop()
@@ -27,6 +30,8 @@ class Pulse:
 
     def beat(self) -> None:
         """Say it, and again after a while."""
+        if self._also is not None:
+            self._also()
         self._board.beat(self._number)
         self._timer = self._loop.call_later(BEAT_S, self.beat)
 
