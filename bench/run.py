@@ -24,7 +24,12 @@ from bench.result import Report  # noqa: E402
 from bench.scenarios import connections, messages, rest  # noqa: E402
 from bench.scenarios.plan import Plan  # noqa: E402
 
-SCENARIOS = (*messages.SCENARIOS, *rest.SCENARIOS, *connections.SCENARIOS)
+Scenario = messages.MessageScenario | rest.RestScenario | connections.ConnectionScenario
+SCENARIOS: tuple[Scenario, ...] = (
+    *messages.SCENARIOS,
+    *rest.SCENARIOS,
+    *connections.SCENARIOS,
+)
 FULL_ROUND_S, QUICK_ROUND_S = 5.0, 0.5
 """A figure that is quoted rests on at least so many seconds of every server."""
 LATEST = ROOT / "bench" / "results" / "latest.json"

@@ -268,7 +268,7 @@ SCENARIOS = (
     MessageScenario(
         "paced durable writes",
         ACKNOWLEDGED,
-        replace(WRITES, burst=1, in_flight=1, pace_hz=200),
+        replace(WRITES, burst=1, in_flight=1, pace_hz=100),
         wanted={"NATS": None},
         durability=KEPT,
         p50_at_most_ms=2.0,

@@ -190,6 +190,25 @@ def test_a_wrong_password_has_the_code_of_its_version(version: int, code: int) -
     run(body)
 
 
+@pytest.mark.parametrize(("password", "status"), [(b"wrong", "failure"), (b"right", "success")])
+def test_a_login_is_a_line_of_the_audit(
+    password: bytes, status: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, when the password was checked; who, from where, and how it ended."""
+
+    async def body() -> None:
+        harness = Harness()
+        peer = harness.peer(4, account=None)
+        peer.send(client.connect(4, username="alice", password=password))
+        await harness.tick()
+
+    with caplog.at_level("INFO", "lyredb.audit"):
+        run(body)
+    [line] = [vars(each) for each in caplog.records if each.name.startswith("lyredb.audit.")]
+    assert (line["user"], line["status"], line["protocol"]) == ("alice", status, "mqtt")
+    assert (line["strategy"], bool(line["address"])) == ("password", True)
+
+
 @pytest.mark.parametrize(("version", "code"), [(4, 5), (5, 0x87)])
 def test_no_credentials_where_some_are_needed_have_the_code_of_their_version(
     version: int, code: int
@@ -415,7 +434,7 @@ def test_a_refused_connect_is_logged_in_one_line(
                 peer.send(client.connect(5, will=("open/a", b""), will_qos=2))
             await harness.tick()
         assert peer.is_closed
-        (record,) = caplog.records
+        (record,) = (each for each in caplog.records if each.name == "lyredb.mqtt")
         assert "refused: 0x8" in record.getMessage() or "refused: 0x9B" in record.getMessage()
 
     run(body)

@@ -10,6 +10,7 @@ from lyredb.plugins.network import Peer
 from lyredb.protocols.mqtt.connection import Connection
 from lyredb.protocols.mqtt.service import Service
 from lyredb.protocols.net.addresses import is_loopback
+from lyredb.security.audit import note_login
 from lyredb.security.authenticator import Account
 
 KnownAccount: TypeAlias = Callable[[Peer], Account | None]
@@ -85,7 +86,15 @@ def known_account(service: Service, *, authorize_local: bool) -> KnownAccount:
 
     def known(peer: Peer) -> Account | None:
         if peer.certificate_name:
-            return authenticator.by_name(peer.certificate_name)
+            account = authenticator.by_name(peer.certificate_name)
+            note_login(
+                peer.certificate_name,
+                accepted=account is not None,
+                strategy="certificate",
+                address=peer.host,
+                protocol="mqtt",
+            )
+            return account
         return authenticator.local if authorize_local and is_loopback(peer.host) else None
 
     return known

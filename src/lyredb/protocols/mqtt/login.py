@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from lyredb.errors import LoginFailed
 from lyredb.protocols.mqtt.packets import Connect
 from lyredb.protocols.mqtt.reasons import Reason, Violation
 from lyredb.protocols.mqtt.service import Service
+from lyredb.security.audit import note_login
 from lyredb.security.authenticator import Account
 
 
@@ -44,6 +46,15 @@ async def verify(connect: Connect, service: Service, host: str) -> Account:
         TooManyAttempts: Too many were wrong for this host or name.
         Overloaded: Too many passwords are being checked.
     """
-    return await service.authenticator.verify(
-        connect.username or "", connect.password or b"", address=host
-    )
+    name = connect.username or ""
+    try:
+        account = await service.authenticator.verify(name, connect.password or b"", address=host)
+    except LoginFailed:
+        _note(name, host, accepted=False)
+        raise
+    _note(name, host, accepted=True)
+    return account
+
+
+def _note(name: str, host: str, *, accepted: bool) -> None:
+    note_login(name, accepted=accepted, strategy="password", address=host, protocol="mqtt")

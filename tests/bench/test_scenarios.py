@@ -1,0 +1,88 @@
+"""What the bench measures: every wanted ratio, in bounded time, each server in its turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.peers.process import StartFailed
+from bench.result import Round
+from bench.run import FULL_ROUND_S, SCENARIOS, Scenario
+from bench.scenarios import messages
+from bench.scenarios.connections import ConnectionScenario
+from bench.scenarios.messages import MessageScenario
+from bench.scenarios.plan import Contender, Plan, compete
+
+AROUND_A_ROUND_S = 1.0
+"""Its process, connections, warm-up and reading back, on a machine that does nothing else."""
+AROUND_A_SERVER_S = 2.5
+FILLING_S = 40.0
+
+
+def plan(order: str) -> Plan:
+    return Plan(Path("unused"), round_s=1, order=order, level=4, payload_bytes=64)
+
+
+def contender(name: str, log: list[str]) -> Contender:
+    @contextmanager
+    def start() -> Iterator[Callable[[], Round]]:
+        def measure() -> Round:
+            log.append(name)
+            return Round(work=len(log), wall_s=1, server_cpu_s=1)
+
+        yield measure
+
+    return Contender(name, start)
+
+
+def test_servers_are_measured_in_turns() -> None:
+    """LyreDB before and after its peers: a machine that changes its mood shows as a spread."""
+    log: list[str] = []
+    sides = compete(plan("ABA"), *(contender(name, log) for name in ("LyreDB", "x", "y")))
+    assert log == ["LyreDB", "x", "y", "LyreDB"]
+    assert [[each.work for each in side.rounds] for side in sides] == [[1, 4], [2], [3]]
+
+
+def test_a_peer_that_does_not_start_is_trouble_and_the_others_are_measured() -> None:
+    @contextmanager
+    def start() -> Iterator[Callable[[], Round]]:
+        raise StartFailed("is not installed")
+        yield Round
+
+    log: list[str] = []
+    mine, missing = compete(plan("ABA"), contender("LyreDB", log), Contender("x", start))
+    assert log == ["LyreDB", "LyreDB"]
+    assert (mine.trouble, missing.trouble) == ("", "is not installed")
+
+
+def test_names_of_scenarios_are_unique() -> None:
+    """They choose scenarios on the command line and are rows of the page."""
+    names = [each.name for each in SCENARIOS]
+    assert len(set(names)) == len(names)
+
+
+def test_durable_writes_are_beside_a_peer_that_waits_for_the_disk() -> None:
+    """mosquitto acknowledges from memory: a ratio to it would compare different promises."""
+    durable = [each for each in messages.SCENARIOS if each.shape.retain]
+    assert durable
+    for scenario in durable:
+        assert "NATS" in scenario.wanted
+        assert "mosquitto" not in scenario.wanted
+        assert scenario.filled, "updates are measured, not the growth of an empty store"
+
+
+def test_a_full_run_takes_less_than_ten_minutes() -> None:
+    """By the length of its rounds and what is around them."""
+    assert FULL_ROUND_S >= 5
+    assert sum(map(_seconds, SCENARIOS)) < 600
+
+
+def _seconds(scenario: Scenario) -> float:
+    if isinstance(scenario, ConnectionScenario):
+        return (1 + scenario.peer) * (scenario.hold.hold_s + AROUND_A_SERVER_S + 5)
+    peers = len(scenario.wanted) if isinstance(scenario, MessageScenario) else 1
+    fills = isinstance(scenario, MessageScenario) and scenario.shape.topics > 100_000
+    rounds, servers = 2 + peers, 1 + peers
+    around = servers * AROUND_A_SERVER_S + fills * FILLING_S
+    return rounds * (FULL_ROUND_S + AROUND_A_ROUND_S) + around
