@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -53,6 +56,11 @@ def run_lyredb(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def take_terminal(descriptor: int) -> None:
+    """Make a terminal that of this session, which has none."""
+    fcntl.ioctl(descriptor, termios.TIOCSCTTY, 0)
+
+
 class Server:
     """``lyredb <mode> APP`` as a process; a context manager that leaves none behind.
 
@@ -68,6 +76,7 @@ class Server:
         *options: str,
         variables: Mapping[str, str] | None = None,
         start_new_session: bool = False,
+        terminal: int | None = None,
     ) -> None:
         self.log = app.parent / f"{app.name}.log"
         with self.log.open("ab") as log:
@@ -76,7 +85,8 @@ class Server:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=environment(variables),
-                start_new_session=start_new_session,
+                start_new_session=start_new_session or terminal is not None,
+                preexec_fn=None if terminal is None else partial(take_terminal, terminal),
             )
         try:
             self.ready = self._read_ready()
