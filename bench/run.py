@@ -14,7 +14,8 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT)  # it was bench/, whose modules are not top-level ones
+if not __package__:
+    sys.path[0] = str(ROOT)  # it was bench/, whose modules are not top-level ones
 
 from rich.console import Console  # noqa: E402
 
