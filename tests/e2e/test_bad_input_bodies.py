@@ -157,7 +157,11 @@ def test_nesting_bomb_is_refused_quickly_and_in_little_memory(
     before = resident_bytes(server)
     assert seconds(server, kind, body, 400) < plain * BOMB_TIME_RATIO
     assert resident_bytes(server) - before < BOMB_MEMORY
-    assert_refused(put(server, kind, body), 400, "nested at most 64 deep")
+    reply = put(server, kind, body)
+    # Whichever is found first: how deep they are, or how many.
+    expected = b"nested at most 64 deep" in reply.body or b"at most 200000 values" in reply.body
+    assert expected, reply.body[:200]
+    assert_refused(reply, 400)
 
 
 def test_sixty_four_levels_are_taken(server: ServerProcess) -> None:
@@ -285,7 +289,7 @@ def test_bad_last_event_id_gets_current_state_and_a_mark(server: ServerProcess, 
     [
         ("Authorization: Basic !!!", 400),
         ("Authorization: Basic " + "A" * 4_000, 400),
-        ("Authorization: Bearer x", 400),
+        ("Authorization: Bearer x", 401),
         ("Authorization: Basic YWRtaW46d3Jvbmc=", 401),
         ("X: y", 401),
     ],
