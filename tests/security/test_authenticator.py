@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 from argon2 import PasswordHasher
 
-from lyredb.errors import LoginFailed
+from lyredb.errors import LoginFailed, TooManyAttempts
+from lyredb.security.attempts import MAX_ATTEMPTS
 from lyredb.security.authenticator import Account, Authenticator
 from lyredb.security.passwords import Passwords
 from lyredb.security.principals import ANONYMOUS, SUPER_USER, Role
@@ -260,3 +261,50 @@ def test_nobody_has_no_rights_and_the_local_caller_all() -> None:
 
 def test_a_user_does_not_print_its_hash() -> None:
     assert "argon2" not in repr(User("ada", CHEAP.hash("s3cret")))
+
+
+def test_after_failures_even_the_right_password_waits_and_a_remembered_one_does_not() -> None:
+    async def body(place: Place) -> None:
+        verify = place.authenticator.verify
+        await verify("ada", "s3cret", address="192.0.2.1")
+        for number in range(MAX_ATTEMPTS):
+            with pytest.raises(LoginFailed):
+                await verify("bob", f"wrong {number}", address="192.0.2.1")
+        checks = place.passwords.checks
+        with pytest.raises(TooManyAttempts):
+            await verify("bob", "pw", address="192.0.2.1")
+        assert place.passwords.checks == checks, "a guess must cost us nothing"
+        assert (await verify("ada", "s3cret", address="192.0.2.1")).name == "ada"
+        assert place.authenticator.statistics().delayed == 1
+
+    run(body)
+
+
+def test_somebody_who_was_proven_otherwise_needs_no_password() -> None:
+    async def body(place: Place) -> None:
+        place.users["eve"] = User("eve", "hash", active=False)
+        assert place.authenticator.by_name("ada") == Account("ada", SUPER_USER)
+        assert place.authenticator.by_name("eve") is None
+        assert place.authenticator.by_name("nobody") is None
+
+    run(body)
+
+
+def test_a_user_that_changes_between_the_check_and_its_use_is_checked_again() -> None:
+    """Whoever waits for the check could not have watched for the change yet."""
+
+    async def body(place: Place) -> None:
+        place.passwords.gate.clear()
+        login = asyncio.create_task(place.authenticator.verify("ada", "s3cret"))
+        await place.passwords.begun.wait()
+        place.passwords.gate.set()
+        check = next(iter(place.authenticator._checks.values()))
+        check.add_done_callback(lambda _: demote())
+
+        def demote() -> None:
+            place.users["ada"] = replace(place.users["ada"], role="reader", version=9)
+            place.authenticator.forget("ada")
+
+        assert await login == Account("ada", Role("reader"))
+
+    run(body)

@@ -42,11 +42,12 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class AuthenticatorStatistics:
-    """Logins so far: answered from memory, by a check, refused; pairs remembered."""
+    """Logins so far: from memory, by a check, refused, made to wait; pairs remembered."""
 
     remembered_hits: int
     verified: int
     refused: int
+    delayed: int
     remembered: int
 
 
@@ -185,7 +186,11 @@ class Authenticator:
     def statistics(self) -> AuthenticatorStatistics:
         """Return the counts so far."""
         return AuthenticatorStatistics(
-            self._hits, self._verified, self._refused, len(self._remembered)
+            self._hits,
+            self._verified,
+            self._refused,
+            self._attempts.refused,
+            len(self._remembered),
         )
 
     async def close(self) -> None:

@@ -169,6 +169,9 @@ _LOGINS = (
     ),
     _counter("authenticator", "verified", "logins_verified", "Logins whose password was right."),
     _counter("authenticator", "refused", "logins_refused", "Logins that were refused."),
+    _counter(
+        "authenticator", "delayed", "logins_delayed", "Logins that had to wait after failures."
+    ),
     _gauge("authenticator", "remembered", "logins_in_memory", "Logins that are remembered now."),
 )  # fmt: skip
 
