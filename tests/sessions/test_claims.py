@@ -133,6 +133,14 @@ def test_of_two_announced_claims_of_different_users_the_earlier_stays() -> None:
         assert directory.owner("c") == (5, Claim("c", 5, "user5"))
 
 
+def test_the_will_of_an_announced_claim_that_lost_is_still_its_workers() -> None:
+    for order in ((5, 6), (6, 5)):
+        directory = Directory(100)
+        for epoch in order:
+            directory.announce(epoch, [Claim("c", epoch, "u", will(epoch))])
+        assert directory.lose(5) == [Orphaned("c", will(5))]
+
+
 def test_a_claimant_that_waits_goes_on_waiting_when_an_owner_is_announced() -> None:
     directory = Directory(100)
     epoch = granted(directory.claim(claimant(1, 1)))

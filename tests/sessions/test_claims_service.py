@@ -253,3 +253,16 @@ def test_a_claim_whose_worker_is_lost_while_it_waits_is_forgotten(world: World) 
     assert new.result is None
     assert world.client(world.one, "v").epoch, "nobody has it"
     assert not world.writer.waiting, "the will of a client that was never let in is none"
+
+
+def test_an_heir_that_is_lost_before_the_will_is_written_is_not_answered(world: World) -> None:
+    """The next process of that worker has never asked."""
+    old = world.client(world.one, kept=will(1))
+    old.is_willing = False
+    new = world.client(world.two)
+    world.streams.lose(1)
+    world.streams.lose(2)
+    world.writer.answer()
+    world.streams.run()
+    assert new.result is None
+    assert world.service.statistics().claims == 0

@@ -58,7 +58,9 @@ class Intake:
         return self._turn.is_over
 
     def feed(self, data: bytes) -> None:
-        """Take what was read."""
+        """Take what was read; after `close` it is dropped."""
+        if self._is_closed:
+            return
         if self._pieces or self._reading.is_paused:
             self._pieces.add(data)
             if self._reading.is_paused or not self._pieces.is_enough:
