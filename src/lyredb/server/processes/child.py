@@ -48,7 +48,7 @@ class Child:
         restarts: How many processes there were before it.
         problem: What it said when it could not start, ``""`` for nothing.
         beats: Seen last on the board.
-        silent_s: For how long there were no new ones.
+        silent_s: For how long there were no new ones, or how long its start takes.
     """
 
     def __init__(self, number: int) -> None:

@@ -43,6 +43,9 @@ MARGIN_S: Final = 0.2
 """Of that, for the process to be gone."""
 TICK_S: Final = 0.25
 """How often the board is looked at."""
+START_S: Final = 60.0
+"""For a worker to listen, once the writer writes. The writer's own start has no such bound:
+it may build indexes."""
 START_DEATHS: Final = 3
 """A process that ends so often before the server was ever ready will not live."""
 
@@ -308,6 +311,15 @@ class Supervisor:
             for child in self._children:
                 if child.state is State.READY:
                     self._listen_to(child, passed_s, most_s)
+                elif child is not self._writer and self._writer.state is State.READY:
+                    self._await_start(child, passed_s)
+
+    def _await_start(self, child: Child, passed_s: float) -> None:
+        child.silent_s += passed_s
+        if child.silent_s > START_S:
+            _logger.error("%s did not start within %.0f s and is killed", child.name, START_S)
+            child.silent_s = 0.0
+            child.kill()
 
     def _listen_to(self, child: Child, passed_s: float, most_s: float) -> None:
         beats = self._board.beats(child.number)
