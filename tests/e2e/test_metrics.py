@@ -96,3 +96,18 @@ def test_one_process_tells_all_of_it(tmp_path: Path) -> None:
         assert samples["lyredb_process_pid", "server", ""] == server.process.pid
         assert ("lyredb_commit_groups_total", "server", "") in samples
         assert "statistics of" not in server.errors()
+
+
+@pytest.mark.slow
+def test_a_stream_is_counted_while_it_is_open(tmp_path: Path) -> None:
+    """On the HTTP port, which counts its answer at once."""
+    with running(tmp_path, command="dev") as server:
+        request = urllib.request.Request(
+            f"{server.http}/Sensor/", headers={"accept": "text/event-stream"}
+        )
+        with urllib.request.urlopen(request, timeout=10) as stream:
+            assert stream.readline()
+            during = scrape(server)
+        is_over = until(server, lambda samples: not samples["lyredb_sse_streams", "server", ""])
+    assert during["lyredb_sse_streams", "server", ""] == 1
+    assert is_over["lyredb_sse_streams_begun_total", "server", ""] == 1

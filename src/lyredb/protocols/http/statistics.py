@@ -1,4 +1,4 @@
-"""What an HTTP port counts."""
+"""What an HTTP port counts, and what protocols count that stream on it."""
 
 from __future__ import annotations
 
@@ -24,3 +24,16 @@ class HttpStatistics:
     redirected: int
     refused: int
     failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatistics:
+    """A snapshot of the counters of SSE, or of subscriptions over WebSocket.
+
+    Attributes:
+        streams: Open now.
+        begun: So far.
+    """
+
+    streams: int
+    begun: int

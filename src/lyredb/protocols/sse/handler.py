@@ -12,6 +12,7 @@ from lyredb.protocols.http.accept import quality_of
 from lyredb.protocols.http.authentication import Authentication
 from lyredb.protocols.http.position import position_in
 from lyredb.protocols.http.request import Request
+from lyredb.protocols.http.statistics import StreamStatistics
 from lyredb.protocols.sse.stream import HEAD, Stream
 from lyredb.resources.database import Database
 from lyredb.resources.requests import SubscribeOptions
@@ -60,6 +61,7 @@ class Streams:
         self._buffer_bytes = buffer_bytes
         self._retry_s = retry_s
         self._streams: set[Stream] = set()
+        self._begun = 0
         self._timer: asyncio.TimerHandle | None = None
         self._is_stopping = False
 
@@ -87,6 +89,7 @@ class Streams:
             return
         stream.begin(subscription, self._retry_s, reset)
         self._streams.add(stream)
+        self._begun += 1
         end_watch = self._authentication.watch(request, stream.close)
         try:
             await stream.ended
@@ -113,6 +116,10 @@ class Streams:
             # An EventSource never comes back after a 400, so this is as if the position
             # were lost.
             return subscribe(topic_filter, stream, context, options), str(error)
+
+    def statistics(self) -> StreamStatistics:
+        """The numbers of this moment."""
+        return StreamStatistics(streams=len(self._streams), begun=self._begun)
 
     def start(self) -> None:
         """Begin to beat."""

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from lyredb.plugins.scope import Address, Scope
 from lyredb.plugins.settings import Setting
 from lyredb.protocols.http.authentication import authentication_of
+from lyredb.protocols.http.statistics import StreamStatistics
 from lyredb.protocols.sse.handler import Streams
 from lyredb.protocols.sse.settings import SSE_SETTINGS
 from lyredb.resources.database import Database
@@ -45,6 +46,10 @@ class SsePlugin:
             raise RuntimeError("prepare comes before start")
         self._streams.start()
         return ()
+
+    def statistics(self) -> StreamStatistics:
+        """What its streams are and were; all 0 before ``prepare``."""
+        return StreamStatistics(0, 0) if self._streams is None else self._streams.statistics()
 
     async def stop(self, deadline_s: float) -> None:
         """End all streams."""

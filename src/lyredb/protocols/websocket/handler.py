@@ -15,6 +15,7 @@ from lyredb.protocols.http.authentication import Authentication
 from lyredb.protocols.http.extension import split_extension
 from lyredb.protocols.http.position import position_in
 from lyredb.protocols.http.request import Request
+from lyredb.protocols.http.statistics import StreamStatistics
 from lyredb.protocols.websocket.encoding import ENCODINGS
 from lyredb.protocols.websocket.reader import Reader
 from lyredb.resources.database import Database
@@ -40,6 +41,7 @@ class Sockets:
         self._authentication = authentication
         self._buffer_bytes = buffer_bytes
         self._readers: set[Reader] = set()
+        self._begun = 0
         self._is_stopping = False
 
     def wants(self, request: Request) -> bool:
@@ -92,6 +94,7 @@ class Sockets:
             reset = str(error)  # as if the position were lost: current state, and a mark
             subscription = subscribe(topic_filter, reader, context, options)
         self._readers.add(reader)
+        self._begun += 1
         end_watch = self._authentication.watch(request, reader.close)
         try:
             await request.receive()
@@ -102,6 +105,10 @@ class Sockets:
             end_watch()
             self._readers.discard(reader)
             subscription.close()
+
+    def statistics(self) -> StreamStatistics:
+        """The numbers of this moment."""
+        return StreamStatistics(streams=len(self._readers), begun=self._begun)
 
     def stop(self) -> None:
         """Close all of them with 1012; clients come back by themselves."""

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from lyredb.plugins.scope import Address, Scope
 from lyredb.plugins.settings import Setting
 from lyredb.protocols.http.authentication import authentication_of
+from lyredb.protocols.http.statistics import StreamStatistics
 from lyredb.protocols.websocket.handler import Sockets
 from lyredb.protocols.websocket.settings import WEBSOCKET_SETTINGS
 from lyredb.resources.database import Database
@@ -39,6 +40,10 @@ class WebSocketPlugin:
     async def start(self) -> Sequence[Address]:
         """Nothing: the HTTP port listens."""
         return ()
+
+    def statistics(self) -> StreamStatistics:
+        """What its subscriptions are and were; all 0 while it is off."""
+        return StreamStatistics(0, 0) if self._sockets is None else self._sockets.statistics()
 
     async def stop(self, deadline_s: float) -> None:
         """Close all connections with 1012."""

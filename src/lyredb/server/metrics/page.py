@@ -54,6 +54,8 @@ _TITLES: Final = {
     "authenticator": "Logins",
     "http": "HTTP port",
     "operations": "Operations port",
+    "sse": "SSE",
+    "websocket": "WebSocket",
     "mqtt": "MQTT",
 }
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from lyredb.delivery.hub import HubStatistics
 from lyredb.delivery.peers.attached import PeersStatistics
-from lyredb.protocols.http.statistics import HttpStatistics
+from lyredb.protocols.http.statistics import HttpStatistics, StreamStatistics
 from lyredb.protocols.mqtt.statistics import MqttStatistics
 from lyredb.protocols.net.network import NetworkStatistics
 from lyredb.security.authenticator import AuthenticatorStatistics
@@ -32,6 +32,8 @@ ROOMS: Final[Mapping[str, type]] = {
     "authenticator": AuthenticatorStatistics,
     "http": HttpStatistics,
     "operations": HttpStatistics,
+    "sse": StreamStatistics,
+    "websocket": StreamStatistics,
     "mqtt": MqttStatistics,
 }
 """What each room's ``statistics()`` returns."""

@@ -197,6 +197,13 @@ def _http(room: str, port: str) -> tuple[MetricRow, ...]:
     )  # fmt: skip
 
 
+def _streams(room: str, what: str) -> tuple[MetricRow, ...]:
+    return (
+        _gauge(room, "streams", f"{room}_streams", f"{what} that are open."),
+        _counter(room, "begun", f"{room}_streams_begun", f"{what} begun so far."),
+    )
+
+
 _MQTT = (
     _gauge("mqtt", "connections", "mqtt_connections", "Open connections, before CONNECT too."),
     _gauge("mqtt", "clients", "mqtt_clients", "Connected clients."),
@@ -237,6 +244,8 @@ METRICS: Final[tuple[MetricRow, ...]] = (
     *_LOGINS,
     *_http("http", "http"),
     *_http("operations", "operations"),
+    *_streams("sse", "Streams of Server-Sent Events"),
+    *_streams("websocket", "Subscriptions over WebSocket"),
     *_MQTT,
 )
 """Every row, by room."""
