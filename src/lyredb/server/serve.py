@@ -15,6 +15,7 @@ from lyredb.server.collector import spare_collector
 from lyredb.server.launch import Launch, Mode, prepare_launch
 from lyredb.server.lifecycle import StopRequest
 from lyredb.server.logs import set_up_logs_from
+from lyredb.server.open_files import raise_open_files, warn_of_too_few
 from lyredb.server.processes.lock import told
 from lyredb.server.processes.start import supervise
 from lyredb.server.ready import announce
@@ -41,6 +42,9 @@ def serve(
     launch = prepare_launch(folder, mode=mode, flags=flags, config=config, environment=os.environ)
     several = mode == "run" and sys.platform == "linux"
     set_up_logs_from(launch.settings, process="supervisor" if several else "")
+    allowed = raise_open_files()
+    if mode == "run":  # nobody tries out a server with thousands of clients
+        warn_of_too_few(allowed, launch.settings, workers=launch.workers)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(supervise(launch) if several else _live(launch))
     return 0
