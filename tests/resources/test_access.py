@@ -15,11 +15,13 @@ from lyredb.delivery.admission import ALL
 from lyredb.errors import NotAuthorised, PreconditionFailed, RecordExists
 from lyredb.plugins.context import Context
 from lyredb.resources.access import Access, Decision
+from lyredb.resources.readmission import Readmission
 from lyredb.resources.requests import Write, WriteOperation
 from lyredb.security.principals import ANONYMOUS, SUPER_USER, Role
 from lyredb.security.rights import RIGHTS, RoleDefinition, TableRights
+from lyredb.security.users import User, Users
 from lyredb.server.node import Node
-from lyredb.storage.mutation import Precondition
+from lyredb.storage.mutation import Kind, Precondition
 from lyredb.tables.builtin import builtin_tables
 from tests.resources.fixed_roles import NO_ROLES, FixedRoles
 from tests.resources.node_under_test import CONTEXT, open_node, write_of
@@ -218,5 +220,49 @@ def test_a_write_that_was_prepared_for_later_carries_its_limit() -> None:
             mutation = node.database.prepare(write(node, "put", "old"), context)
             with pytest.raises(RecordExists):
                 await node.writer.commit((mutation,))
+
+    run(body)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kind", "allowed"),
+    [
+        ({"insert": True, "update": True}, {"insert": True, "update": True}, Kind.PUT, True),
+        ({"insert": True, "update": True}, {"insert": True}, Kind.PUT, False),
+        ({"update": True}, {"update": True}, Kind.PUT, True),
+        ({"update": True}, {"read": True}, Kind.PUT, False),
+        ({"delete": True}, {}, Kind.DELETE, False),
+        ({"insert": True}, {"update": True}, Kind.MESSAGE, False),
+        ({"insert": True}, {"insert": True}, Kind.MESSAGE, True),
+    ],
+)
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_prepared_write_is_decided_again_by_the_rights_of_its_sending(
+    before: dict[str, bool], after: dict[str, bool], kind: Kind, allowed: bool, is_there: bool
+) -> None:
+    """The record is there, so the right to make one only does not replace it."""
+
+    async def body() -> None:
+        async with node_with(**before) as (node, context):
+            users = Users(node.engine, node.writer)
+            await users.put(User("root", "hash"))
+            await users.put(User("ada", "hash", "r"))
+            if kind is Kind.MESSAGE:
+                mutation = node.database.prepare_message(b"Sensor/old", b"1", context)
+            else:
+                operation: WriteOperation = "put" if kind is Kind.PUT else "delete"
+                mutation = node.database.prepare(write(node, operation, "old"), context)
+            definition = RoleDefinition("r", databases={"data": {"Sensor": TableRights(**after)}})
+            await node.roles.put(definition)
+            if not is_there:
+                await users.delete("ada")
+            readmit = Readmission(node.engine, node.registry.tables)
+            try:
+                await node.writer.commit((readmit(mutation),))
+            except (NotAuthorised, RecordExists):
+                assert not (allowed and is_there)
+            else:
+                assert allowed
+                assert is_there
 
     run(body)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from lyredb.errors import LyreError
+from lyredb.resources.readmission import Readmission
 from lyredb.sessions.claims_service import ClaimsService
 from lyredb.storage.data_directory import DirectoryLock
 from lyredb.storage.engine import Engine
@@ -80,7 +81,12 @@ class Store:
     def serve(self, service: CallService) -> None:
         """Answer what workers ask beside their writes."""
         loop = asyncio.get_running_loop()
-        self.claims = ClaimsService(service, self.writer, call_later=loop.call_later)
+        self.claims = ClaimsService(
+            service,
+            self.writer,
+            call_later=loop.call_later,
+            readmit=Readmission(self.engine, self.catalogue.by_slot),
+        )
 
     async def _maintain(self) -> None:
         """Have old entries of the log dropped also while nobody writes."""

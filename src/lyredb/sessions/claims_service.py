@@ -16,6 +16,7 @@ from typing import Final
 from lyredb.sessions import claims_wire as wire
 from lyredb.sessions.claims import Action, Claimant, Directory, Granted, Orphaned, Refused, Revoked
 from lyredb.sessions.orphans import Orphans
+from lyredb.storage.mutation import Mutation
 from lyredb.storage.sequencer import CallService, Reply, Sequencer
 
 FENCE_S: Final = 2.0
@@ -53,6 +54,7 @@ class ClaimsService:
         call_later: As ``loop.call_later``.
         now_ms: Wall clock in epoch milliseconds, for deadlines of wills.
         directory: By default a new one, to which workers announce what they hold.
+        readmit: Decides about the wills of lost workers by the rights of now.
     """
 
     def __init__(
@@ -63,11 +65,12 @@ class ClaimsService:
         call_later: Callable[[float, Callable[[], None]], object],
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         directory: Directory | None = None,
+        readmit: Callable[[Mutation], Mutation] = lambda mutation: mutation,
     ) -> None:
         self._service = service
         self._call_later = call_later
         self._directory = Directory() if directory is None else directory
-        self._orphans = Orphans(writer, call_later, now_ms)
+        self._orphans = Orphans(writer, call_later, now_ms, readmit)
         self._tickets = itertools.count(1)
         self._replies: dict[int, tuple[int, Reply]] = {}
         service.serve(wire.CLAIM, self._claim)

@@ -14,6 +14,7 @@ from typing import Final
 
 from lyredb.errors import LyreError, Overloaded
 from lyredb.sessions.claims import Will
+from lyredb.storage.mutation import Mutation
 from lyredb.storage.sequencer import Result, Sequencer
 
 _logger: Final = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class Orphans:
         writer: Where they go.
         call_later: As ``loop.call_later``.
         now_ms: Wall clock in epoch milliseconds, for deadlines.
+        readmit: Decides about each by the rights of now; raises `NotAuthorised`.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class Orphans:
         writer: Sequencer,
         call_later: Callable[[float, Callable[[], None]], object],
         now_ms: Callable[[], int],
+        readmit: Callable[[Mutation], Mutation],
     ) -> None:
         self.published = 0
         self.failed = 0
         self._writer = writer
         self._call_later = call_later
         self._now_ms = now_ms
+        self._readmit = readmit
         self._queue: deque[tuple[str, Will, Callable[[], None]]] = deque()
         self._sent = 0
         self._is_resting = False
@@ -72,7 +76,7 @@ class Orphans:
             self._go_on()
 
         try:
-            self._writer.submit((will.at(self._now_ms()),), replied)
+            self._writer.submit((self._readmit(will.at(self._now_ms())),), replied)
         except Overloaded:
             self._queue.appendleft((client_id, will, then))
             self._is_resting = True
