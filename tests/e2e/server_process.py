@@ -18,6 +18,9 @@ from tests.server.process_tree import assert_all_end, children_of
 
 USER = "admin"
 PASSWORD = "correct horse"
+WORKERS = os.environ.get("TEST_WORKERS", "1")
+"""Of each server, unless a test says otherwise; ``TEST_WORKERS=2 pytest tests/e2e`` finds what
+holds with one worker only."""
 START_DEADLINE_S = 30
 STOP_DEADLINE_S = 5
 
@@ -99,7 +102,7 @@ def start_server(
 ) -> ServerProcess:
     """Start ``lyredb run`` on free ports and wait for its ready line.
 
-    It has one worker, so that a test knows who answers, unless told ``--workers N``.
+    It has `WORKERS`, so that a test knows who answers, unless told ``--workers N``.
 
     Args:
         application: The application folder.
@@ -126,7 +129,7 @@ def start_server(
             | {
                 "LYREDB_ADMIN_USERNAME": USER,
                 "LYREDB_ADMIN_PASSWORD": PASSWORD,
-                "LYREDB_THREADS_COUNT": "1",
+                "LYREDB_THREADS_COUNT": WORKERS,
             }
             | dict(environment or {}),
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.server.process import Server, make_application, run_lyredb
+from tests.server.process import Server, environment, free_ports, make_application, run_lyredb
 from tests.server.process_tree import (
     assert_all_end,
     children_of,
@@ -186,6 +188,24 @@ def test_a_signal_to_the_whole_group_is_one_to_the_supervisor(tmp_path: Path) ->
         os.killpg(server.process.pid, signal.SIGINT)
         assert server.process.wait(10) == 0
         assert "error" not in server.log.read_text()
+
+
+def test_a_signal_during_the_start_ends_it_in_order_too(tmp_path: Path) -> None:
+    app = make_application(tmp_path)
+    arguments = ("run", str(app), "--workers", "2", *free_ports())
+    starting = subprocess.Popen(
+        [sys.executable, "-m", "lyredb", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    )
+    eventually(lambda: len(children_of(starting.pid)) == 3, "its children")
+    pids = list(children_of(starting.pid).values())
+    starting.send_signal(signal.SIGTERM)
+    _, errors = starting.communicate(timeout=20)
+    assert starting.returncode == 0, errors
+    assert_all_end(pids)
+    assert b"Traceback" not in errors
 
 
 def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
