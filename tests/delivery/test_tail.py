@@ -14,6 +14,7 @@ from lyredb.errors import PositionLost
 from lyredb.storage.entry import Entry
 from lyredb.storage.mutation import Kind, Mutation
 from lyredb.storage.settings import StorageSettings
+from tests.delivery.workers import wires
 from tests.delivery.world import LineEncoding, Reader, SensorTable, World, terms
 from tests.storage.store import SLOT, Store, put
 
@@ -26,7 +27,11 @@ class Followed:
         self.ticks: list[Callable[[], None]] = []
         self.world = World()
         self.hub = Hub(
-            self.world, self.world, {SLOT: SensorTable()}, schedule_flush=self.ticks.append
+            self.world,
+            self.world,
+            {SLOT: SensorTable()},
+            schedule_flush=self.ticks.append,
+            call_later=self.world.call_later,
         )
         self.tail = Tail(self.store.engine, self.hub, schedule=self.ticks.append)
         self.reader = Reader()
@@ -165,3 +170,28 @@ def test_a_poke_after_the_engine_was_closed_does_nothing(followed: Followed) -> 
     followed.store.engine.close()
     followed.run()
     assert followed.told == []
+
+
+def test_a_write_is_told_after_what_another_worker_published_before_it(
+    followed: Followed,
+) -> None:
+    """The message is on its way in a socket when the log is read already.
+
+    The reader of this worker gets both in the order of their publisher, although one
+    comes from the other worker and one from the log.
+    """
+    followed.follow()
+    other = World()
+    here, there = wires()
+    followed.hub.peers.attach_link(2, here)
+    other.hub.peers.attach_link(1, there)
+    for _ in range(3):
+        followed.run()
+        other.tick()
+        here.arrive()
+        there.arrive()
+    other.send("Sensor/k", "before")
+    other.hub.flush_to_peers()
+    followed.store.submit(put("k"))
+    followed.run()
+    assert [message.kind for message in followed.reader.messages] == ["message", "put"]

@@ -50,6 +50,9 @@ class Wire:
         self.on_the_way += self.unsent[:room]
         del self.unsent[:room]
 
+    def read_waiting(self) -> None:
+        self.other.arrive()
+
     def close(self) -> None:
         self.is_closed = True
 

@@ -60,7 +60,7 @@ def test_a_message_comes_after_the_retained_one_that_was_sent_before_it(
 ) -> None:
     """Two ways, the log and the stream between workers: no message overtakes a write.
 
-    A write may overtake a message: the other worker reads the log by itself.
+    A later write may overtake a message that waits here for the earlier one.
     """
     with client_of(server, 1) as one, client_of(server, 2) as two:
         two.subscribe(("order/#", 1))
@@ -86,6 +86,31 @@ def test_a_message_comes_after_the_retained_one_that_was_sent_before_it(
         assert messages == [b"%d message" % number for number in range(200)]
         for number in range(200):
             assert came.index(b"%d record" % number) < came.index(b"%d message" % number)
+
+
+def test_a_retained_message_comes_after_the_message_that_was_sent_before_it(
+    server: ServerProcess,
+) -> None:
+    """Both of one publisher to one topic [MQTT-4.6.0-6]: what it sent first comes first."""
+    with client_of(server, 1) as one, client_of(server, 2) as two:
+        two.subscribe(("turn/#", 1))
+        for number in range(100):
+            for packet_id, payload in ((1, b"%d message"), (2, b"%d record")):
+                one.send(
+                    frames.publish(
+                        "turn/a",
+                        payload % number,
+                        version=5,
+                        qos=1,
+                        packet_id=packet_id,
+                        retain=packet_id == 2,
+                    )
+                )
+            for _ in range(2):
+                one.until(4)
+        assert two.messages_to(b"99 record") == [
+            payload % number for number in range(100) for payload in (b"%d message", b"%d record")
+        ]
 
 
 def test_no_local_leaves_out_the_own_messages_only(server: ServerProcess) -> None:

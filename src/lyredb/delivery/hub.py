@@ -176,6 +176,27 @@ class Hub:
         """
         self._subscriptions.leave(filter, subscriber)
 
+    def set_aside(
+        self, filter: str, subscriber: Subscriber, stand_in: Subscriber, terms: Terms
+    ) -> bool:
+        """Put a stand-in in the place of a subscriber that is joined to a filter.
+
+        The subscriber gets what was pushed before, which is all that the log has up to
+        `position`; the stand-in gets what is pushed from now on; nothing comes between the
+        two. Whoever waits for the subscriber goes on, and the credit that it has used up
+        stays used when it joins again. It ends with `leave`, like a joined one.
+
+        Args:
+            filter: As it was joined.
+            subscriber: Who makes room.
+            stand_in: Joined to nothing else.
+            terms: Of the stand-in.
+
+        Returns:
+            False when the subscriber is not joined, any more or at all.
+        """
+        return self._subscriptions.set_aside(filter, subscriber, stand_in, terms)
+
     def drained(self, subscriber: Subscriber) -> None:
         """Read again from the publishers that wait for this subscriber."""
         self._pressure.release(subscriber)
@@ -185,6 +206,15 @@ class Hub:
         self.flush()
         for subscriber in self._subscriptions.subscribers:
             subscriber.close(reason)
+
+    def flush_to_peers(self) -> None:
+        """Let other workers have what was published by now, before a write that follows it.
+
+        They tell what they have been sent before they tell more of the log
+        (`Peers.take_waiting`), so a message stays before the write that came after it.
+        """
+        self.outbox.flush()
+        self.peers.flush()
 
     def flush(self) -> None:
         """Write all that waits now, instead of at the end of the tick."""

@@ -67,7 +67,7 @@ class Tail:
 
     def _tick(self) -> None:
         self._is_scheduled = False
-        if not self._engine.is_closed and self._step(STEP_ENTRIES):
+        if not self._engine.is_closed and self._step(STEP_ENTRIES, is_first=True):
             self.poke(self.position + 1)
 
     def advance_to(self, position: int) -> None:
@@ -80,9 +80,17 @@ class Tail:
             # What was read stays in memory until it is written: not all of it at once.
             self._hub.flush()
 
-    def _step(self, limit: int) -> bool:
-        """Deliver the next entries; True when there may be more."""
+    def _step(self, limit: int, *, is_first: bool = False) -> bool:
+        """Deliver the next entries; True when there may be more.
+
+        Args:
+            limit: How many at most.
+            is_first: Tell first what other workers have sent. They sent it before the
+                writes that this snapshot sees if it was published before them.
+        """
         with self._engine.snapshot() as snapshot:
+            if is_first:
+                self._hub.peers.take_waiting()  # may tell some of the entries itself
             try:
                 entries = snapshot.entries(self.position, limit=limit, max_bytes=STEP_BYTES)
             except PositionLost as error:

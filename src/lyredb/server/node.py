@@ -149,6 +149,7 @@ class Node:
             engine.close()
             raise
         node.remote = remote
+        remote.before_send = node.hub.flush_to_peers
         return node
 
     async def close(self) -> None:

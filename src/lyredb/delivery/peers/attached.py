@@ -130,6 +130,8 @@ class Peers:
         self._is_scheduled = False
         self._peers: dict[int, Peer] = {}
         self._incoming: dict[int, Incoming] = {}
+        self._links: dict[Peer, Link] = {}
+        self._feeding: set[Peer] = set()
         self._dirty: list[Peer] = []
         self._readers: dict[str, RawReader] = {}
         self._lanes = Lanes()
@@ -167,6 +169,7 @@ class Peers:
         )
         self._peers[number] = peer
         self._incoming[number] = incoming
+        self._links[peer] = link
         link.begin(
             lambda data: self._feed(peer, incoming, data), peer.drained, lambda: self._lost(peer)
         )
@@ -178,6 +181,7 @@ class Peers:
         if peer is None:
             return
         peer.close()
+        del self._links[peer]
         self._wishes.forget(peer)
         self._lanes.forget(peer)
         self._gone.add(peer, self._incoming.pop(number))
@@ -270,7 +274,24 @@ class Peers:
             RELAYED, lane.protocol, lane.raw, lane.content_type, is_relayed=True
         )
 
+    def take_waiting(self) -> None:
+        """Tell what other workers have sent by now; called before the log is told further.
+
+        A message that was published before a write was sent before it, so it is here when
+        the write can be read. Whoever is being read from already is passed over: of its
+        own, what comes later was sent later than what is being read.
+        """
+        for peer, link in list(self._links.items()):
+            if peer not in self._feeding:
+                link.read_waiting()
+
+    def flush(self) -> None:
+        """Send what waits for other workers now, instead of at the end of the tick."""
+        if self._dirty:
+            self._flush()
+
     def _feed(self, peer: Peer, incoming: Incoming, data: bytes) -> None:
+        self._feeding.add(peer)
         try:
             incoming.feed(data)
         except Exception:
@@ -278,6 +299,8 @@ class Peers:
             # next under the number starts anew, and this one counts as gone.
             _log.exception("worker %d is detached: what it sent failed", peer.number)
             self._lost(peer)
+        finally:
+            self._feeding.discard(peer)
 
     def statistics(self) -> PeersStatistics:
         """What there is and what went; see `PeersStatistics`."""

@@ -11,6 +11,8 @@ from typing import Final, Protocol
 
 _READ_BYTES: Final = 256 * 1024
 """Of one read: about what the sender's batches have, and 10 ms of work at most."""
+MOST_READS: Final = 16
+"""Of a link at a time, when the log is about to be told: more would hold the loop up."""
 _SOCKET_BYTES: Final = 1024 * 1024
 """Asked of the kernel for each direction, so that a tick's batch mostly fits."""
 
@@ -41,6 +43,9 @@ class Link(Protocol):
     def send(self, data: bytes) -> None:
         """Send; what cannot go now waits without a limit."""
 
+    def read_waiting(self) -> None:
+        """Take now what has come already, in at most `MOST_READS` pieces."""
+
     def close(self) -> None:
         """End it; nothing is called any more."""
 
@@ -70,18 +75,26 @@ class SocketLink:
         self._on_lost = on_lost
         self._loop.add_reader(self._sock, self._read)
 
-    def _read(self) -> None:
+    def read_waiting(self) -> None:
+        """See `Link`."""
+        for _ in range(MOST_READS):
+            if self._is_closed or not self._read():
+                return
+
+    def _read(self) -> bool:
+        """Read one piece; False when there was none."""
         try:
             data = self._sock.recv(_READ_BYTES)
         except (BlockingIOError, InterruptedError):
-            return
+            return False
         except OSError as error:
             self._lose(error)
-            return
+            return False
         if data:
             self._on_data(data)
         else:
             self._lose(None)
+        return bool(data)
 
     def send(self, data: bytes) -> None:
         """See `Link`."""

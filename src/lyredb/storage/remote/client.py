@@ -82,11 +82,14 @@ class RemoteWriter:
 
     Attributes:
         calls: Questions to the writer's process that are no writes; see `sequencer.Calls`.
+        before_send: Called before writes are sent: what was published before them goes
+            to other workers first.
     """
 
     def __init__(self, engine: Engine, worker: int, *, loop: asyncio.AbstractEventLoop) -> None:
         self.worker = worker
         self.calls = ClientCalls(self._schedule, loop)
+        self.before_send: Callable[[], None] | None = None
         self._engine = engine
         self._loop = loop
         self._life = int.from_bytes(os.urandom(7), "big") + 1
@@ -257,6 +260,8 @@ class RemoteWriter:
         asks = self.calls.take()
         if not self._unsent and not asks:
             return
+        if self.before_send is not None:
+            self.before_send()
         *earlier, last = _parts(self._unsent, self._waiting)
         self._unsent = []
         self._sent = self._last
