@@ -78,6 +78,10 @@ class RawHttp:
         found, _, self._rest = self._rest.partition(mark)
         return found
 
+    def line(self) -> bytes:
+        """Read up to the end of a line, which is left out."""
+        return self._until(b"\r\n")
+
     def exactly(self, size: int) -> bytes:
         """Read so many bytes of what follows."""
         while len(self._rest) < size:
