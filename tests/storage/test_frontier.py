@@ -142,6 +142,16 @@ def test_no_record_is_given_before_all_entries_behind_the_frontier(tmp_path: Pat
     store.close()
 
 
+def test_a_step_has_few_records_however_small(store: Store) -> None:
+    """What is done with each costs more than to read it: others wait for their number."""
+    fill(store, [f"k{number}" for number in range(25)])
+    scan = FrontierScan(store.engine, [KeyRange(SLOT)])
+    sizes = []
+    while not scan.done:
+        sizes.append(len(scan.step(max_records=10).items))
+    assert sizes == [10, 10, 5]
+
+
 def test_a_scan_that_falls_below_the_floor_is_told(tmp_path: Path) -> None:
     """Never silence: the reader begins again."""
     store = Store(tmp_path, settings=SMALL)

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 STEP_BYTES: Final = 64 * 1024
 """One step's records: about what a socket takes at once."""
-STEP_ENTRIES: Final = 1_000
-"""One step's log entries, about 5 ms of work."""
+STEP_ENTRIES: Final = 200
+"""One step's log entries, about 1 ms of work: what is live waits for no more than that."""
 
 _seq = attrgetter("seq")
 
