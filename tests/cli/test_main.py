@@ -91,10 +91,12 @@ def test_a_wrong_port_is_one_sentence_with_what_is_allowed(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-def test_more_than_one_worker_comes_later(tmp_path: Path) -> None:
-    done = lyredb("run", ".", "--workers", "4", folder=tmp_path)
-    assert_one_sentence(done, "threads.count", "later version")
-    assert list(tmp_path.iterdir()) == []
+def test_a_number_of_workers_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    for wrong in ("-1", "65", "many"):
+        done = lyredb("run", ".", "--workers", wrong, folder=tmp_path)
+        assert done.returncode == 1
+        assert "threads.count" in done.stderr
+        assert "auto (0), or an integer from 1 to 64" in done.stderr
 
 
 def test_dev_is_for_this_machine_alone(tmp_path: Path) -> None:

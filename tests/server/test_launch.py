@@ -66,3 +66,22 @@ def test_a_log_larger_than_the_data_file_is_refused(tmp_path: Path) -> None:
 def test_a_small_data_file_alone_is_fine(tmp_path: Path) -> None:
     """The log's default size is for the usual data file; the store takes less of a small one."""
     launch(tmp_path, "run", **{"storage.mapSize": "64MiB"})
+
+
+def test_auto_is_a_number_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lyredb.server.launch.usable_processors", lambda: 7)
+    assert launch(tmp_path, "run").workers == 7
+    assert launch(tmp_path, "run", **{"threads.count": 3}).workers == 3
+    # One process has one, whatever the application's file says for `lyredb run`.
+    assert launch(tmp_path, "dev", **{"threads.count": 3}).workers == 1
+
+
+def test_elsewhere_than_on_linux_there_is_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert launch(tmp_path, "run").workers == 1
+    with pytest.raises(SettingError, match="needs Linux"):
+        launch(tmp_path, "run", **{"threads.count": 2})

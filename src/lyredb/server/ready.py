@@ -133,6 +133,8 @@ def _facts(ready: Ready) -> list[tuple[str, str]]:
     facts.append(("operations", f"{ready.operations}/health"))
     facts.append(("tables", ", ".join(ready.tables) or "none declared: every topic is open"))
     facts.append(("data", str(ready.data_dir)))
+    if ready.workers > 1:
+        facts.append(("workers", str(ready.workers)))
     if ready.local:
         facts.append(("access", "everything, from this machine only"))
     elif ready.password_file is not None:
