@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -312,6 +314,38 @@ def test_each_wrong_field_of_the_other_packets_has_its_reason(
 ) -> None:
     """[MQTT-2.1.3-1] flags, [MQTT-2.2.1-3] identifiers, [MQTT-3.8.3-2], [MQTT-3.10.3-2]."""
     assert refused(frame, version).reason == reason
+
+
+MANY = b"\x26\x00\x01a\x00\x01b"
+"""One user property."""
+
+
+@pytest.mark.parametrize(
+    ("make", "version"),
+    [
+        (lambda count: client.subscribe(*["a"] * count), 4),
+        (lambda count: client.subscribe(*["a"] * count, version=5), 5),
+        (lambda count: client.unsubscribe(*["a"] * count), 4),
+        (lambda count: client.unsubscribe(*["a"] * count, version=5), 5),
+        (lambda count: client.publish("a", version=5, props=MANY * count), 5),
+        (lambda count: client.subscribe("a", version=5, props=MANY * count), 5),
+    ],
+    ids=["subscribe 4", "subscribe 5", "unsubscribe 4", "unsubscribe 5", "publish", "properties"],
+)
+def test_a_packet_has_at_most_a_thousand_of_what_costs_by_number(
+    make: Callable[[int], bytes], version: int
+) -> None:
+    """Its size bounds them to hundreds of thousands, which takes seconds without a pause."""
+    decode_frame(make(1_000), version)
+    violation = refused(make(1_001), version)
+    assert violation.reason is Reason.QUOTA_EXCEEDED
+    assert "at most 1,000" in str(violation)
+
+
+def test_user_properties_of_connect_are_counted_too() -> None:
+    frame = client.connect(5, props=MANY * 1_001)
+    violation = refused(frame, 5)
+    assert (violation.reason, violation.version) == (Reason.QUOTA_EXCEEDED, 5)
 
 
 def test_the_short_packets_are_read() -> None:

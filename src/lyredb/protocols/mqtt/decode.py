@@ -7,6 +7,7 @@ with the reason code that a v5 client is told.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from lyredb.protocols.mqtt.packets import (
     V5,
@@ -37,8 +38,14 @@ from lyredb.protocols.mqtt.reasons import (
     Violation,
     malformed,
     protocol_error,
+    too_many,
 )
 from lyredb.protocols.mqtt.wire import Reader, decode_text
+
+MAX_FILTERS: Final = 1_000
+"""One packet is worked on without a pause, and a subscription takes 20 µs and more to make:
+with the 290,000 that an allowed packet has room for, a worker would be silent for so long that
+it is taken for dead."""
 
 
 def decode(first: int, body: bytes, version: int) -> Packet:
@@ -233,6 +240,8 @@ def decode_subscribe(body: bytes, version: int) -> Subscribe:
     while not reader.is_done:
         text = reader.text("a Topic Filter")
         requests.append(_decode_request(text, reader.byte("Subscription Options"), version))
+        if len(requests) > MAX_FILTERS:
+            raise too_many("Topic Filters in a SUBSCRIBE", MAX_FILTERS)
     if not requests:
         raise protocol_error("A SUBSCRIBE needs a Topic Filter")  # [MQTT-3.8.3-2]
     return Subscribe(packet_id, tuple(requests), properties)
@@ -262,6 +271,8 @@ def decode_unsubscribe(body: bytes, version: int) -> Unsubscribe:
     filters: list[str] = []
     while not reader.is_done:
         filters.append(reader.text("a Topic Filter"))
+        if len(filters) > MAX_FILTERS:
+            raise too_many("Topic Filters in an UNSUBSCRIBE", MAX_FILTERS)
     if not filters:
         raise protocol_error("An UNSUBSCRIBE needs a Topic Filter")  # [MQTT-3.10.3-2]
     return Unsubscribe(packet_id, tuple(filters), properties)

@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from types import MappingProxyType
-from typing import Literal
+from typing import Final, Literal
 
-from lyredb.protocols.mqtt.reasons import Reason, Violation, malformed, protocol_error
+from lyredb.protocols.mqtt.reasons import Reason, Violation, malformed, protocol_error, too_many
 from lyredb.protocols.mqtt.wire import Reader, binary, text, varint
 
 Place = Literal[
     "CONNECT", "WILL", "PUBLISH", "PUBACK", "SUBSCRIBE", "UNSUBSCRIBE", "DISCONNECT", "AUTH"
 ]
 """Where a client may send properties to us."""
+
+MAX_USER_PROPERTIES: Final = 1_000
+"""A packet of allowed size has room for 240,000, which take 0.3 s to read."""
 
 Kind = Literal["byte", "flag", "two", "four", "varint", "text", "binary", "pair"]
 
@@ -175,6 +178,8 @@ def decode_properties(reader: Reader, place: Place) -> Properties:
             raise malformed(f"A {place} packet has no property 0x{identifier:02X}")
         if form.kind == "pair":
             user.append((inner.text("a user property"), inner.text("a user property")))
+            if len(user) > MAX_USER_PROPERTIES:
+                raise too_many("user properties in a packet", MAX_USER_PROPERTIES)
         elif identifier in values:
             raise protocol_error(f"The property {_name(identifier)} stands twice")
         else:

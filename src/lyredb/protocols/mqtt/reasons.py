@@ -131,3 +131,8 @@ def malformed(sentence: str) -> Violation:
 def protocol_error(sentence: str) -> Violation:
     """The packet was parsed and holds what the protocol does not allow here."""
     return Violation(Reason.PROTOCOL_ERROR, sentence)
+
+
+def too_many(what: str, most: int) -> Violation:
+    """There is more in the packet than one packet may have: an administrative limit."""
+    return Violation(Reason.QUOTA_EXCEEDED, f"There may be at most {most:,} {what}")
