@@ -43,6 +43,7 @@ class Subscriptions:
         self._nodes: dict[str, Node] = {}
         self._next_number = 0
         self._readers: dict[Subscriber, Reader] = {}
+        self._aside: dict[Subscriber, Reader] = {}
 
     @property
     def filters(self) -> int:
@@ -64,7 +65,8 @@ class Subscriptions:
             return
         levels = parse_filter(filter, allow_internal=filter[:1] == INTERNAL)
         if reader is None:
-            reader = Reader(subscriber, terms)
+            reader = self._aside.pop(subscriber, None) or Reader(subscriber, terms)
+            reader.take_over(terms)
         else:
             reader.check(terms)
         self._readers[subscriber] = reader
@@ -81,9 +83,28 @@ class Subscriptions:
             raise KeyError(filter)
         self._replace(node, reader, terms)
 
+    def set_aside(
+        self, filter: str, subscriber: Subscriber, stand_in: Subscriber, terms: Terms
+    ) -> bool:
+        """See `lyredb.delivery.hub.Hub.set_aside`."""
+        self._flush()
+        node = self._nodes.get(filter)
+        reader = self._readers.get(subscriber)
+        if node is None or reader is None or reader not in node.members:
+            return False  # the flush may have closed it
+        self._remove(node, reader)
+        self._readers[stand_in] = Reader(stand_in, terms)
+        self._add(node, self._readers[stand_in], terms)
+        if not reader.filters:
+            del self._readers[subscriber]
+            self._aside[subscriber] = reader
+            self._on_gone(reader)
+        return True
+
     def leave(self, filter: str, subscriber: Subscriber) -> None:
         """See `lyredb.delivery.hub.Hub.leave`."""
         self._flush()
+        self._aside.pop(subscriber, None)
         node = self._nodes.get(filter)
         reader = self._readers.get(subscriber)
         if node is None or reader is None or reader not in node.members:

@@ -21,10 +21,12 @@ from lyredb.plugins.context import Context, Principal
 from lyredb.plugins.delivery import Publisher, Subscriber
 from lyredb.resources.access import Access
 from lyredb.resources.description import describe
+from lyredb.resources.held import HeldBytes
 from lyredb.resources.registry import Registry
 from lyredb.resources.requests import Reading, SubscribeOptions, Write, WriteOperation, Written
 from lyredb.resources.subscription import Rooms, Subscription
 from lyredb.resources.target import Target
+from lyredb.resources.turns import Turns
 from lyredb.resources.writing import Done, Writing, message_mutation
 from lyredb.storage.engine import Engine
 from lyredb.storage.mutation import Mutation
@@ -56,9 +58,10 @@ class Database:
         self._engine = engine
         self._access = access
         self._hub = hub
-        self._rooms = Rooms(engine, registry, access, hub, tail)
-        self._writing = Writing(writer, hub, access, engine.now_ms)
         self._loop = asyncio.get_running_loop()
+        turns = Turns(self._loop.call_soon)
+        self._rooms = Rooms(engine, registry, access, hub, tail, turns, HeldBytes())
+        self._writing = Writing(writer, hub, access, engine.now_ms)
         self._subscriptions: dict[Subscriber, dict[Subscription, None]] = {}
         self._on_access_change: list[Callable[[Principal], None]] = []
 

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from lyredb.plugins.delivery import Encoding
+from lyredb.resources.held import Gap
 from lyredb.resources.target import Target
 from lyredb.storage.keys import KeyValue
 from lyredb.storage.metadata import content_type_of
@@ -137,6 +138,8 @@ class SubscribeOptions:
             part of the log) has been sent and everything later follows.
         on_reset: Called with a sentence when the position to resume after is not
             in the log any more; current state follows.
+        on_gap: Called when direct messages were not sent since the subscriber did not
+            keep up. Without it none are dropped: the subscriber's own limit decides.
         on_error: Called when the subscription ends because it may not go on.
     """
 
@@ -148,4 +151,5 @@ class SubscribeOptions:
     omit_current: bool = False
     on_ready: Callable[[str], None] | None = None
     on_reset: Callable[[str], None] | None = None
+    on_gap: Callable[[Gap], None] | None = None
     on_error: Callable[[Exception], None] | None = None

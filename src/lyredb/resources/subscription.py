@@ -6,36 +6,36 @@ groups) → closed. Logged changes come from its own reading
 until it stands where the tail stands, and from the tail after that. Direct messages,
 which no log holds, are held meanwhile, each until the reading has passed its record.
 
+live → behind → reading → live: a subscriber that holds more than it may leaves the groups
+and keeps what it has. When it has drained it reads what the log got since, exactly from
+the cut, and is live again. Direct messages of the time behind are lost, and counted.
+
 Filters of one subscriber may overlap while some of them still read: what a live one
 brings, the others leave out, so that a change comes once.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from lyredb.delivery.cursor import CatchUp
 from lyredb.delivery.filters import INTERNAL, matches, parse_filter
 from lyredb.delivery.hub import Hub, Terms
-from lyredb.delivery.position import format_position, parse_position
+from lyredb.delivery.position import Position, format_position, parse_position
 from lyredb.delivery.tail import Tail
 from lyredb.errors import LyreError, PositionLost
 from lyredb.plugins.context import Context
 from lyredb.plugins.delivery import Batch, Encoding, Message, Subscriber
 from lyredb.resources.access import Access
 from lyredb.resources.coverage import coverage
-from lyredb.resources.held import Held, Place
+from lyredb.resources.held import Held, HeldBytes, Place
 from lyredb.resources.in_process import ENCODING
 from lyredb.resources.registry import Registry
 from lyredb.resources.requests import SubscribeOptions
+from lyredb.resources.turns import Turns
 from lyredb.storage.engine import Engine
-
-if TYPE_CHECKING:
-    from asyncio import Handle
 
 
 class State(Enum):
@@ -45,6 +45,7 @@ class State(Enum):
     ANNOUNCED = "announced"
     READING = "reading"
     LIVE = "live"
+    BEHIND = "behind"
     CLOSED = "closed"
 
 
@@ -57,6 +58,8 @@ class Rooms:
     access: Access
     hub: Hub
     tail: Tail
+    turns: Turns
+    held: HeldBytes
 
 
 class Subscription:
@@ -78,10 +81,10 @@ class Subscription:
         "_has_lost",
         "_held",
         "_is_holding",
+        "_is_returning",
         "_levels",
         "_on_close",
         "_options",
-        "_pending",
         "_ranges",
         "_reading",
         "_rooms",
@@ -119,10 +122,10 @@ class Subscription:
         self._tables = covered.tables
         self._has_lost = False
         self._reading: CatchUp | None = None
-        self._pending: Handle | None = None
         self._levels = parse_filter(topic_filter, allow_internal=topic_filter[:1] == INTERNAL)
-        self._held = Held(self._place_of, self._must_bring, self._send)
+        self._held = Held(self._place_of, self._must_bring, self._overflow, rooms.held)
         self._is_holding = False
+        self._is_returning = False
         self._siblings = siblings
         self._on_close = on_close
         # From here on, so that whoever answers before the start can wait for it to be known.
@@ -157,6 +160,7 @@ class Subscription:
         """What is to be read first; ``None`` when changes from now on are enough."""
         rooms = self._rooms
         if self._after is not None:
+            rooms.engine.refresh()  # another worker may have told it already
             try:
                 return CatchUp.resume(
                     rooms.engine, rooms.registry, self.filter, self._ranges, self._after
@@ -168,17 +172,18 @@ class Subscription:
         return CatchUp.current(rooms.engine, rooms.registry, self.filter, self._ranges)
 
     def _reset(self, reason: str) -> None:
+        self._is_returning = False  # what follows is news to the subscriber
         if self._options.on_reset is not None:
             self._options.on_reset(reason)
 
     def _pump(self) -> None:
-        """One step: what the subscriber can take now; the next step in the next tick."""
-        self._pending = None
+        """One step: what the subscriber can take now; the next step in its next turn."""
         if self.state is not State.READING:
             return
         if self._subscriber.is_congested:
             self._start_holding()
             return  # `resume` goes on when the subscriber has drained
+        self._tell_gap()
         reading = self._reading
         assert reading is not None, "reading until live"
         try:
@@ -202,7 +207,7 @@ class Subscription:
             return
         self._hold(reading)
         if self.state is State.READING:
-            self._pending = asyncio.get_running_loop().call_soon(self._pump)
+            self._rooms.turns.ask(self)
 
     def _catch_up_with_rights(self) -> None:
         """Let the tail tell each change of rights that is in the store already.
@@ -308,7 +313,7 @@ class Subscription:
         self._reset(reason)
         rooms = self._rooms
         self._reading = CatchUp.current(rooms.engine, rooms.registry, self.filter, self._ranges)
-        self._pending = asyncio.get_running_loop().call_soon(self._pump)
+        rooms.turns.ask(self)
 
     def _send(self, messages: Sequence[Message]) -> None:
         if self._options.no_local and self.context.session:
@@ -353,12 +358,14 @@ class Subscription:
             return
         self.state = State.LIVE
         self.live_since = position
-        if self._options.on_ready is not None:
+        was_returning, self._is_returning = self._is_returning, False
+        if self._options.on_ready is not None and not was_returning:
             self._options.on_ready(format_position(self._rooms.hub.log_id, position))
 
     def _release(self) -> None:
         """Send what is still held; nothing is held any more."""
         self._stop_holding()
+        self._tell_gap()
         self._send(self._held.take_all())
 
     def _stop_holding(self) -> None:
@@ -417,8 +424,47 @@ class Subscription:
 
     def resume(self) -> None:
         """Go on reading; called by the subscriber when it can take more again."""
-        if self.state is State.READING and self._pending is None:
-            self._pending = asyncio.get_running_loop().call_soon(self._pump)
+        if self.state in (State.READING, State.BEHIND):
+            self._rooms.turns.ask(self)
+
+    def take_turn(self) -> None:
+        """Read on, or begin to read what was missed; called when it is its turn."""
+        if self.state is State.BEHIND:
+            if self._subscriber.is_congested:
+                return  # `resume` is called again
+            self.state = State.READING
+            self._reading = self._open()
+        self._pump()
+
+    def fall_behind(self) -> None:
+        """Send nothing more until `resume`; called by a subscriber that holds too much.
+
+        It gets what was pushed before this call; then nothing but marks until it has
+        drained. What the log gets meanwhile comes then, in order and once. Direct
+        messages do not: ``on_gap`` tells how many. Does nothing unless it is live.
+        """
+        if self.state is not State.LIVE:
+            return
+        hub = self._rooms.hub
+        self.state = State.BEHIND  # before the flush, which comes here again
+        self._is_returning = self._is_holding = True
+        self._held.count_only()
+        if hub.set_aside(self.filter, self._subscriber, self._held, self._terms(ENCODING)):
+            self._after = Position(hub.log_id, hub.position)
+
+    def _tell_gap(self) -> None:
+        """Tell what was missed; from here on messages are kept."""
+        self._held.keep()
+        gap = self._held.take_gap()
+        if gap is not None and self._options.on_gap is not None:
+            self._options.on_gap(gap)
+
+    def _overflow(self) -> None:
+        """Too much is held: losing it would be worse than its order, while there is room."""
+        if self._options.on_gap is not None and self._subscriber.is_congested:
+            self._held.count_only()
+        else:
+            self._send(self._held.take_all())
 
     def update(self, options: SubscribeOptions) -> None:
         """Serve by other options from now on, without current state."""
@@ -431,11 +477,10 @@ class Subscription:
         if self.state is State.CLOSED:
             return
         was, self.state = self.state, State.CLOSED
-        if self._pending is not None:
-            self._pending.cancel()
+        self._rooms.turns.forget(self)
         self._hand_over()
-        if was is State.LIVE:
-            self._rooms.hub.leave(self.filter, self._subscriber)
+        if was in (State.LIVE, State.BEHIND, State.READING):
+            self._rooms.hub.leave(self.filter, self._subscriber)  # or its place when it is aside
         self._rooms.hub.peers.interest.remove(self.filter)
         self._on_close(self)
 

@@ -84,10 +84,10 @@ async def tell_much(request: Request) -> None:
     await request.send({"type": "websocket.accept"})
     connection = request.connection
     while not connection.is_paused:
-        connection.write_frames(PART)
+        connection.transport.write(PART)
         await asyncio.sleep(0)
     for _ in range(20):  # more than the kernel takes in the meantime
-        connection.write_frames(PART)
+        connection.transport.write(PART)
     assert (await request.receive())["type"] == "websocket.disconnect"
 
 

@@ -283,29 +283,6 @@ def test_large_state_reaches_a_client_that_pauses() -> None:
     asyncio.run(body())
 
 
-def test_too_slow_stream_ends_and_resumes_without_a_gap() -> None:
-    async def body() -> None:
-        async with serving(*plugins(), settings={"sse.bufferSize": 100_000}) as node:
-            stream = await source(node, "/Sensor/a")
-            await stream.until_ready()
-            text = "x" * 100_000
-            for number in range(120):  # more than the sockets' own buffers hold
-                await node.put("Sensor/a", {"n": number, "text": text})
-            seen, last = [], ""
-            while chunk := await stream.client.chunk():
-                event = parse(chunk.strip())
-                seen.append(event.envelope["value"]["n"])  # type: ignore[index]
-                last = event.id
-            assert 0 < len(seen) < 120, "the server did not end it"
-            again = await source(node, "/Sensor/a", last=last)
-            task = asyncio.create_task(again.until_ready())
-            async with asyncio.timeout(20):
-                rest = [event.envelope["value"]["n"] for event in await task]  # type: ignore[index]
-            assert seen + rest == list(range(120))
-
-    asyncio.run(body())
-
-
 def test_stop_ends_streams_properly() -> None:
     async def body() -> None:
         async with serving(*plugins()) as node:

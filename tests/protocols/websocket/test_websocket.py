@@ -196,29 +196,6 @@ def test_stop_closes_with_1012() -> None:
     asyncio.run(body())
 
 
-def test_too_slow_client_is_closed_with_1013_after_what_fits() -> None:
-    async def body() -> None:
-        async with serving(WebSocketPlugin(), settings={"ws.bufferSize": 100_000}) as node:
-            slow = {"max_queue": 1, "ping_interval": None}
-            async with open_socket(node, "/Sensor/a", **slow) as socket:
-                await until_ready(socket)
-                text = "x" * 100_000
-                for number in range(150):
-                    await node.put("Sensor/a", {"n": number, "text": text})
-                seen = []
-                try:
-                    while True:
-                        seen.append((await receive(socket))["value"]["n"])
-                except ConnectionClosed as error:
-                    closed = error.rcvd
-                assert closed is not None
-                assert closed.code == 1013
-                assert seen == list(range(len(seen)))
-                assert len(seen) < 150
-
-    asyncio.run(body())
-
-
 def test_closed_socket_leaves_nothing_behind() -> None:
     async def body() -> None:
         async with serving(WebSocketPlugin()) as node:

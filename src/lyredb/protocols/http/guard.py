@@ -27,6 +27,7 @@ from lyredb.errors import (
     TooLarge,
 )
 from lyredb.plugins.network import Peer
+from lyredb.protocols.http.backlog import Outflow
 from lyredb.protocols.http.ending import FOREVER, EndingProtocol, Phase
 from lyredb.protocols.http.exchange import Exchange
 from lyredb.protocols.http.handshake import begin_upgrade, without_offer
@@ -50,6 +51,7 @@ class Guard(EndingProtocol):
     Attributes:
         peer: Who it is.
         drained: Called when a slow peer has read most of what waited for it.
+        outflow: Of a stream that goes on; it says then how long a peer may take nothing.
         gone: Called once when the connection is lost.
     """
 
@@ -66,6 +68,7 @@ class Guard(EndingProtocol):
         self.peer = peer
         self.drained: Any = None
         self.gone: Any = None
+        self.outflow: Outflow | None = None
         self._exact_bytes = 0  # of the headers that were parsed
         self._chunk_bytes = 0  # of chunks that hold nothing but headers, or trailers
         self._hosts = 0
@@ -151,10 +154,8 @@ class Guard(EndingProtocol):
 
     def tick(self, now: float) -> None:
         """Act on a deadline that has passed; called by `Port.sweep`."""
-        if self.flow.write_paused:
-            waiting = self.transport.get_write_buffer_size()
-            if self._stall.seconds(waiting, now) > self.limits.body_timeout_s:
-                self.transport.abort()  # the peer reads nothing of what waits for it
+        if self.flow.write_paused and self._is_stalled(now):
+            self.transport.abort()  # the peer reads nothing of what waits for it
         if now < self._deadline:
             return
         match self._phase:
@@ -170,6 +171,12 @@ class Guard(EndingProtocol):
             case _:
                 self.transport.close()
                 self._linger(self.limits.close_s)
+
+    def _is_stalled(self, now: float) -> bool:
+        if self.outflow is not None:
+            return self.outflow.is_stalled(now)
+        waiting = self.transport.get_write_buffer_size()
+        return self._stall.seconds(waiting, now) > self.limits.body_timeout_s
 
     # The parser's side.
 

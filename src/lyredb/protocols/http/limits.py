@@ -17,6 +17,7 @@ class HttpLimits:
     keep_alive_s: float = 30.0
     max_body_bytes: int = 4_000_000
     max_connections: int = 10_000
+    max_buffered_bytes: int = 512_000_000
     problem_details: bool = False
     max_message_bytes: int = 4_000_000
     ping_interval_s: float = 20.0
@@ -38,6 +39,7 @@ class HttpLimits:
             keep_alive_s=settings.seconds("http.keepAliveTimeout"),
             max_body_bytes=settings.integer("http.maxBodySize"),
             max_connections=settings.integer("http.maxConnections"),
+            max_buffered_bytes=settings.integer("http.maxBuffered"),
             problem_details=settings.flag("rest.problemDetails"),
             max_message_bytes=settings.integer("ws.maxMessageSize"),
             ping_interval_s=settings.seconds("ws.pingInterval"),

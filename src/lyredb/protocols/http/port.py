@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from uvicorn.server import ServerState
 
+from lyredb.protocols.http.backlog import Backlog
 from lyredb.protocols.http.limits import HttpLimits
 from lyredb.protocols.http.statistics import HttpStatistics
 
@@ -29,6 +30,7 @@ class Port(ServerState):
         upgrades: Factories by sub-protocol.
         answer_now: Answers a request without a body at once, or returns False.
         head: Header lines that every response begins with, remade each second.
+        backlog: What waits for readers of streams and WebSockets.
         answers: How many responses there were, by the first digit of their status.
     """
 
@@ -38,6 +40,7 @@ class Port(ServerState):
         self.authentication = authentication
         self.upgrades: dict[str, UpgradeFactory] = {}
         self.head = b""
+        self.backlog = Backlog(limits.max_buffered_bytes)
         self.answers = [0] * 6
         self.answer_now: Callable[[Exchange], bool] = _never
 

@@ -56,7 +56,7 @@ HTTP_SETTINGS: Final[tuple[Setting, ...]] = (
         120.0,
         "duration",
         "Time for a request's body to arrive; then 408. A client that reads nothing of its "
-        "answer for so long is cut off.",
+        "answer for so long is cut off; for streams see `sse.stallTimeout`.",
         minimum=0.1,
     ),
     Setting(
@@ -81,6 +81,15 @@ HTTP_SETTINGS: Final[tuple[Setting, ...]] = (
         "integer",
         "Connections at a time, streams and WebSockets included; further ones get 503.",
         minimum=1,
+    ),
+    Setting(
+        "http.maxBuffered",
+        512_000_000,
+        "size",
+        "Bytes that may wait in a worker for all readers of streams and WebSockets that read "
+        "slowly; beyond it those with the most are cut off, and resume. As much as 500 full "
+        "buffers, so that many stuck readers do not fill the memory.",
+        minimum=1_048_576,
     ),
     Setting(
         "http.allowedOrigins",

@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from lyredb.protocols.http.backlog import Outflow
 from lyredb.protocols.http.port import Port
 from lyredb.protocols.http.request import CONNECTION, PEER
 
@@ -31,6 +32,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         is_paused: More than the transport's high-water mark waits for the peer.
         drained: Called when a slow peer has read most of what waited for it.
         gone: Called once when the connection is lost.
+        outflow: Of a subscription; it says how long the peer may take nothing.
     """
 
     def __init__(
@@ -46,6 +48,8 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self.is_paused = False
         self.drained: Callable[[], None] | None = None
         self.gone: Callable[[], None] | None = None
+        self.outflow: Outflow | None = None
+        self._slow_s = -_FOREVER  # when more than the transport likes waited last
         self._deadline = _FOREVER
         self._early: list[bytes] = []
         self._request: Any = None
@@ -125,10 +129,10 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             return
         super().send_receive_event_to_app()
 
-    def write_frames(self, data: bytes) -> None:
-        """Send ready frames; nothing once closing has begun."""
-        if not self.close_sent and not self.disconnected and not self.transport.is_closing():
-            self.transport.write(data)
+    @property
+    def takes_frames(self) -> bool:
+        """False once closing has begun: nothing may be written any more."""
+        return not (self.close_sent or self.disconnected or self.transport.is_closing())
 
     def end(self, code: int, reason: str = "") -> None:
         """Close with a code; the peer has a moment to read what waits for it."""
@@ -156,6 +160,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         """The peer has caught up."""
         super().resume_writing()
         self.is_paused = False
+        self._slow_s = self.loop.time()
         if self.drained is not None:
             self.drained()
 
@@ -167,9 +172,34 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         if gone is not None:
             gone()
 
+    def send_keepalive_ping(self) -> None:
+        """Ping, unless so much waits before it that no answer could come in time."""
+        if self._is_slow:
+            self.schedule_ping()
+        else:
+            super().send_keepalive_ping()
+
+    def keepalive_timeout(self) -> None:
+        """Give up on a peer, unless it may still be reading what was sent before the ping.
+
+        Whether a slow one is there is seen by what it takes (`Outflow.is_stalled`).
+        """
+        if self._is_slow and self.ping_timeout is not None:
+            self.pong_timer = self.loop.call_later(self.ping_timeout, self.keepalive_timeout)
+        else:
+            super().keepalive_timeout()
+
+    @property
+    def _is_slow(self) -> bool:
+        """True while something waits here, and as long again as it may lie in the sockets."""
+        if self.outflow is None:
+            return False
+        return self.is_paused or self.loop.time() - self._slow_s < self.outflow.stall_s
+
     def tick(self, now: float) -> None:
-        """Cut off a peer that does not finish closing; called by `Port.sweep`."""
-        if now >= self._deadline:
+        """Cut off a peer that takes nothing or does not finish closing; see `Port.sweep`."""
+        is_stalled = self.is_paused and self.outflow is not None and self.outflow.is_stalled(now)
+        if is_stalled or now >= self._deadline:
             self.transport.abort()
 
 

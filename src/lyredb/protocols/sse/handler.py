@@ -10,6 +10,7 @@ from lyredb.formats import FORMATS
 from lyredb.plugins.context import Context
 from lyredb.protocols.http.accept import quality_of
 from lyredb.protocols.http.authentication import Authentication
+from lyredb.protocols.http.backlog import Outflow
 from lyredb.protocols.http.position import position_in
 from lyredb.protocols.http.request import Request
 from lyredb.protocols.http.statistics import StreamStatistics
@@ -43,6 +44,7 @@ class Streams:
         authentication: Who asks.
         heartbeat_s: How often silent streams get a comment.
         buffer_bytes: How much may wait for a client.
+        stall_s: How long a client may take nothing of it.
         retry_s: How long a client shall wait before it connects again.
     """
 
@@ -53,12 +55,14 @@ class Streams:
         *,
         heartbeat_s: float,
         buffer_bytes: int,
+        stall_s: float,
         retry_s: float,
     ) -> None:
         self._database = database
         self._authentication = authentication
         self._heartbeat_s = heartbeat_s
         self._buffer_bytes = buffer_bytes
+        self._stall_s = stall_s
         self._retry_s = retry_s
         self._streams: set[Stream] = set()
         self._begun = 0
@@ -81,7 +85,7 @@ class Streams:
         after = last_event_id(request)
         if self._is_stopping:
             raise ServerStopping("the server is shutting down")
-        stream = Stream(request.exchange, self._buffer_bytes, self._database.drained)
+        stream = self._stream(request)
         subscription, reset = self._subscribe(stream, topic_filter, request, after)
         if request.method == "HEAD":
             subscription.close()  # whoever may have the stream learns what it would be
@@ -98,6 +102,16 @@ class Streams:
             self._streams.discard(stream)
             stream.close()
 
+    def _stream(self, request: Request) -> Stream:
+        exchange = request.exchange
+        outflow = Outflow(
+            exchange.transport,
+            exchange.guard.port.backlog,
+            limit_bytes=self._buffer_bytes,
+            stall_s=self._stall_s,
+        )
+        return Stream(exchange, outflow, self._database.drained)
+
     def _subscribe(
         self, stream: Stream, topic_filter: str, request: Request, after: str
     ) -> tuple[Subscription, str]:
@@ -107,6 +121,7 @@ class Streams:
             stream.encoding,
             on_ready=stream.ready,
             on_reset=stream.reset,
+            on_gap=stream.gap,
             on_error=stream.close,
         )
         subscribe = self._database.subscribe

@@ -36,6 +36,7 @@ class SsePlugin:
             authentication_of(scope.http),
             heartbeat_s=settings.seconds("sse.heartbeat"),
             buffer_bytes=settings.integer("sse.bufferSize"),
+            stall_s=settings.seconds("sse.stallTimeout"),
             retry_s=settings.seconds("sse.retry"),
         )
         scope.http.mount("sse", self._streams.wants, self._streams.answer, priority=_PRIORITY)

@@ -19,9 +19,18 @@ SSE_SETTINGS: Final[tuple[Setting, ...]] = (
         "sse.bufferSize",
         1_000_000,
         "size",
-        "Bytes that may wait for a client that reads slowly; beyond it the stream ends, and "
-        "EventSource resumes after the last event that it got.",
+        "Bytes that may wait for a client that reads slowly; beyond it nothing more is sent "
+        "until it has read them, then what it missed from the log.",
         minimum=65_536,
+    ),
+    Setting(
+        "sse.stallTimeout",
+        120.0,
+        "duration",
+        "A client that takes nothing at all of what waits for it is cut off after so long; "
+        "EventSource resumes after the last event that it got. Longer than a tunnel or a "
+        "change of networks lasts.",
+        minimum=0.1,
     ),
     Setting(
         "sse.retry",

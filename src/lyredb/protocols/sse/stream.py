@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from lyredb.errors import SlowSubscriber
 from lyredb.plugins.delivery import Batch, Message
+from lyredb.protocols.http.backlog import Outflow
 from lyredb.protocols.http.exchange import Exchange
 from lyredb.protocols.sse.encoding import CHUNKED, PLAIN, SseEncoding
+from lyredb.resources.held import Gap
 from lyredb.resources.subscription import Subscription
 
 HEAD: Final = (
@@ -29,19 +30,18 @@ class Stream:
 
     Args:
         exchange: The request and its response, not begun.
-        buffer_bytes: How much may wait for the peer.
+        outflow: Of the connection.
         on_drained: Called when a slow peer has caught up.
     """
 
     def __init__(
-        self, exchange: Exchange, buffer_bytes: int, on_drained: Callable[[Stream], None]
+        self, exchange: Exchange, outflow: Outflow, on_drained: Callable[[Stream], None]
     ) -> None:
         self.encoding: SseEncoding = CHUNKED if exchange.chunked else PLAIN
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.wrote = False
         self._exchange = exchange
-        self._transport = exchange.transport
-        self._buffer_bytes = buffer_bytes
+        self._outflow = outflow
         self._on_drained = on_drained
         self._subscription: Subscription | None = None
 
@@ -57,6 +57,7 @@ class Stream:
         guard = self._exchange.guard
         guard.gone = self.close
         guard.drained = self._drained
+        guard.outflow = self._outflow
         self._exchange.start_stream(200, HEAD)
         self._send(self.encoding.wrap(b"retry: %d\n\n" % round(retry_s * 1000)))
         if reset:
@@ -84,9 +85,14 @@ class Stream:
         """Tell that what follows is current state and not what was missed."""
         self._send(self.encoding.mark("reset", {"reason": reason}))
 
+    def gap(self, gap: Gap) -> None:
+        """Tell that messages which are in no log were not delivered."""
+        missed: dict[str, object] = {"messages": gap.messages, "from": gap.from_ms, "to": gap.to_ms}
+        self._send(self.encoding.mark("gap", missed))
+
     def beat(self) -> None:
-        """Send a comment, unless something was sent since the last one."""
-        if not self.wrote:
+        """Send a comment, unless something was sent since the last one, or still waits."""
+        if not self.wrote and not self.is_congested:
             self._send(self.encoding.wrap(b":\n\n"))
         self.wrote = False
 
@@ -96,7 +102,8 @@ class Stream:
             return
         self.ended.set_result(None)
         guard = self._exchange.guard
-        guard.gone = guard.drained = None
+        guard.gone = guard.drained = guard.outflow = None
+        self._outflow.drained()
         if self._subscription is not None:
             self._subscription.close()
         self._exchange.keep_alive = False
@@ -105,16 +112,13 @@ class Stream:
     def _send(self, data: bytes) -> None:
         if self.ended.done() or self._exchange.disconnected:
             return
-        if self._transport.get_write_buffer_size() > self._buffer_bytes:
-            # Above it already, so that an event of any size gets through to whoever reads.
-            # What is not sent has the same position or a later one, so the client gets it
-            # when it resumes after the last event that it has read.
-            self.close(SlowSubscriber("the client reads too slowly"))
-            return
         self.wrote = True
-        self._transport.write(data)
+        may_go_on = self._outflow.write(data)
+        if not may_go_on and self._subscription is not None:
+            self._subscription.fall_behind()
 
     def _drained(self) -> None:
+        self._outflow.drained()
         self._on_drained(self)
         if self._subscription is not None:
             self._subscription.resume()

@@ -12,6 +12,7 @@ from lyredb.errors import (
 from lyredb.formats import StructuredFormat, negotiate
 from lyredb.plugins.context import Context
 from lyredb.protocols.http.authentication import Authentication
+from lyredb.protocols.http.backlog import Outflow
 from lyredb.protocols.http.extension import split_extension
 from lyredb.protocols.http.position import position_in
 from lyredb.protocols.http.request import Request
@@ -32,14 +33,21 @@ class Sockets:
         database: Where everything is.
         authentication: Who asks.
         buffer_bytes: How much may wait for a client.
+        stall_s: How long a client may take nothing of it.
     """
 
     def __init__(
-        self, database: Database, authentication: Authentication, *, buffer_bytes: int
+        self,
+        database: Database,
+        authentication: Authentication,
+        *,
+        buffer_bytes: int,
+        stall_s: float,
     ) -> None:
         self._database = database
         self._authentication = authentication
         self._buffer_bytes = buffer_bytes
+        self._stall_s = stall_s
         self._readers: set[Reader] = set()
         self._begun = 0
         self._is_stopping = False
@@ -61,8 +69,19 @@ class Sockets:
         context = request.context(PROTOCOL)
         target, chosen = self._target(request, context, chosen)
         encoding = ENCODINGS[chosen.name]
-        reader = Reader(request.connection, encoding, self._buffer_bytes, self._database.drained)
+        reader = Reader(
+            request.connection, encoding, self._outflow(request), self._database.drained
+        )
         await self._serve(request, reader, target.filter, context, after)
+
+    def _outflow(self, request: Request) -> Outflow:
+        connection = request.connection
+        return Outflow(
+            connection.transport,
+            connection.port.backlog,
+            limit_bytes=self._buffer_bytes,
+            stall_s=self._stall_s,
+        )
 
     def _target(
         self, request: Request, context: Context, chosen: StructuredFormat
@@ -84,6 +103,7 @@ class Sockets:
             reader.encoding,
             on_ready=reader.ready,
             on_reset=reader.reset,
+            on_gap=reader.gap,
             on_error=reader.close,
         )
         subscribe = self._database.subscribe

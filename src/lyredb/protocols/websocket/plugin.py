@@ -33,8 +33,12 @@ class WebSocketPlugin:
         if not scope.settings.flag("rest.webSocket"):
             return
         login = authentication_of(scope.http)
-        buffer_bytes = scope.settings.integer("ws.bufferSize")
-        self._sockets = sockets = Sockets(scope.resources, login, buffer_bytes=buffer_bytes)
+        self._sockets = sockets = Sockets(
+            scope.resources,
+            login,
+            buffer_bytes=scope.settings.integer("ws.bufferSize"),
+            stall_s=scope.settings.seconds("ws.stallTimeout"),
+        )
         scope.http.mount("websocket", sockets.wants, sockets.answer, priority=_PRIORITY)
 
     async def start(self) -> Sequence[Address]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from lyredb.errors import SlowSubscriber
 from lyredb.plugins.delivery import Batch, Message
+from lyredb.protocols.http.backlog import Outflow
 from lyredb.protocols.http.errors import sentence_of
 from lyredb.protocols.http.websocket import WebSocketConnection
 from lyredb.protocols.websocket.encoding import WebSocketEncoding
 from lyredb.protocols.websocket.errors import close_code_of
+from lyredb.resources.held import Gap
 from lyredb.resources.subscription import Subscription
 
 
@@ -24,7 +25,7 @@ class Reader:
     Args:
         connection: Not accepted yet.
         encoding: Of the client's choice.
-        buffer_bytes: How much may wait for the peer.
+        outflow: Of the connection.
         on_drained: Called when a slow peer has caught up.
     """
 
@@ -32,13 +33,13 @@ class Reader:
         self,
         connection: WebSocketConnection,
         encoding: WebSocketEncoding,
-        buffer_bytes: int,
+        outflow: Outflow,
         on_drained: Callable[[Reader], None],
     ) -> None:
         self.encoding = encoding
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._connection = connection
-        self._buffer_bytes = buffer_bytes
+        self._outflow = outflow
         self._on_drained = on_drained
         self._subscription: Subscription | None = None
 
@@ -53,6 +54,7 @@ class Reader:
         self._connection.ignores_messages = True
         self._connection.gone = self._gone
         self._connection.drained = self._drained
+        self._connection.outflow = self._outflow
         if reset:
             self.reset(reset)
         subscription.start()
@@ -78,6 +80,11 @@ class Reader:
         """Tell that what follows is current state and not what was missed."""
         self._send(self.encoding.mark({"type": "reset", "reason": reason}))
 
+    def gap(self, gap: Gap) -> None:
+        """Tell that messages which are in no log were not delivered."""
+        missed = {"messages": gap.messages, "from": gap.from_ms, "to": gap.to_ms}
+        self._send(self.encoding.mark({"type": "gap", **missed}))
+
     def close(self, reason: Exception) -> None:
         """Close the connection with the reason's code; a second call does nothing."""
         if not self.ended.done():
@@ -89,20 +96,19 @@ class Reader:
             return
         self.ended.set_result(None)
         self._connection.gone = self._connection.drained = None
+        self._outflow.drained()
         if self._subscription is not None:
             self._subscription.close()
 
     def _send(self, data: bytes) -> None:
-        if self.ended.done():
+        if self.ended.done() or not self._connection.takes_frames:
             return
-        connection = self._connection
-        # Above it already, so that an event of any size gets through to whoever reads.
-        if connection.transport.get_write_buffer_size() > self._buffer_bytes:
-            self.close(SlowSubscriber("the client reads too slowly"))
-            return
-        connection.write_frames(data)
+        may_go_on = self._outflow.write(data)
+        if not may_go_on and self._subscription is not None:
+            self._subscription.fall_behind()
 
     def _drained(self) -> None:
+        self._outflow.drained()
         self._on_drained(self)
         if self._subscription is not None:
             self._subscription.resume()

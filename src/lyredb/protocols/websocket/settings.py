@@ -17,8 +17,17 @@ WEBSOCKET_SETTINGS: Final[tuple[Setting, ...]] = (
         "ws.bufferSize",
         1_000_000,
         "size",
-        "Bytes that may wait for a client that reads slowly; beyond it the connection is "
-        "closed with 1013, and the client resumes with `?position=`.",
+        "Bytes that may wait for a client that reads slowly; beyond it nothing more is sent "
+        "until it has read them, then what it missed from the log.",
         minimum=65_536,
+    ),
+    Setting(
+        "ws.stallTimeout",
+        120.0,
+        "duration",
+        "A client that takes nothing at all of what waits for it is cut off after so long, and "
+        "resumes with `?position=`. Longer than a tunnel or a change of networks lasts; pings "
+        "wait while a client is slow.",
+        minimum=0.1,
     ),
 )
