@@ -8,7 +8,7 @@ import logging
 
 import pytest
 
-from lyredb.protocols.http import HttpLimits, Request
+from lyredb.protocols.http import HttpLimits, Request, guard
 from tests.protocols.http.harness import running
 
 
@@ -155,6 +155,22 @@ def test_chunked_body_gets_413_when_it_grows_too_large() -> None:
                 client.send(b"64\r\n" + b"q" * 100 + b"\r\n")
                 await asyncio.sleep(0)
             assert (await client.reply()).status == 413
+            assert await client.at_end()
+
+    asyncio.run(body())
+
+
+def test_a_body_in_very_many_chunks_gets_413(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each costs the same however small it is; a body of few large ones is taken."""
+    monkeypatch.setattr(guard, "_MAX_PARTS", 50)
+    head = b"PUT /x HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n"
+
+    async def body() -> None:
+        async with running(echo) as port:
+            client = await port.connect()
+            for status, chunks in ((200, 50), (200, 50), (413, 51)):
+                client.send(head + b"1\r\nq\r\n" * chunks + b"0\r\n\r\n")
+                assert (await client.reply()).status == status
             assert await client.at_end()
 
     asyncio.run(body())

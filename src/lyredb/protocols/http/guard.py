@@ -38,6 +38,9 @@ from lyredb.protocols.http.stall import Stall
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 _MAX_SOON_WHOLE: Final = 64 * 1024
 """Of a body: as much as uvicorn takes before it stops reading."""
+_MAX_PARTS: Final = 100_000
+"""Chunks, or pieces in which it is read, of a body: each costs the same however small it is,
+and 4 MB in chunks of a byte would be 1.4 s of work. Lines of 40 bytes, a chunk each, fit."""
 _LOOKED_AT: Final = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect"))
 
 
@@ -73,6 +76,7 @@ class Guard(EndingProtocol):
         self._chunk_bytes = 0  # of chunks that hold nothing but headers, or trailers
         self._hosts = 0
         self._length = 0
+        self._parts = 0
         self._has_body = False
         self._scope: dict[str, Any] = {}
         self._was_heard = False
@@ -188,7 +192,7 @@ class Guard(EndingProtocol):
         self._phase = Phase.HEADERS
         self._deadline = self.loop.time() + self.limits.headers_timeout_s
         self._exact_bytes = self._chunk_bytes = self._body_bytes = 0
-        self._hosts = self._length = 0
+        self._hosts = self._length = self._parts = 0
         self._has_body = False
 
     def on_url(self, url: bytes) -> None:
@@ -302,8 +306,12 @@ class Guard(EndingProtocol):
         if self._refusal is not None:
             return
         self._body_bytes += len(body)
+        self._parts += 1
         if self._body_bytes > self.limits.max_body_bytes:
             self._too_large()
+            return
+        if self._parts > _MAX_PARTS:
+            self._refuse(BodyTooLarge(f"the body comes in more than {_MAX_PARTS} chunks"))
             return
         super().on_body(body)
 
