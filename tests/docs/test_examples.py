@@ -1,7 +1,8 @@
 """The examples of the pages do what the pages say.
 
 A page is followed as a reader follows it: its commands run in order, in one folder, against
-one fresh `lyredb dev examples/sensor`. A `text` block below an example is what it prints; an
+one fresh `lyredb dev examples/sensor`, or the `lyredb run` that it starts, with two workers.
+A `text` block below an example is what it prints; an
 example without one prints nothing. Blank lines do not count, and `…` stands for anything.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -42,7 +44,7 @@ mosquitto_sub() {
   return "$code"
 }
 """
-USES_SERVER = re.compile(r"127\.0\.0\.1:9926|mosquitto_|^lyredb (?:user|role|status)", re.M)
+USES_SERVER = re.compile(r"127\.0\.0\.1:9926|mosquitto_|^lyredb (?:user|role|status|backup)", re.M)
 DATA = "LYREDB_STORAGE_PATH"
 """Readers stand in the application's folder, where commands find the data; we do not."""
 
@@ -108,16 +110,30 @@ def follow(page: str, folder: Path, ports: dict[str, str]) -> None:
 @contextmanager
 def serving_sensor(folder: Path) -> Iterator[dict[str, str]]:
     """A server as the pages start it; gives what pages write and what is meant by it."""
-    application = folder / "sensor"
-    application.mkdir()
-    schema = (ROOT / "examples/sensor/schema.graphql").read_text(encoding="utf-8")
-    (application / "schema.graphql").write_text(schema, encoding="utf-8")
+    application = copied("examples/sensor", folder)
     with Server("dev", application) as server:
-        yield {
-            "127.0.0.1:9926": server.http.removeprefix("http://"),
-            "MQTT_PORT": str(server.port("mqtt")),
-            DATA: str(application / ".lyredb"),
-        }
+        yield ports_of(server) | {DATA: str(application / ".lyredb")}
+
+
+def copied(application: str, folder: Path) -> Path:
+    """An application of ours in a folder of its own, so that nothing is written here."""
+    return shutil.copytree(
+        ROOT / application, folder / Path(application).name, ignore=shutil.ignore_patterns(".*")
+    )
+
+
+def ports_of(server: Server) -> dict[str, str]:
+    return {
+        "127.0.0.1:9926": server.http.removeprefix("http://"),
+        "MQTT_PORT": str(server.port("mqtt")),
+    }
+
+
+def started_by(page: str) -> list[str]:
+    """The application and options of the ``lyredb run`` that the page has its reader start."""
+    code = "\n".join(block.code for block in blocks(page) if block.language == "sh")
+    found = re.search(r"^lyredb run (.*)$", code, re.MULTILINE)
+    return found[1].split() if found else []
 
 
 @pytest.mark.parametrize("page", list(pages_to_run()))
@@ -125,6 +141,12 @@ def test_examples_of_a_page_print_what_it_says(page: str, tmp_path: Path) -> Non
     """Whoever follows the page sees what stands in it, in the order of the page."""
     work = tmp_path / "work"
     work.mkdir()
+    if started := started_by(page):
+        application, option, data = started
+        options = (option, str(work / data), "--workers", "2")
+        with Server("run", copied(application, tmp_path), *options) as server:
+            follow(page, work, ports_of(server))
+        return
     if not any(USES_SERVER.search(block.code) for block in runnable(page)):
         follow(page, work, {})
         return

@@ -1,13 +1,11 @@
-"""The docs say what the table and the command line say."""
+"""The page of settings says what the table says."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-import typer
 
-from lyredb.cli.main import app
 from lyredb.plugins.settings import Setting
 from lyredb.server.composition import settings_table
 from lyredb.server.settings_page import default_text, page
@@ -52,13 +50,3 @@ def test_defaults_are_written_in_the_largest_unit_that_fits(
 ) -> None:
     row = Setting("a.b", default, kind, "Does.")  # type: ignore[arg-type]  # a parameter
     assert default_text(row) == text
-
-
-def test_every_command_and_option_is_in_the_docs() -> None:
-    text = (DOCS / "reference/server.md").read_text(encoding="utf-8")
-    group = typer.main.get_command(app)
-    for name, command in group.commands.items():  # type: ignore[attr-defined]  # a group
-        assert f"`lyredb {name}" in text
-        options = [option for one in command.params for option in one.opts if option[:2] == "--"]
-        for option in options:
-            assert f"`{option}" in text, (name, option)
