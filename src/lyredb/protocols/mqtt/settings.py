@@ -44,8 +44,8 @@ MQTT_SETTINGS: Final = (
         "mqtt.requireAuthentication",
         True,
         "flag",
-        "Refuse clients without user name and password. When false they are let in as "
-        "anonymous, who has no rights.",
+        "Refuse clients without user name and password. When false they are let in with the "
+        "role `anonymous`, which has no rights until you define it.",
     ),
     Setting(
         "mqtt.maxConnections",
