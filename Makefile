@@ -15,7 +15,7 @@ VEGA := 'vega_datasets>=0.9,<1'
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench docs clean packages
+.PHONY: help run test lint bench worst docs clean packages
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -64,6 +64,9 @@ lint: .venv/.dev  ## formatting, lint, types, import arrows, spelling
 
 bench: packages .venv/.bench  ## measure beside mosquitto, nats-server and bare uvicorn
 	$(BIN)/python bench/run.py $(ARGS)
+
+worst: .venv/.bench  ## a million records read at once, bombs, 10,000 connections
+	$(BIN)/python bench/worst/run.py $(ARGS)
 
 docs: .venv/.docs  ## build the documentation into site/
 	$(BIN)/mkdocs build --strict

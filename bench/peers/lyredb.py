@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,11 +38,16 @@ class Running:
 
 
 @contextmanager
-def lyredb(folder: Path, *, certificate: Certificate | None = None) -> Iterator[Running]:
+def lyredb(
+    folder: Path,
+    *,
+    certificate: Certificate | None = None,
+    extra: Mapping[str, str] | None = None,
+) -> Iterator[Running]:
     """Run LyreDB with default settings and an empty data directory in ``folder``.
 
     It is one worker with the supervisor and the writer process, all of whose CPU counts. A
-    certificate adds a listener for MQTT over TLS.
+    certificate adds a listener for MQTT over TLS, ``extra`` are environment variables.
     """
     home = Path(tempfile.mkdtemp(prefix="lyredb-", dir=folder))
     application = home / "app"
@@ -55,7 +60,7 @@ def lyredb(folder: Path, *, certificate: Certificate | None = None) -> Iterator[
     ]
     login = {"LYREDB_ADMIN_USERNAME": USERNAME, "LYREDB_ADMIN_PASSWORD": PASSWORD}
     secure = {} if certificate is None else _secure(certificate)
-    with Started(command, extra=login | secure) as process:
+    with Started(command, extra=login | secure | dict(extra or {})) as process:
         try:
             ready = process.ready()
         except StartFailed as error:

@@ -1,0 +1,63 @@
+"""Memory and CPU of a server, as the system tells (proc(5))."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from bench.peers.cpu import tree
+
+LOOK_S: Final = 0.05
+
+
+def own_bytes(root: int) -> int:
+    """Return the memory that a process and all below it have for themselves.
+
+    The store's pages are not in it: the system shares them, and takes them back when it
+    needs room.
+    """
+    return sum(_own_bytes(pid) for pid in tree(root))
+
+
+def _own_bytes(pid: int) -> int:
+    with suppress(OSError):  # it has ended
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+class Watch:
+    """Looks at a server's own memory all the while; a context manager.
+
+    Attributes:
+        growth_bytes: The most that it has had above what it had at the start.
+    """
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self._before = own_bytes(root)
+        self.growth_bytes = 0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        self._thread.join()
+        self._note()
+
+    def _look(self) -> None:
+        while not self._stopping.wait(LOOK_S):
+            self._note()
+
+    def _note(self) -> None:
+        self.growth_bytes = max(self.growth_bytes, own_bytes(self._root) - self._before)
