@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -14,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.server.process_tree import assert_all_end, children_of
+from lyredb.storage.data_directory import LOCK_FILE
+from tests.server.process_tree import assert_all_end, children_of, eventually
 
 USER = "admin"
 PASSWORD = "correct horse"
@@ -80,6 +82,18 @@ class ServerProcess:
         self.process.kill()
         self.process.wait(STOP_DEADLINE_S)
         assert_all_end(pids)
+        # Threads of a process may outlive what is seen of it by a moment, with all its files.
+        eventually(self._is_unlocked, "a data directory that nobody holds")
+
+    def _is_unlocked(self) -> bool:
+        try:
+            with (self.data / LOCK_FILE).open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except FileNotFoundError:
+            return True  # on a disk that only the server sees
+        return True
 
     @property
     def pids(self) -> list[int]:

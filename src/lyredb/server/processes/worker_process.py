@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Final
 
 from lyredb.plugins.scope import Address
 from lyredb.server.board import Board
 from lyredb.server.collector import spare_collector
-from lyredb.server.core_settings import open_topics, storage_settings
+from lyredb.server.core_settings import open_topics, peer_limits, storage_settings
 from lyredb.server.launch import Launch
 from lyredb.server.node import Node
 from lyredb.server.processes import messages
 from lyredb.server.processes.channel import Channel
+from lyredb.server.processes.child_end import end_at_once
 from lyredb.server.processes.messages import WRITER
 from lyredb.server.processes.order import Order
 from lyredb.server.processes.pulse import Pulse
@@ -25,9 +27,12 @@ from lyredb.server.ready import Ready
 from lyredb.server.settings import SettingsInForce
 from lyredb.server.worker import Seat, Worker
 
+GOODBYE_S: Final = 1.0
+"""For the clients of a worker that ends by itself: answers in flight, then they come back."""
+
 
 async def live(order: Order, launch: Launch, channel: Channel, board: Board) -> None:
-    """Serve until the supervisor says stop, or is gone.
+    """Serve until the supervisor says stop; when it is gone, the process ends here.
 
     Raises:
         LyreError: It cannot start.
@@ -42,6 +47,7 @@ async def live(order: Order, launch: Launch, channel: Channel, board: Board) -> 
         stream=stream,
         storage=storage_settings(launch.settings),
         open_topics=open_topics(launch.settings),
+        peer_limits=peer_limits(launch.settings),
     )
     node.tail.on_progress = lambda position: board.publish(order.number, position)
     board.publish(order.number, node.tail.position)
@@ -68,6 +74,10 @@ async def _stream_to_writer(channel: Channel) -> socket.socket | None:
     return None
 
 
+class BrokenOff(RuntimeError):
+    """A worker and another one are apart, and nothing joins them again while both live."""
+
+
 class _Life:
     """From the open store to the end: two tasks, of which the first that ends decides."""
 
@@ -77,21 +87,33 @@ class _Life:
         self._channel = channel
         self._may_begin = asyncio.Event()
         self._within_s = 0.0
+        self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        node.hub.peers.on_broken = self._break_off
+
+    def _break_off(self, reason: str) -> None:
+        """End: a worker that others do not hear is worth less than a new one."""
+        if not self._broken.done():
+            self._within_s = GOODBYE_S
+            self._broken.set_exception(BrokenOff(reason))
 
     async def run(self) -> None:
         """Serve until told to stop, and stop.
 
         Raises:
             LyreError: It cannot listen.
+            BrokenOff: It has lost its connection to another worker.
         """
         obeying = asyncio.create_task(self._obey())
         starting = asyncio.create_task(self._start())
+        waiting = {obeying, starting, self._broken}
         try:
-            await asyncio.wait((obeying, starting), return_when=asyncio.FIRST_COMPLETED)
-            if not obeying.done():
-                await starting  # raises what went wrong
-                await obeying
+            while not obeying.done():
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for one in done - {obeying}:
+                    one.result()  # raises what went wrong
+            await obeying
         finally:
+            self._broken.cancel()
             obeying.cancel()
             starting.cancel()
             await asyncio.gather(obeying, starting, return_exceptions=True)
@@ -108,7 +130,7 @@ class _Life:
         self._channel.send(_listening(ready))
 
     async def _obey(self) -> None:
-        """Do what the supervisor says until it says stop, or is gone."""
+        """Do what the supervisor says until it says stop; without it the process ends."""
         while (received := await self._channel.receive()) is not None:
             message, sockets = received
             match message:
@@ -126,6 +148,7 @@ class _Life:
                     self._worker.reload.run(SettingsInForce(values))
                 case _:
                     raise AssertionError(f"a worker is never told {message}")
+        end_at_once()
 
     def _attach(self, number: int, stream: socket.socket) -> None:
         if number == WRITER:

@@ -26,6 +26,7 @@ from lyredb.server.metrics.rooms import store_sources
 from lyredb.server.metrics.snapshot import Source, Subject
 from lyredb.server.processes import messages
 from lyredb.server.processes.channel import Channel
+from lyredb.server.processes.child_end import end_at_once
 from lyredb.server.processes.messages import WRITER
 from lyredb.server.processes.order import Order
 from lyredb.server.processes.pulse import Pulse
@@ -38,7 +39,7 @@ from lyredb.storage.remote.service import WriterService
 
 
 async def live(order: Order, launch: Launch, channel: Channel, board: Board) -> None:
-    """Write until the supervisor says stop, or is gone.
+    """Write until the supervisor says stop; when it is gone, the process ends here.
 
     Raises:
         LyreError: It cannot start.
@@ -105,7 +106,7 @@ async def _passed(board: Board, position: int) -> None:
 async def _obey(
     service: WriterService, reload: Reload, channel: Channel, standing: Standing
 ) -> None:
-    """Do what the supervisor says until it says stop, or is gone."""
+    """Do what the supervisor says until it says stop; without it the process ends."""
     while (received := await channel.receive()) is not None:
         message, sockets = received
         match message:
@@ -121,6 +122,7 @@ async def _obey(
                 standing.note(message)
             case _:
                 raise AssertionError(f"the writer is never told {message}")
+    end_at_once()
 
 
 def _attach(service: WriterService, number: int, stream: socket.socket) -> None:
