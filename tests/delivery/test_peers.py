@@ -476,9 +476,34 @@ def test_a_stream_that_is_damaged_detaches_its_worker_alone(
     reader = Reader()
     node.workers[2].join("a", reader)
     node.settle()
+    told_of: list[str] = []
+    node.workers[0].peers.on_broken = told_of.append
     node.wires[1, 0].other.on_data(b"\xff" * 20)
+    assert told_of == ["what worker 1 sent failed"]
     assert node.workers[0].peers.statistics().attached == 1
     assert "detached" in caplog.text
     node.workers[0].send("a", "x")
     node.settle()
     assert told(reader) == ["a x"]
+
+
+def test_a_log_that_cannot_be_told_breaks_off_and_a_worker_that_ends_does_not(node: Node) -> None:
+    """Only who is at fault here is told of: the supervisor knows of an end by itself."""
+    reader = Reader()
+    node.workers[0].join("a", reader)
+    node.settle()
+    told_of: list[str] = []
+    for worker in node.workers:
+        worker.peers.on_broken = told_of.append
+
+    def fail(position: int) -> None:
+        raise OSError("the store cannot be read")
+
+    node.workers[2].peers.close()
+    node.wires[0, 2].on_lost()
+    assert told_of == []
+    node.workers[0].peers.follow(fail)
+    node.workers[1].advance_to(node.write("1", {}))
+    node.workers[1].send("a", "x")
+    node.settle()
+    assert told_of == ["what worker 1 sent failed"]

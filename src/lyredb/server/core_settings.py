@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from lyredb.delivery.peers import DEFAULT_LIMITS, PeerLimits
 from lyredb.plugins.scope import Settings
 from lyredb.plugins.settings import AUTO, Setting
 from lyredb.security.attempts import FIRST_WAIT_S, MAX_ATTEMPTS, MAX_WAIT_S, Attempts
@@ -29,7 +30,7 @@ CORE_SETTINGS: Final[tuple[Setting, ...]] = (
         "operationsApi.network.port",
         9925,
         "port",
-        "The operations port. It answers `/health` and nothing else.",
+        "The operations port. It answers `/health` and `/metrics`, and nothing else.",
         option="--operations-port",
     ),
     Setting(
@@ -53,6 +54,15 @@ CORE_SETTINGS: Final[tuple[Setting, ...]] = (
         minimum=1.0,
         maximum=600.0,
         live=True,
+    ),
+    Setting(
+        "threads.peerBuffer",
+        DEFAULT_LIMITS.buffer_bytes,
+        "size",
+        "Bytes of messages that may wait in a worker for each other one that does not keep up; "
+        "beyond it those of QoS 0 are dropped and counted, beyond twice as much all. About half "
+        "a second of what a processor can forward: more would only arrive late.",
+        minimum=65_536,
     ),
     Setting(
         "threads.tell",
@@ -200,6 +210,11 @@ def storage_settings(settings: Settings) -> StorageSettings:
         retention_age_s=settings.seconds("storage.logRetention"),
         retention_bytes=settings.integer("storage.logSize"),
     )
+
+
+def peer_limits(settings: Settings) -> PeerLimits:
+    """Return what is bounded between workers, from the row ``threads.peerBuffer``."""
+    return replace(DEFAULT_LIMITS, buffer_bytes=settings.integer("threads.peerBuffer"))
 
 
 def attempts_of(settings: Settings) -> Attempts:

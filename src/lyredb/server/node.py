@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from lyredb.delivery.hub import Hub
+from lyredb.delivery.peers import DEFAULT_LIMITS, PeerLimits
 from lyredb.delivery.tail import Tail
 from lyredb.resources.access import Access
 from lyredb.resources.access_watch import watch_roles
@@ -59,6 +60,7 @@ class Node:
         calls: Calls,
         *,
         open_topics: bool,
+        peer_limits: PeerLimits = DEFAULT_LIMITS,
     ) -> None:
         schedule = next_tick(asyncio.get_running_loop())
         self.engine = engine
@@ -70,7 +72,13 @@ class Node:
         registry = self.registry = Registry(catalogue.by_slot.values(), open_topics=open_topics)
         self.roles = Roles(engine, writer)
         access = self.access = Access(registry, self.roles)
-        self.hub = Hub(access, registry, catalogue.by_slot, schedule_flush=schedule)
+        self.hub = Hub(
+            access,
+            registry,
+            catalogue.by_slot,
+            schedule_flush=schedule,
+            peer_limits=peer_limits,
+        )
         self.tail = Tail(engine, self.hub, schedule=schedule)
         writer.on_commit(self.tail.poke)
         self.database = Database(engine, writer, registry, access, self.hub, self.tail)
@@ -122,6 +130,7 @@ class Node:
         stream: socket.socket,
         storage: StorageSettings | None = None,
         open_topics: bool | None = None,
+        peer_limits: PeerLimits = DEFAULT_LIMITS,
     ) -> Node:
         """Read a data directory that another process writes, and send it what to write.
 
@@ -134,6 +143,7 @@ class Node:
             stream: Connected to the writer; the node's from now on.
             storage: Limits of the store.
             open_topics: As in `open`.
+            peer_limits: What is bounded between this worker and the others.
 
         Raises:
             FormatMismatch, SchemaError, StorageError.
@@ -144,7 +154,14 @@ class Node:
             remote = RemoteWriter(engine, worker, loop=asyncio.get_running_loop())
             remote.attach(stream)
             wanted = not schema.tables if open_topics is None else open_topics
-            node = cls(engine, remote, catalogue, remote.calls, open_topics=wanted)
+            node = cls(
+                engine,
+                remote,
+                catalogue,
+                remote.calls,
+                open_topics=wanted,
+                peer_limits=peer_limits,
+            )
         except BaseException:
             engine.close()
             raise

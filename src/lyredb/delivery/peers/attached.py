@@ -101,6 +101,9 @@ class Peers:
 
     Attributes:
         interest: What this worker wants of the others.
+        on_broken: Called with a sentence when a stream to a worker has failed here, and
+            not because that worker ended. The two are apart then, and what each of them
+            publishes never reaches the other: whoever is told has to put an end to that.
     """
 
     def __init__(
@@ -138,6 +141,7 @@ class Peers:
         self._wishes = Wishes(routes)
         self._advance_to: Callable[[int], None] | None = None
         self._gone = _Totals()
+        self.on_broken: Callable[[str], None] | None = None
         self.interest = Interest(
             self._wake, coarse_above=limits.coarse_above, fine_below=limits.fine_below
         )
@@ -195,6 +199,11 @@ class Peers:
     def _lost(self, peer: Peer) -> None:
         if self._peers.get(peer.number) is peer:
             self.detach(peer.number)
+
+    def _break_off(self, peer: Peer) -> None:
+        self._lost(peer)
+        if self.on_broken is not None:
+            self.on_broken(f"what worker {peer.number} sent failed")
 
     def follow(self, advance_to: Callable[[int], None]) -> None:
         """Take what tells the log up to a position; called by the tail."""
@@ -298,7 +307,7 @@ class Peers:
             # Whatever it was, what follows cannot be read: the worker that is attached
             # next under the number starts anew, and this one counts as gone.
             _log.exception("worker %d is detached: what it sent failed", peer.number)
-            self._lost(peer)
+            self._break_off(peer)
         finally:
             self._feeding.discard(peer)
 

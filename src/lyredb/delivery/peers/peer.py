@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lyredb.plugins.delivery import Publisher
 
 LIMIT_BYTES: Final = 8 * 1024 * 1024
-"""What may wait for one worker: about half a second of a full core's forwarding."""
+"""What may wait for one worker when nothing else is said; see ``threads.peerBuffer``."""
 
 _log = logging.getLogger(__name__)
 
