@@ -118,7 +118,10 @@ def serving_sensor(folder: Path) -> Iterator[dict[str, str]]:
 def copied(application: str, folder: Path) -> Path:
     """An application of ours in a folder of its own, so that nothing is written here."""
     return shutil.copytree(
-        ROOT / application, folder / Path(application).name, ignore=shutil.ignore_patterns(".*")
+        ROOT / application,
+        folder / Path(application).name,
+        ignore=shutil.ignore_patterns(".*"),
+        dirs_exist_ok=True,
     )
 
 
@@ -136,16 +139,25 @@ def started_by(page: str) -> list[str]:
     return found[1].split() if found else []
 
 
+@contextmanager
+def serving_run(page: str, folder: Path, work: Path) -> Iterator[dict[str, str]]:
+    """The ``lyredb run`` of a page, with two workers and its data below ``work``."""
+    application, option, data = started_by(page)
+    folder.mkdir(exist_ok=True)
+    work.mkdir(exist_ok=True)
+    options = (option, str(work / data), "--workers", "2")
+    with Server("run", copied(application, folder), *options) as server:
+        yield ports_of(server)
+
+
 @pytest.mark.parametrize("page", list(pages_to_run()))
 def test_examples_of_a_page_print_what_it_says(page: str, tmp_path: Path) -> None:
     """Whoever follows the page sees what stands in it, in the order of the page."""
     work = tmp_path / "work"
     work.mkdir()
-    if started := started_by(page):
-        application, option, data = started
-        options = (option, str(work / data), "--workers", "2")
-        with Server("run", copied(application, tmp_path), *options) as server:
-            follow(page, work, ports_of(server))
+    if started_by(page):
+        with serving_run(page, tmp_path / "server", work) as ports:
+            follow(page, work, ports)
         return
     if not any(USES_SERVER.search(block.code) for block in runnable(page)):
         follow(page, work, {})
@@ -156,12 +168,18 @@ def test_examples_of_a_page_print_what_it_says(page: str, tmp_path: Path) -> Non
 
 @pytest.mark.mosquitto
 def test_commands_of_the_readme_end_with_the_record_that_it_shows(tmp_path: Path) -> None:
-    """Run one after the other they work, and the last prints its comment."""
-    (block,) = (one for one in runnable("../README.md") if USES_SERVER.search(one.code))
-    promised = block.code.strip().rpartition("# ")[2]
+    """Run one after the other they work, and the last of each block prints its comment."""
+    page = "../README.md"
+    tried, served = (one for one in runnable(page) if USES_SERVER.search(one.code))
     with serving_sensor(tmp_path) as ports:
-        printed = without_blank_lines(run(block, tmp_path, ports))
-    assert printed.splitlines()[-1] == promised
+        assert_ends_as_promised(tried, tmp_path, ports)
+    with serving_run(page, tmp_path, tmp_path / "served") as ports:
+        assert_ends_as_promised(served, tmp_path / "served", ports)
+
+
+def assert_ends_as_promised(block: Block, folder: Path, ports: dict[str, str]) -> None:
+    promised = block.code.strip().rpartition("# ")[2]
+    assert without_blank_lines(run(block, folder, ports)).splitlines()[-1] == promised
 
 
 @pytest.mark.parametrize("pair", pairs("graphql", "python"), ids=str)
