@@ -111,7 +111,7 @@ class Everything:
 class Rig:
     """A hub with subscribers, and a publisher of raw frames."""
 
-    def __init__(self) -> None:
+    def __init__(self, raw: str = "m4") -> None:
         self.ticks: list[Callable[[], None]] = []
         everything = Everything()
         self.hub = Hub(
@@ -121,13 +121,20 @@ class Rig:
             schedule_flush=self.ticks.append,
             call_later=lambda delay_s, callback: Never(),
         )
-        self.ingress = self.hub.ingress(Root(), "mqtt", "m4")
+        self.ingress = self.hub.ingress(Root(), "mqtt", raw)
         self.source = Source()
         self.sinks: list[Sink] = []
 
-    def join(self, sink: Sink, *filters: str, raw: str = "m4", ids: tuple[int, ...] = ()) -> None:
+    def join(
+        self,
+        sink: Sink,
+        *filters: str,
+        raw: str = "m4",
+        ids: tuple[int, ...] = (),
+        qos: int = 0,
+    ) -> None:
         for one in filters:
-            self.hub.join(one, sink, Terms(Frames(raw), 0, Root(), "mqtt", ids))
+            self.hub.join(one, sink, Terms(Frames(raw), qos, Root(), "mqtt", ids))
         if sink not in self.sinks:
             self.sinks.append(sink)
 

@@ -15,6 +15,7 @@ from lyredb.plugins.context import Principal
 from lyredb.protocols.mqtt.buffers import Buffers
 from lyredb.protocols.mqtt.limits import Limits
 from lyredb.protocols.mqtt.statistics import Counters, MqttStatistics
+from lyredb.protocols.mqtt.stretches import Stretches
 from lyredb.protocols.mqtt.wheel import Wheel
 from lyredb.resources.database import Database
 from lyredb.security.authenticator import Authenticator
@@ -65,6 +66,7 @@ class Service:
         connections: All open ones.
         clients: Those that have, or have asked for, a client identifier.
         writing: Retained messages sent to the writer and not answered.
+        stretches: Finds frames alike, for all publishers.
 
     Args:
         loop: The worker's event loop.
@@ -99,6 +101,7 @@ class Service:
         self.connections: set[Client] = set()
         self.clients = 0
         self.writing = 0
+        self.stretches = Stretches()
         self.buffers = Buffers(limits.max_buffered_bytes, loop.call_soon)
         self._loop = loop
         self._sessions = itertools.count(secrets.randbits(62) + 1)
