@@ -207,6 +207,29 @@ def test_a_held_message_is_forwarded_after_its_write(node: Node) -> None:
     assert [text.split()[2] for text in reader.lines] == [b"{'id':", b"held"]
 
 
+def test_held_messages_that_others_want_are_taken_before_the_next_write(node: Node) -> None:
+    """Others may read both writes at once; messages of other workers stay where they are."""
+    sender, other = node.workers[0], node.workers[1]
+    key = sender.publish(ROOT, "mqtt", b"Sensor/1").key
+    sender.join("Sensor/1", Reader())
+    node.settle()
+    sender.hub.hold(16, key)
+    sender.send("Sensor/1", "alone")
+    assert sender.hub.take_held(16, key) == []  # nobody else wants it: it waits as ever
+    other.join("Sensor/1", Reader())
+    node.settle()
+    other.send("Sensor/1", "foreign")
+    node.settle()
+    sender.send("Sensor/1", "last")
+    taken = sender.hub.take_held(16, key)
+    assert [held.message.data for held in taken] == [b"alone", b"last"]
+    assert sender.hub.take_held(16, key) == []
+    for held in taken:
+        sender.hub.push_held(held)
+    sender.hub.hold(16, key)
+    assert sender.hub.take_held(16, key) == []  # behind the second write there is nothing
+
+
 def test_a_held_message_reaches_a_worker_that_came_meanwhile(node: Node) -> None:
     """It goes to those who listen when it goes."""
     sender, reader = node.workers[0], Reader()

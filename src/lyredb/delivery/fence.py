@@ -113,6 +113,24 @@ class Hold:
             queue.popleft()
         return ready
 
+    def take_last(self) -> list[HeldMessage]:
+        """Take out the messages behind the last write, other than those of other workers.
+
+        They are told no sooner than that write; whoever takes them says how.
+        """
+        kept: list[HeldMessage] = []
+        taken: list[HeldMessage] = []
+        queue = self._queue
+        while queue:
+            last = queue[-1]
+            if isinstance(last, Mark):
+                break
+            queue.pop()
+            (kept if last.path.ingress.lane is None else taken).append(last)
+        queue.extend(reversed(kept))
+        self._bytes -= sum(held.size_bytes for held in taken)
+        return taken[::-1]
+
     def resume(self) -> None:
         """Read from who waited, once less than the limit waits."""
         if self._bytes <= MAX_HELD_BYTES:

@@ -373,6 +373,24 @@ class Hub:
             self._each_path(address, Path.close)
         hold.expect()
 
+    def take_held(self, slot: int, key: bytes) -> list[HeldMessage]:
+        """Take the messages that wait behind the last write of a record, if others want them.
+
+        Called before the next write of it. Another worker reads both writes from the log,
+        perhaps at once, so what was published between them has to go through it as well;
+        whoever takes them sends them there, or gives them back by `push_held`.
+        """
+        hold = self._holds.get((slot, key))
+        if hold is None or not self.peers.want(self._routes.by_address.get((slot, key), {})):
+            return []
+        taken = hold.take_last()
+        hold.resume()
+        return taken
+
+    def push_held(self, held: HeldMessage) -> None:
+        """Push a message that `take_held` gave and that could not be logged."""
+        self.push_slowly(held.path, held.message, held.publisher, held.raw, held.raw_id)
+
     def release(self, slot: int, key: bytes, seq: int) -> None:
         """Let the messages behind a write go once the tail has passed it.
 

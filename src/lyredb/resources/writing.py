@@ -7,7 +7,7 @@ order in which they were sent, logged or not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -33,6 +33,7 @@ from lyredb.storage.mutation import Applied, Kind, Mutation, Precondition
 from lyredb.tables.stored import StoredTable
 
 if TYPE_CHECKING:
+    from lyredb.delivery.fence import HeldMessage
     from lyredb.storage.sequencer import Sequencer
 
 Done = Callable[[Written | LyreError], None]
@@ -50,6 +51,12 @@ class Fence(Protocol):
 
     def hold(self, slot: int, key: bytes) -> None:
         """Let direct messages of this record wait."""
+
+    def take_held(self, slot: int, key: bytes) -> list[HeldMessage]:
+        """Take those that have to be logged before the next write of this record."""
+
+    def push_held(self, held: HeldMessage) -> None:
+        """Take one back."""
 
     def release(self, slot: int, key: bytes, seq: int) -> None:
         """Let them go once the tail has passed ``seq``; 0 lets them go at once."""
@@ -133,9 +140,35 @@ class Writing:
             self._fence.release(slot, key, outcome.seq)
             done(Written(record_id, outcome.version, outcome.seq, outcome.existed, table))
 
+        self._log_held(slot, key)
         self._writer.submit((mutation,), reply)
         # Only now: a write that was not taken must not answer the hold of an earlier one.
         self._fence.hold(slot, key)
+
+    def _log_held(self, slot: int, key: bytes) -> None:
+        """Log what was published between the last write of a record and the next one."""
+        taken = self._fence.take_held(slot, key)
+        if not taken:
+            return
+
+        def reply(result: Applied | LyreError) -> None:
+            if isinstance(result, LyreError):
+                self._fence.release(slot, key, 0)
+                self._give_back(taken)
+            else:
+                self._fence.release(slot, key, result.position)
+
+        try:
+            self._writer.submit([_held_mutation(held) for held in taken], reply)
+        except LyreError:
+            self._give_back(taken)
+        else:
+            self._fence.hold(slot, key)
+
+    def _give_back(self, taken: Iterable[HeldMessage]) -> None:
+        """Out of turn for other workers is better than lost."""
+        for held in taken:
+            self._fence.push_held(held)
 
     def prepare(self, write: Write, context: Context) -> Mutation:
         """Decide and encode a write of one record that somebody else may send later.
@@ -202,6 +235,21 @@ def message_mutation(
         user=context.user,
         session=context.session,
     )
+
+
+def _held_mutation(held: HeldMessage) -> Mutation:
+    message = held.message
+    ingress = held.path.ingress
+    context = Context(ingress.principal, ingress.protocol, session=message.session)
+    mutation = message_mutation(
+        held.path.destination,
+        message.data,
+        context,
+        qos=message.qos,
+        content_type=message.content_type,
+        properties=message.properties,
+    )
+    return replace(mutation, expires_ms=message.expires_ms)
 
 
 def _creation(write: Write, context: Context, integer: int | None) -> tuple[KeyValue, Mutation]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -21,7 +21,7 @@ from lyredb.delivery.peers.wishes import Wish, Wishes, peers_of
 if TYPE_CHECKING:
     from lyredb.delivery.ingress import Ingress
     from lyredb.delivery.pressure import CallLater, Pressure
-    from lyredb.delivery.routes import RouteTable
+    from lyredb.delivery.routes import Route, RouteTable
     from lyredb.plugins.context import Principal
 
 _log = logging.getLogger(__name__)
@@ -236,6 +236,11 @@ class Peers:
             peer.send([wire.known_frame(change.number)])
 
     # Forwarding
+
+    @staticmethod
+    def want(routes: Mapping[bytes, Route]) -> bool:
+        """Tell whether any other worker wants the messages of one of these topics."""
+        return any(route.wishes for route in routes.values())
 
     def lane(self, protocol: str, raw: str, content_type: str) -> Lane:
         """Return what tells another worker how to read such publishers' messages."""
