@@ -141,14 +141,16 @@ def cost_of(target: Target, throw: Callable[[Target], None]) -> Cost:
 
 
 def cpu_ns(root: int) -> int:
-    """Return the CPU time of a process and all below it, to the nanosecond.
+    """Return the CPU time of all threads of a process and of all below it.
 
-    That of their main threads: from ``schedstat``, since ``stat`` counts in 10 ms.
+    From ``schedstat``, which counts nanoseconds; ``stat`` counts 10 ms. A process that has
+    ended is not in it.
     """
     total = 0
     for pid in tree(root):
-        for thread in Path(f"/proc/{pid}/task").iterdir():
-            total += int((thread / "schedstat").read_text().split()[0])
+        with suppress(OSError):  # it has ended
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                total += int((thread / "schedstat").read_text().split()[0])
     return total
 
 

@@ -27,11 +27,17 @@ QUIET_S: Final = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """One subscription to everything, and what the others felt before and meanwhile."""
+    """One subscription to everything, and what the others felt before and meanwhile.
+
+    Attributes:
+        before_ms: The 99th percentile of each, so ``meanwhile_ms``.
+        median_ms: Meanwhile.
+    """
 
     reading: Reading
     before_ms: dict[str, float]
     meanwhile_ms: dict[str, float]
+    median_ms: dict[str, float]
     growth_bytes: int
     rounds: int
 
@@ -57,6 +63,7 @@ def scan(target: Target, kind: str, records: int) -> Scan:
             Reading(**json.loads(output)),
             before_ms,
             neighbour.quantile_ms(0.99),
+            neighbour.quantile_ms(0.5),
             watch.growth_bytes,
             len(neighbour.took_s["GET"]),
         )
