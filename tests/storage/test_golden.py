@@ -17,7 +17,7 @@ from lyredb.storage.layout import IndexLayout, IndexSource, IntegerBounds, Table
 from lyredb.storage.logx import SegmentIndex
 from lyredb.storage.mutation import Applied, DeleteReason, Kind, Outcome
 from lyredb.storage.record import DELETED, MESSAGED, OPAQUE, encode_record, pack_body
-from lyredb.storage.request_row import decode_request_row, encode_request_row, replies_of
+from lyredb.storage.request_row import decode_request_row, encode_request_row, replied
 from lyredb.storage.sequencer import Result
 from lyredb.storage.session_row import (
     SESSION_FORMAT,
@@ -166,7 +166,10 @@ def forms() -> dict[str, str]:
         ),
         "meta-processes": lines(
             (meta.lease_row_name(17).decode(), meta.encode_lease(2**64 + 5)),
-            (meta.request_row_name(2).decode(), encode_request_row(77, replies_of(RESULTS))),
+            (
+                meta.request_row_name(2).decode(),
+                encode_request_row(77, [replied(*each) for each in RESULTS]),
+            ),
         ),
         "sess": lines(("every part", encode_session(SESSION))),
         "logx": lines(

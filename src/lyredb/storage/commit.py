@@ -36,8 +36,8 @@ class Origin(Protocol):
     def row(self, replies: Sequence[tuple[int, Result]]) -> tuple[bytes, bytes]:
         """Return the row of ``meta`` that tells it these too, to go into their commit."""
 
-    def keep(self, replies: Sequence[tuple[int, Result]]) -> None:
-        """Take note that the commit with these is on disk; they are not told yet."""
+    def keep(self) -> None:
+        """Take note that the commit with the last row is on disk; it is not told yet."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -148,8 +148,8 @@ class Committer:
             engine.advance(staging.position)
             self._on_logged(first, staging.addresses)
         if staging.log or session_rows:
-            for origin, each in told.items():
-                origin.keep(each)
+            for origin in told:
+                origin.keep()
         return results
 
     def _stage(

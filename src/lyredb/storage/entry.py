@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from lyredb.errors import FormatMismatch
-from lyredb.storage.mutation import DeleteReason, Kind
+from lyredb.storage.mutation import DeleteReason, Kind, Mutation
 
 ENTRY_FORMAT: Final = 1
 
@@ -179,6 +179,57 @@ def encode_entry(entry: Entry) -> bytes:
     )
     parts.append(entry.image)
     return b"".join(parts)
+
+
+def encode_plain_put(
+    mutation: Mutation,
+    flags: int,
+    local_ms: int,
+    version: int,
+    prev_seq: int,
+    image: bytes,
+    before: bytes,
+) -> bytes:
+    """Return what `encode_entry` does for the entry of a put alone in its transaction.
+
+    In half of the time that an `Entry` and its encoding take.
+
+    Args:
+        mutation: Has neither deadline nor full id.
+        flags: Without those of the parts.
+        local_ms: As in `Entry`.
+        version: As in `Entry`.
+        prev_seq: As in `Entry`.
+        image: As in `Entry`.
+        before: As in `Entry`.
+    """
+    parts = b""
+    if mutation.session:
+        flags |= HAS_SESSION
+        parts = _U64.pack(mutation.session)
+    if mutation.user:
+        flags |= HAS_USER
+        user = mutation.user.encode()
+        parts += _U16.pack(len(user)) + user
+    if before:
+        flags |= HAS_BEFORE
+        parts += _U32.pack(len(before)) + before
+    key = mutation.key
+    fixed = _FIXED.pack(
+        ENTRY_FORMAT,
+        Kind.PUT,
+        flags,
+        DeleteReason.NONE,
+        mutation.slot,
+        0,
+        local_ms,
+        version,
+        prev_seq,
+        0,
+        len(image),
+        len(key),
+    )
+    return fixed + key + parts + image
 
 
 def decode_entry(seq: int, stored: bytes) -> Entry:

@@ -70,6 +70,9 @@ class Lanes:
 
     def remove(self, requests: Iterable[Request]) -> None:
         """Take out the first of the last group."""
+        if not self._bulk:
+            self._remove_interactive(requests)
+            return
         for request in requests:
             if request.bulk:
                 self._bulk.popleft()
@@ -81,6 +84,17 @@ class Lanes:
             self.size_bytes -= request.size_bytes
         if not self._bulk:
             self._credit = 0.0
+
+    def _remove_interactive(self, requests: Iterable[Request]) -> None:
+        pop = self._interactive.popleft
+        mutations = size_bytes = 0
+        for request in requests:
+            pop()
+            mutations += len(request.transaction)
+            size_bytes += request.size_bytes
+        self.mutations -= mutations
+        self.size_bytes -= size_bytes
+        self._credit = 0.0
 
 
 def _first(requests: Iterable[Request], limit: int) -> list[Request]:

@@ -12,7 +12,10 @@ from lyredb.storage.settings import StorageSettings
 
 def size_of(transaction: Sequence[Mutation], session_rows: Rows) -> int:
     """Return the bytes of a transaction that count for the limits."""
-    size = sum([mutation.size_bytes for mutation in transaction])
+    if len(transaction) == 1:
+        size = transaction[0].size_bytes
+    else:
+        size = sum([mutation.size_bytes for mutation in transaction])
     if session_rows:
         size += sum([len(name) + len(value or b"") for name, value in session_rows])
     return size

@@ -32,6 +32,7 @@ _SLOT_ROW: Final = struct.Struct(">cHI")
 _KEY_ROW: Final = struct.Struct(">c8sI")
 _HASH: Final = struct.Struct(">Q")
 _READ: Final = 2000
+_NO_OFFSETS: Final = array("I")
 
 
 def address_hash(slot: int, key: bytes) -> bytes:
@@ -59,15 +60,19 @@ class SegmentIndex:
 
     def add(self, addresses: Iterable[Address]) -> None:
         """Take the entries at the next positions."""
+        # As `address_hash`, written out: this runs once for each write.
+        blake2b, hashes, offsets = hashlib.blake2b, self._hashes, self._offsets
+        last_slot, prefix, of_slot = -1, b"", _NO_OFFSETS
         offset = self.next_seq - self.first_seq
         for slot, key in addresses:
-            digest = address_hash(slot, key)
-            of_slot = self._slots.get(slot)
-            if of_slot is None:
-                of_slot = self._slots[slot] = array("I")
+            if slot != last_slot:
+                last_slot, prefix = slot, slot.to_bytes(2, "big")
+                of_slot = self._slots.setdefault(slot, array("I"))
+            digest = blake2b(prefix + key, digest_size=8).digest()
             of_slot.append(offset)
-            self._hashes[digest[0]].append(_HASH.unpack(digest)[0])
-            self._offsets[digest[0]].append(offset)
+            bucket = digest[0]
+            hashes[bucket].append(int.from_bytes(digest, "big"))
+            offsets[bucket].append(offset)
             offset += 1
         self.next_seq = self.first_seq + offset
 

@@ -33,8 +33,11 @@ QOS_SHIFT: Final = 7
 """Two bits: with which quality of service the record was published, 0 to 2."""
 _KNOWN: Final = 0x1FF
 _PARTS: Final = HAS_CREATED | HAS_EXPIRES | HAS_METADATA | HAS_FULL_ID
+_NOT_PLAIN: Final = 0xFFFF & ~(OPAQUE | HAS_CREATED | DELETED | MESSAGED | 3 << QOS_SHIFT)
+"""Flags that `history_of` leaves to `decode_header`."""
 
 _FIXED: Final = struct.Struct(">QQHH")
+_WITH_CREATED: Final = struct.Struct(">QQHHQ")
 _U64: Final = struct.Struct(">Q")
 _U32: Final = struct.Struct(">I")
 _U16: Final = struct.Struct(">H")
@@ -187,6 +190,40 @@ def encode_record(
     parts[0] = _FIXED.pack(version, last_seq, node, flags)
     parts.append(body)
     return b"".join(parts)
+
+
+def encode_plain_record(
+    body: bytes, version: int, last_seq: int, flags: int, created: int
+) -> bytes:
+    """Return what `encode_record` does for a record without deadline, metadata and full id.
+
+    In a third of the time; most records have none of the three.
+    """
+    if created == version:
+        return _FIXED.pack(version, last_seq, 0, flags) + body
+    return _WITH_CREATED.pack(version, last_seq, 0, flags | HAS_CREATED, created) + body
+
+
+def history_of(stored: bytes, now_ms: int) -> tuple[int, int, int]:
+    """Return what a write that replaces a record needs of it, decoding no more than needed.
+
+    Returns:
+        Position of the last log entry; flags; version of the first write, 0 when the
+        deadline has passed, so that there is no record any more.
+
+    Raises:
+        InvalidRecord: The bytes are cut off or have unknown flags.
+    """
+    try:
+        version, last_seq, _, flags = _FIXED.unpack_from(stored)
+        if not flags & _NOT_PLAIN:
+            if not flags & HAS_CREATED:
+                return last_seq, flags, version
+            return last_seq, flags, _U64.unpack_from(stored, FIXED_BYTES)[0]
+    except struct.error as error:
+        raise InvalidRecord("the stored record is cut off") from error
+    header = decode_header(stored)
+    return last_seq, flags, 0 if header.is_expired(now_ms) else header.created
 
 
 def with_last_seq(stored: bytes, last_seq: int, *, add_flags: int = 0) -> bytes:

@@ -7,7 +7,7 @@ It belongs to one life of the worker, and each row replaces the one before it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -61,11 +61,6 @@ def replied(number: int, result: Result) -> Replied:
     if isinstance(result, LyreError):
         return Replied(number, None, failure_of(result))
     return Replied(number, result)
-
-
-def replies_of(results: Iterable[tuple[int, Result]]) -> list[Replied]:
-    """Return numbered results as what a worker is told."""
-    return [replied(number, result) for number, result in results]
 
 
 def encode_request_row(life: int, replies: Sequence[Replied]) -> bytes:

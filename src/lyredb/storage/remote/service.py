@@ -41,7 +41,6 @@ from lyredb.storage.request_row import (
     decode_request_row,
     encode_request_row,
     replied,
-    replies_of,
 )
 from lyredb.storage.sequencer import Answer, Reply, Result
 from lyredb.storage.writer import Writer
@@ -65,6 +64,7 @@ class Link:
         self._worker = worker
         self._life = 0
         self._untold: list[Replied] = []
+        self._made: dict[int, Replied] = {}  # of the group that is being committed
         self._replies: list[Replied] = []
         self._answers: list[Answered] = []
         self._notices: list[Notice] = []
@@ -79,16 +79,20 @@ class Link:
 
     def row(self, replies: Sequence[tuple[int, Result]]) -> tuple[bytes, bytes]:
         """Return the row that answers these and all that may not have been told."""
-        every = [*self._untold, *replies_of(replies)]
+        self._made = {number: replied(number, result) for number, result in replies}
+        every = [*self._untold, *self._made.values()]
         return meta.request_row_name(self._worker), encode_request_row(self._life, every)
 
-    def keep(self, replies: Sequence[tuple[int, Result]]) -> None:
+    def keep(self) -> None:
         """Take note of what is on disk; it stays in the row until the kernel has the reply."""
-        self._untold += replies_of(replies)
+        self._untold += self._made.values()
 
     def reply(self, number: int, result: Result) -> None:
         """Take the result of a request into the next frame."""
-        self._replies.append(replied(number, result))
+        made = self._made.get(number)
+        if made is None or made.applied is not result:  # it is in no row
+            made = replied(number, result)
+        self._replies.append(made)
         self._schedule()
 
     def answer(self, number: int, answer: Answer) -> None:
