@@ -1,0 +1,61 @@
+"""What pages show of `config.yaml`, `roles.yaml` and the ready line is what the server takes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lyredb.operations.roles_file import read_roles
+from lyredb.security.rights import TableRights, read_role
+from lyredb.server.composition import settings_table
+from tests.docs.pages import Block, all_blocks, blocks
+from tests.server.process import Server, make_application
+
+CONFIGURATION = [one for one in all_blocks("yaml") if one.page in ("security.md", "settings.md")]
+ROLES = [one for one in all_blocks("yaml") if one.page == "access.md"]
+
+
+def file_of(block: Block, folder: Path) -> Path:
+    file = folder / "file.yaml"
+    file.write_text(block.code, encoding="utf-8")
+    return file
+
+
+def test_every_yaml_of_a_page_is_known_for_what_it_is() -> None:
+    """Nothing below is left out; the configuration of Prometheus is not ours to check."""
+    others = {one.page for one in all_blocks("yaml")} - {"security.md", "settings.md", "access.md"}
+    assert others == {"metrics.md"}
+    assert CONFIGURATION
+    assert ROLES
+
+
+@pytest.mark.parametrize("block", CONFIGURATION, ids=str)
+def test_configuration_of_a_page_is_taken(block: Block, tmp_path: Path) -> None:
+    """Whoever copies it into `config.yaml` can start a server, and `off` is off."""
+    settings = settings_table().load(files=[file_of(block, tmp_path)])
+    if block.page == "security.md":
+        assert settings.integer("http.port") == settings.integer("mqtt.network.port") == -1
+
+
+@pytest.mark.parametrize("block", ROLES, ids=str)
+def test_roles_of_a_page_are_taken(block: Block, tmp_path: Path) -> None:
+    """Whoever copies them into `roles.yaml` gets roles, in which the most exact line decides."""
+    roles = {
+        name: read_role(name, one) for name, one in read_roles(file_of(block, tmp_path)).items()
+    }
+    assert roles["dashboard"].rights("data", "Sensor") == TableRights(read=True)
+    assert roles["dashboard"].rights("data", "Secret") == TableRights()
+    assert roles["operator"].rights("plant", "Sensor") == TableRights(True, True, True, True)
+    assert roles["root"].super_user
+
+
+def test_ready_line_of_the_page_has_the_keys_of_a_real_one(tmp_path: Path) -> None:
+    """Who reads the line with a program finds what the page shows, and the administrator once."""
+    (shown,) = (
+        json.loads(one.code) for one in blocks("reference/server.md") if one.language == "json"
+    )
+    with Server("run", make_application(tmp_path), "--workers", "2") as server:
+        assert set(server.ready) == {*shown, "admin", "passwordFile"}
+        assert server.ready["workers"] == shown["workers"]
