@@ -133,7 +133,7 @@ class Hold:
 
     def resume(self) -> None:
         """Read from who waited, once less than the limit waits."""
-        if self._bytes <= MAX_HELD_BYTES:
+        if self._paused and self._bytes <= MAX_HELD_BYTES:
             paused, self._paused = self._paused, {}
             for publisher in paused:
                 publisher.resume_reading(self)

@@ -414,9 +414,11 @@ class Hub:
         hold.resume()
 
     def _each_path(self, address: Address, act: Callable[[Path], None]) -> None:
-        for route in self._routes.by_address.get(address, {}).values():
-            for path in route.paths:
-                act(path)
+        routes = self._routes.by_address.get(address)
+        if routes:
+            for route in routes.values():
+                for path in route.paths:
+                    act(path)
 
     # The log
 

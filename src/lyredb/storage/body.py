@@ -92,11 +92,12 @@ def _check(value: object, depth: int) -> bool:
     if depth > MAX_DEPTH:
         raise InvalidRecord(f"values may be nested at most {MAX_DEPTH} deep")
     big = False
-    if isinstance(value, Mapping):
+    if type(value) is dict or isinstance(value, Mapping):
         for name, item in value.items():
             if type(name) is not str:
                 raise InvalidRecord("names of attributes must be strings")
-            big |= _check_item(item, depth)
+            if type(item) is not str:  # the common case, without a call
+                big |= _check_item(item, depth)
     elif isinstance(value, (list, tuple)):
         for item in value:
             big |= _check_item(item, depth)

@@ -183,6 +183,47 @@ def decode_publish(first: int, body: bytes, version: int) -> Publish:
         raise malformed("A QoS may be 0, 1 or 2, got 3")  # [MQTT-3.3.1-4]
     if first & 0x08 and not qos:
         raise malformed("DUP must be 0 in a QoS 0 message")  # [MQTT-3.3.1-2]
+    return _decode_plain(first, body, version) or _decode_any(first, body, version)
+
+
+def _decode_plain(first: int, body: bytes, version: int) -> Publish | None:
+    """Decode a PUBLISH with an ASCII topic and no properties, which most are.
+
+    In a third of the time of `_decode_any`, to which it leaves everything else, all that
+    has to be refused included.
+    """
+    qos, end = first >> 1 & 3, len(body)
+    if end < 2:
+        return None
+    after = 2 + (body[0] << 8 | body[1])
+    at, packet_id = after, 0
+    if qos:
+        at += 2
+        packet_id = int.from_bytes(body[after:at], "big")
+        if not packet_id:
+            return None
+    if version == V5:
+        if body[at : at + 1] != b"\0":  # the length of the properties
+            return None
+        at += 1
+    topic = body[2:after]
+    if at > end or not topic or not topic.isascii():
+        return None
+    if b"+" in topic or b"#" in topic or b"\0" in topic:
+        return None
+    return Publish(
+        topic,
+        body[at:],
+        qos,
+        bool(first & 1),
+        bool(first & 8),
+        packet_id,
+        after if qos else 0,
+    )
+
+
+def _decode_any(first: int, body: bytes, version: int) -> Publish:
+    qos = first >> 1 & 3
     reader = Reader(body)
     topic = reader.binary("the Topic Name")
     id_offset = reader.position if qos else 0

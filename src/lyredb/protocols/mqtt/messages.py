@@ -5,9 +5,9 @@ from __future__ import annotations
 from lyredb.errors import InvalidTopic
 from lyredb.plugins.context import Context
 from lyredb.protocols.mqtt.limits import Limits
-from lyredb.protocols.mqtt.properties import Properties, Property
+from lyredb.protocols.mqtt.properties import NONE, Properties, Property
 from lyredb.protocols.mqtt.service import Service
-from lyredb.resources.requests import Write
+from lyredb.resources.requests import Write, WriteOperation
 
 
 def check_topic(topic: bytes, limits: Limits, what: str = "topic") -> None:
@@ -52,9 +52,15 @@ def retained_write(
     Raises:
         UnknownTopic, InvalidTopic: There is no such record.
     """
+    target = service.database.registry.topic(topic.decode(), context.protocol)
+    operation: WriteOperation = "put" if payload else "delete"
+    if properties is NONE:
+        return Write(
+            target, operation, payload=payload, content_type=content_type, retain=True, qos=qos
+        )
     return Write(
-        service.database.registry.topic(topic.decode(), context.protocol),
-        "put" if payload else "delete",
+        target,
+        operation,
         payload=payload,
         content_type=properties.text(Property.CONTENT_TYPE) or content_type,
         properties=properties.forward,

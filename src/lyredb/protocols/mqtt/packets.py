@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import msgspec
+
 from lyredb.protocols.mqtt.properties import NONE, Properties
 
 V311 = 4
@@ -48,9 +50,11 @@ class Connect:
         return f"Connect(version={self.version}, client_id={self.client_id!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
-    """PUBLISH (§3.3); ``id_offset`` is where the packet id stands in the body."""
+class Publish(msgspec.Struct, frozen=True, gc=False):
+    """PUBLISH (§3.3); ``id_offset`` is where the packet id stands in the body.
+
+    A struct, since one is made for each retained message: a frozen dataclass takes 1 µs.
+    """
 
     topic: bytes
     payload: bytes

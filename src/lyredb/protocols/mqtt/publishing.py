@@ -10,6 +10,7 @@ messages are writes of records; they are acknowledged after their commit.
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Protocol
 
 from lyredb.delivery.group import Group
@@ -402,10 +403,7 @@ class Publishing:
             self._content_type,
         )
         size = len(packet.topic) + len(packet.payload)
-
-        def done(result: Written | LyreError) -> None:
-            self._end_write(pending, size, result)
-
+        done = partial(self._end_write, pending, size)
         self._service.begin_write()
         self._writing_bytes += size
         if pending is None:

@@ -13,7 +13,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
@@ -64,12 +64,8 @@ class RemoteStatistics(SequencerStatistics):
     attachments: int
 
 
-class _Waiting(NamedTuple):
-    """What is left of a request here once it is sent."""
-
-    on_reply: Callable[[Result], None]
-    mutations: int
-    size_bytes: int
+_Waiting: TypeAlias = tuple[Callable[[Result], None], int, int]
+"""What is left of a request here once it is sent: who waits, its mutations, its bytes."""
 
 
 class RemoteWriter:
@@ -157,7 +153,7 @@ class RemoteWriter:
         size = size_of(transaction, session_rows)
         self._check(len(transaction), size, transaction)
         self._last = number = self._last + 1
-        self._waiting[number] = _Waiting(on_reply, len(transaction), size)
+        self._waiting[number] = (on_reply, len(transaction), size)
         self._unsent.append(Wanted(number, list(transaction), list(session_rows), bulk))
         self._mutations += len(transaction)
         self._bytes += size
@@ -168,7 +164,7 @@ class RemoteWriter:
             raise EngineClosed("the database is closed; nothing was written")
         if self._failure:
             raise StorageFailed(self._failure)
-        if self.failure:
+        if not self._is_welcome and self.failure:
             raise Overloaded("the writer is not there; nothing was written, try again")
         settings = self._engine.settings
         check_size(transaction, size, settings)
@@ -286,7 +282,7 @@ class RemoteWriter:
 
     def _take(self, told: Told) -> None:
         self._failure = told.failure
-        self._resolve([(each.number, each.result) for each in told.replies])
+        self._resolve([(each.number, each.applied or each.result) for each in told.replies])
         self.calls.come(told.answers, told.notices)
 
     def _become_welcome(self, welcome: Welcome) -> None:
@@ -373,7 +369,7 @@ def _parts(requests: list[Wanted], waiting: dict[int, _Waiting]) -> list[list[Wa
             parts.append([])
             size = 0
         parts[-1].append(wanted)
-        size += waiting[wanted.number].size_bytes
+        size += waiting[wanted.number][2]
     return parts
 
 
