@@ -55,7 +55,11 @@ class WorkerClient(RawMqtt):
                 password=password.encode(),
             )
         )
-        self.worker = worker_in(self.next())
+        try:
+            self.worker = worker_in(self.next())
+        except BaseException:
+            self.close()
+            raise
 
     def subscribe(self, *filters: str | tuple[str, int]) -> None:
         self.send(frames.subscribe(*filters, version=5))

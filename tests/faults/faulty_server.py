@@ -1,4 +1,4 @@
-"""``lyredb`` with one thing wrong on purpose: what the trials must see.
+"""``lyredb`` with one thing changed: a fault, which the trials must see, or a limit.
 
 ``FAULT`` names it. The writer kills itself in the middle of the next commit, when that is on
 disk and nobody was told, once the file ``DEATH`` is there; that alone is no fault.
@@ -7,6 +7,7 @@ disk and nobody was told, once the file ``DEATH`` is there; that alone is no fau
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
 import sys
@@ -16,8 +17,10 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from lyredb.cli.main import main
+from lyredb.plugins.scope import Settings
+from lyredb.server.core_settings import storage_settings
 from lyredb.server.processes import __main__ as processes
-from lyredb.server.processes import child
+from lyredb.server.processes import child, worker_process
 from lyredb.storage import meta
 from lyredb.storage.commit import Request
 from lyredb.storage.layout import FIRST_FREE_SLOT
@@ -26,9 +29,12 @@ from lyredb.storage.pokes import Pokes
 from lyredb.storage.remote.client import RemoteWriter
 from lyredb.storage.remote.service import Link
 from lyredb.storage.request_row import encode_request_row
+from lyredb.storage.settings import StorageSettings
 from lyredb.storage.writer import Writer
 
 LATE_S = 0.05
+FEW = 50
+"""Writes of a worker that a server with tight limits has outstanding."""
 CHILDREN = "lyredb.server.processes"
 """First argument of the processes that the server starts, as in the true one's list."""
 
@@ -85,12 +91,22 @@ def tell_twice() -> None:
     Writer.take = take_twice  # type: ignore[method-assign]
 
 
+def take_little() -> None:
+    """No fault: few writes of a worker may be outstanding, so that a test reaches the bound."""
+
+    def tight(settings: Settings) -> StorageSettings:
+        return dataclasses.replace(storage_settings(settings), max_outstanding_mutations=FEW)
+
+    worker_process.storage_settings = tight  # type: ignore[attr-defined]
+
+
 FAULTS: dict[str, Callable[[], None]] = {
     "none": lambda: None,
     "early": answer_early,
     "forgetful": forget_requests,
     "deaf": poke_nobody,
     "twice": tell_twice,
+    "tight": take_little,
 }
 
 

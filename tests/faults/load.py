@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import random
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from tests.e2e.clients import SseEvent
 from tests.e2e.raw_http import RawHttp, Reply, request
 from tests.e2e.worker_clients import WorkerClient, client_of
 from tests.faults.ledger import GONE, Ask, Change, Fate, Log
-from tests.faults.trial import Client, Listener, Trial, Writer, http_of
+from tests.faults.trial import ROUND_S, WORKERS, Client, Listener, Trial, Writer, http_of
 from tests.protocols.mqtt import client_frames as frames
 from tests.protocols.mqtt.client_frames import Received
 
@@ -263,8 +265,8 @@ class Hearer(Listener):
     def problems(self, log: Log) -> list[str]:
         wrong = []
         for speaker in self._speakers:
-            first, last = self._heard.get(speaker.connection, (0, 0))
             before = self._said_before.get(speaker.connection, 0)
+            first, last = self._heard.get(speaker.connection, (before + 1, before))
             if last != speaker.sent or first > before + 1:
                 wrong.append(
                     f"of {speaker.connection} {before} were said before, {speaker.sent} in all; "
@@ -285,3 +287,28 @@ def everybody(trial: Trial) -> list[Client]:
         *(MqttWriter(trial, worker) for worker in (1, 2)),
         *speakers,
     ]
+
+
+@contextmanager
+def running(
+    folder: Path,
+    *,
+    config: str = "",
+    program: Sequence[str] = ("-m", "lyredb"),
+    environment: Mapping[str, str] | None = None,
+    patience_s: float = ROUND_S,
+) -> Iterator[Trial]:
+    """A trial with everybody in it, each connected and heard of once; see `Trial`."""
+    trial = Trial(
+        folder,
+        config=config,
+        program=program,
+        environment=environment,
+        patience_s=patience_s,
+    )
+    try:
+        trial.add(*everybody(trial))
+        trial.round(lambda: None, loses=WORKERS)
+        yield trial
+    finally:
+        trial.close()

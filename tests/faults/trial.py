@@ -8,18 +8,20 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+import traceback
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from lyredb.errors import DataDirectoryInUse
 from lyredb.storage.data_directory import DirectoryLock
 from tests.e2e.raw_http import RawHttp, request
 from tests.e2e.server_process import ServerProcess, start_server
 from tests.e2e.worker_clients import TRIES
 from tests.faults.ledger import Ask, Fate, Log, Place, problems_of, read_problems
 from tests.faults.shim import python_environment
-from tests.server.process_tree import eventually, is_alive
+from tests.server.process_tree import children_of, eventually, is_alive
 
 SCHEMA: Final = """
 type Sensor @table @export { id: ID @primaryKey value: Int site: String @indexed }
@@ -59,9 +61,9 @@ class Client(threading.Thread):
                 return
             except (EOFError, OSError):
                 self.note_loss()
-            except BaseException as error:
-                self.wrong.append(f"{self.name} fails: {error!r}")
-                raise
+            except Exception:
+                self.wrong.append(f"{self.name} fails: {traceback.format_exc()}")
+                return
 
     def note_loss(self) -> None:
         """Its connection is gone."""
@@ -132,6 +134,13 @@ class Trial:
 
     A round: all write; something happens; all are seen to write again; then there is a
     pause, in which everything that was told is compared with what is there.
+
+    Args:
+        folder: Where everything is.
+        config: The application's ``config.yaml``.
+        program: What the interpreter runs.
+        environment: More variables.
+        patience_s: How long one who listens may take to hear what is in the log.
     """
 
     def __init__(
@@ -140,8 +149,10 @@ class Trial:
         *,
         config: str = "",
         program: Sequence[str] = ("-m", "lyredb"),
-        environment: dict[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        patience_s: float = ROUND_S,
     ) -> None:
+        self._patience_s = patience_s
         self._application, self.data = folder / "app", folder / "data"
         self._application.mkdir()
         (self._application / "schema.graphql").write_text(SCHEMA)
@@ -216,6 +227,19 @@ class Trial:
         assert self.server.terminate() == 0, self.server.errors()
         self.forget_server()
 
+    def restart(self) -> None:
+        """End the server in order and start it anew."""
+        self.stop()
+        self.start()
+
+    def pid_of(self, name: str) -> int:
+        """The process in a place, such as ``worker-1``."""
+        return children_of(self.server.process.pid)[name]
+
+    def has_another(self, name: str, old: int) -> bool:
+        """There is a new process in the place of an old one."""
+        return children_of(self.server.process.pid).get(name, old) != old
+
     def kill_all(self) -> None:
         """kill -9 of all processes at once, the supervisor first."""
         self._is_up.clear()
@@ -226,13 +250,23 @@ class Trial:
         eventually(lambda: not any(map(is_alive, pids)), "the end of all", ROUND_S)
         self.forget_server()
 
+    def kill_supervisor(self, within_s: float) -> None:
+        """kill -9 of the supervisor alone: the others end by themselves, and leave all free."""
+        self._is_up.clear()
+        pids = self.server.pids
+        self.server.process.kill()
+        self.server.process.wait(ROUND_S)
+        eventually(lambda: not any(map(is_alive, pids)), "the end of all", within_s)
+        self.assert_free(within_s)
+        self.forget_server()
+
     def assert_free(self, within_s: float) -> None:
         """The data directory is nobody's, soon."""
         deadline = time.monotonic() + within_s
         while True:
             try:
                 DirectoryLock(self.data).release()
-            except OSError:
+            except DataDirectoryInUse:
                 assert time.monotonic() < deadline, f"it is in use after {within_s} s"
                 time.sleep(0.01)
             else:
@@ -258,7 +292,11 @@ class Trial:
         self.may_write.set()
         self.wait_for_writes(least)
         happening()
-        eventually(until, "what the round waits for", ROUND_S)
+        eventually(
+            lambda: until() and all(one.is_ready.is_set() for one in self.listeners),
+            "what the round waits for, and all that listen",
+            ROUND_S,
+        )
         self.wait_for_writes(0)
         self.pause()
         self.assert_agreement()
@@ -308,7 +346,7 @@ class Trial:
         return problems + problems_of(asks, new, before)
 
     def _wait_for(self, listener: Listener) -> None:
-        deadline = time.monotonic() + ROUND_S
+        deadline = time.monotonic() + self._patience_s
         while problems := listener.problems(self.log) or not listener.is_ready.is_set():
             assert time.monotonic() < deadline, f"{listener.name}: {problems}"
             time.sleep(0.02)
