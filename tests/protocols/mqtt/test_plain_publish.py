@@ -53,10 +53,5 @@ def test_most_publishes_go_the_short_way(version: int) -> None:
     body = b"\0\1a\0\7" + b"\0" * (version == V5) + b"payload"
     plain = _decode_plain(0x33, body, version)
     assert plain is not None
-    assert (plain.topic, plain.payload, plain.packet_id, plain.id_offset) == (
-        b"a",
-        b"payload",
-        7,
-        3,
-    )
-    assert plain.retain and not plain.duplicate and plain.qos == 1
+    assert (plain.topic, plain.payload, plain.packet_id) == (b"a", b"payload", 7)
+    assert (plain.id_offset, plain.retain, plain.duplicate, plain.qos) == (3, True, False, 1)
