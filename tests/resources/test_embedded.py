@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -172,6 +172,28 @@ def test_slow_loop_is_ended_and_can_resume_without_a_gap(tmp_path: Path) -> None
             while len(seen) < MAX_WAITING + 1_000:
                 seen.append((await anext(rest)).id)
         assert seen == list(range(MAX_WAITING + 1_000))
+
+    in_database(tmp_path, body)
+
+
+async def read_all(events: AsyncIterator[object]) -> None:
+    async for _ in events:
+        pass
+
+
+def test_large_events_that_wait_are_bounded_by_their_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lyredb.resources.events.MAX_WAITING_BYTES", 50_000)
+
+    async def body(db: EmbeddedDatabase) -> None:
+        async with db.tables.Tally.subscribe() as events:
+            for number in range(20):
+                await db.tables.Tally.put(number, {"n": number, "text": "x" * 5_000})
+            seen = [(await anext(events)).id for _ in range(10)]
+            assert seen == list(range(10)), "what has arrived is told before the end"
+            with pytest.raises(SlowSubscriber, match="50000 bytes"):
+                await asyncio.wait_for(read_all(events), DEADLINE_S)
 
     in_database(tmp_path, body)
 

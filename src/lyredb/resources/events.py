@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import cast
 
+from lyredb.delivery.message import Message as DeliveredMessage
 from lyredb.errors import SlowSubscriber
 from lyredb.plugins.delivery import Batch, Message
 from lyredb.resources.in_process import ENCODING
@@ -17,6 +18,8 @@ from lyredb.tables.gateway import Event
 
 MAX_WAITING = 10_000
 """Events that wait for a slow loop body; publishers are slowed down from half of it."""
+MAX_WAITING_BYTES = 64_000_000
+"""The same for what they are made from: a few dozen of the largest records."""
 
 
 class Inbox:
@@ -26,11 +29,12 @@ class Inbox:
         self.waiting: deque[Message] = deque()
         self.arrived = asyncio.Event()
         self.end: Exception | None = None
+        self.is_congested = False
+        self._bytes = 0
 
-    @property
-    def is_congested(self) -> bool:
-        """True while half of the waiting room is taken."""
-        return len(self.waiting) >= MAX_WAITING // 2
+    def _takes_more_than(self, share: int) -> bool:
+        """Tell whether more than one of so many parts of the waiting room is taken."""
+        return len(self.waiting) > MAX_WAITING // share or self._bytes > MAX_WAITING_BYTES // share
 
     def write(self, batch: Batch) -> None:
         """Never called: `InProcessEncoding` takes messages."""
@@ -41,20 +45,39 @@ class Inbox:
         if self.end is not None:
             return
         self.waiting.extend(messages)
+        self._bytes += sum(map(_size_of, messages))
         self.arrived.set()
-        if len(self.waiting) > MAX_WAITING:
+        self.is_congested = self.is_congested or self._takes_more_than(2)
+        if self._takes_more_than(1):
             self.close(
                 SlowSubscriber(
-                    f"more than {MAX_WAITING} events waited for this loop; "
-                    "subscribe again after the position of the last event"
+                    f"more than {MAX_WAITING} events or {MAX_WAITING_BYTES} bytes waited for "
+                    "this loop; subscribe again after the position of the last event"
                 )
             )
+
+    def take(self) -> Message:
+        """Take the next one out; there is one."""
+        message = self.waiting.popleft()
+        self._bytes -= _size_of(message)
+        return message
+
+    def has_drained(self) -> bool:
+        """Tell, once, that there is room again after it was congested."""
+        if not self.is_congested or self._takes_more_than(4):
+            return False
+        self.is_congested = False
+        return True
 
     def close(self, reason: Exception) -> None:
         """End with an error, which iterating raises after what has arrived."""
         if self.end is None:
             self.end = reason
         self.arrived.set()
+
+
+def _size_of(message: Message) -> int:
+    return cast(DeliveredMessage, message).size_bytes
 
 
 class EventStream:
@@ -84,7 +107,7 @@ class EventStream:
 
         Raises:
             StopAsyncIteration: It was closed.
-            SlowSubscriber: More than `MAX_WAITING` events waited.
+            SlowSubscriber: More than `MAX_WAITING` events or `MAX_WAITING_BYTES` waited.
             ServerStopping: The database was closed.
         """
         inbox = self._inbox
@@ -94,8 +117,8 @@ class EventStream:
                 raise inbox.end
             inbox.arrived.clear()
             await inbox.arrived.wait()
-        message = inbox.waiting.popleft()
-        if len(inbox.waiting) == MAX_WAITING // 4:
+        message = inbox.take()
+        if inbox.has_drained():
             self._drained(inbox)
             self._subscription.resume()
         return Event(

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import socket
+import statistics
+import time
+
+import pytest
 
 from lyredb.protocols.http import HttpLimits
 from lyredb.protocols.sse.plugin import SsePlugin
-from tests.protocols.node import TestNode, serving, until
+from lyredb.resources.subscription import State
+from tests.protocols.node import LOGIN, RawClient, TestNode, serving, until
 from tests.protocols.sse.test_sse import Event, Source, source
 
 LIMIT = 100_000
@@ -145,3 +152,120 @@ async def read_all(stream: Source) -> list[object]:
         return numbers(await read_until(stream, WRITES - 1))
     except (asyncio.IncompleteReadError, ConnectionResetError, ValueError):
         return []
+
+
+async def small_source(node: TestNode) -> Source:
+    """A stream for which the kernel takes little, at both ends."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8_192)
+    sock.setblocking(False)
+    address = node.server.address
+    await asyncio.get_running_loop().sock_connect(sock, (address.host, address.port))
+    client = RawClient(*await asyncio.open_connection(sock=sock, limit=4_096))
+    node.clients.append(client)
+    head = b"accept: text/event-stream\r\n"
+    client.send(b"GET /Sensor/ HTTP/1.1\r\nhost: localhost\r\n" + LOGIN + head + b"\r\n")
+    status, _ = await client.head()
+    assert status == 200
+    for connection in node.server._port.connections:
+        if connection.transport.get_extra_info("peername") == sock.getsockname():
+            end = connection.transport.get_extra_info("socket")
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8_192)
+    return Source(client)
+
+
+async def change_at_random(node: TestNode, chance: random.Random) -> int:
+    """Write, delete and publish; return how many messages were published."""
+    published = 0
+    for number in range(1_000):
+        pad = "x" * chance.randrange(3_000)
+        match chance.randrange(6):
+            case 0:
+                node.publish("Sensor/m", b'{"text": "%b"}' % pad.encode())
+                published += 1
+            case 1:
+                await node.delete(f"Sensor/k{chance.randrange(20)}")
+            case _:
+                await node.put(f"Sensor/k{chance.randrange(20)}", {"n": number, "text": pad})
+        if chance.random() < 0.1:
+            await asyncio.sleep(chance.random() * 0.01)
+    await node.put("Sensor/last", {"n": -1})
+    return published
+
+
+async def read_at_random(stream: Source, chance: random.Random, events: list[Event]) -> None:
+    """Read until cancelled, with pauses."""
+    while True:
+        if chance.random() < 0.01 or len(events) == 50:
+            await asyncio.sleep(0.3)
+        events.append(await stream.next())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_slow_reads_at_random_miss_no_change_and_count_what_is_lost(seed: int) -> None:
+    """The events with a position are the log, in its order; messages come or are counted."""
+
+    async def body() -> None:
+        async with serving(SsePlugin(), settings={"sse.bufferSize": 65_536}) as node:
+            stream = await small_source(node)
+            await stream.until_ready()
+            began = node.node.engine.position
+            events: list[Event] = []
+            reading = asyncio.create_task(read_at_random(stream, random.Random(seed), events))
+            published = await change_at_random(node, random.Random(seed + 100))
+            await until(lambda: any('"n":-1' in one.data for one in events))
+            await until(lambda: all(one.state is State.LIVE for one in node.node.database._all()))
+            node.publish("Sensor/m", b"the end")
+            await until(lambda: "the end" in events[-1].data)
+            reading.cancel()
+            with node.node.engine.snapshot() as snapshot:
+                logged = [entry.seq for entry in snapshot.entries(began, limit=10_000)]
+            assert [int(one.id.rpartition(".")[2]) for one in events if one.id] == logged
+            gaps = [one.envelope["messages"] for one in events if one.event == "gap"]
+            came = [one for one in events if one.event == "message" and not one.id]
+            assert gaps, "it was never set aside: the test tests nothing"
+            assert len(came) + sum(map(int, map(str, gaps))) == published + 1
+
+    asyncio.run(body())
+
+
+READERS = 100
+MESSAGES = 200
+
+
+async def latencies(node: TestNode, *, with_stuck: bool) -> list[float]:
+    """How long each message takes to all good readers, in seconds."""
+    good = [await source(node, "/Sensor/") for _ in range(READERS)]
+    for stream in good:
+        await stream.until_ready()
+    if with_stuck:
+        await (await small_source(node)).until_ready()
+    took = []
+    for number in range(MESSAGES):
+        began = time.perf_counter()
+        node.publish("Sensor/m", b'{"n": %d, "text": "%b"}' % (number, b"x" * 2_000))
+        events = await asyncio.gather(*(stream.next() for stream in good))
+        took.append(time.perf_counter() - began)
+        assert {one.envelope["value"]["n"] for one in events} == {number}  # type: ignore[index]
+    return took
+
+
+@pytest.mark.slow
+def test_a_stuck_reader_does_not_change_the_latency_of_a_hundred_good_ones() -> None:
+    """Compared with the same without it, so that the machine does not matter."""
+
+    async def median(*, with_stuck: bool) -> float:
+        async with serving(SsePlugin(), settings={"sse.bufferSize": 65_536}) as node:
+            took = await latencies(node, with_stuck=with_stuck)
+            if with_stuck:
+                waiting = [
+                    one.transport.get_write_buffer_size() for one in node.server._port.connections
+                ]
+                assert max(waiting) > 65_536, "it was never stuck: the test tests nothing"
+            return statistics.median(took)
+
+    async def body() -> None:
+        alone = await median(with_stuck=False)
+        assert await median(with_stuck=True) < 3 * alone
+
+    asyncio.run(body())
