@@ -127,7 +127,7 @@ class Publisher:
             position = self.publishing.take(data, position)
             if position == before:
                 raise RuntimeError(f"{data[position : position + 20]!r} was not taken")
-        self.publishing.acks.ready = bytearray()
+        self.publishing.acks.ready = b""
         self.rig.end_tick()
 
 

@@ -37,8 +37,17 @@ class Peer:
         *,
         is_secure: bool = False,
         certificate_name: str = "",
-        leave: Callable[[], None] | None = None,
+        leave: Callable[[str], None] | None = None,
     ) -> None:
+        """Note who is there.
+
+        Args:
+            host: See the attributes.
+            port: See the attributes.
+            is_secure: See the attributes.
+            certificate_name: See the attributes.
+            leave: Called once with ``host``, when the connection is gone.
+        """
         self.host = host
         self.port = port
         self.is_secure = is_secure
@@ -58,7 +67,7 @@ class Peer:
         """
         leave, self._leave = self._leave, None
         if leave is not None:
-            leave()
+            leave(self.host)
 
 
 PeerProtocol: TypeAlias = Callable[[Peer], asyncio.Protocol]

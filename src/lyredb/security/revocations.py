@@ -13,11 +13,27 @@ from typing import Final
 _logger: Final = logging.getLogger(__name__)
 
 
+class _Watch:
+    """One callback; calling it ends the watch. Small, as each connection has one."""
+
+    __slots__ = ("on_revoked", "revocations", "user")
+
+    def __init__(
+        self, revocations: Revocations, user: str, on_revoked: Callable[[str], None]
+    ) -> None:
+        self.revocations = revocations
+        self.user = user
+        self.on_revoked = on_revoked
+
+    def __call__(self) -> None:
+        self.revocations.forget(self)
+
+
 class Revocations:
     """Callbacks by user name. Lives on one event loop."""
 
     def __init__(self) -> None:
-        self._watching: dict[str, dict[object, Callable[[str], None]]] = {}
+        self._watching: dict[str, dict[_Watch, None]] = {}
 
     def watch(self, user: str, on_revoked: Callable[[str], None]) -> Callable[[], None]:
         """Be told when logins of a user are void: deleted, deactivated, other role or password.
@@ -30,23 +46,23 @@ class Revocations:
         Returns:
             What ends the watch; a second call does nothing.
         """
-        mark = object()
-        self._watching.setdefault(user, {})[mark] = on_revoked
+        watch = _Watch(self, user, on_revoked)
+        self._watching.setdefault(user, {})[watch] = None
+        return watch
 
-        def end() -> None:
-            watching = self._watching.get(user, {})
-            if mark in watching:
-                del watching[mark]
-                if not watching:
-                    del self._watching[user]
-
-        return end
+    def forget(self, watch: _Watch) -> None:
+        """End a watch."""
+        watching = self._watching.get(watch.user, {})
+        if watch in watching:
+            del watching[watch]
+            if not watching:
+                del self._watching[watch.user]
 
     def tell(self, user: str, reason: str) -> None:
         """Call whoever watches a user; what fails in one keeps none of the others."""
-        for on_revoked in list(self._watching.get(user, {}).values()):
+        for watch in list(self._watching.get(user, ())):
             try:
-                on_revoked(reason)
+                watch.on_revoked(reason)
             except Exception:
                 _logger.exception("a connection of %s could not be told that %s", user, reason)
 

@@ -33,7 +33,8 @@ class Claims:
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
-        self._held: dict[tuple[str, int], tuple[Claim, Callable[[], None]]] = {}
+        # By epoch: no two claims of a server have the same, whatever their identifiers.
+        self._held: dict[int, tuple[Claim, Callable[[], None]]] = {}
         calls.on_notice(wire.REVOKE, self._revoke)
         calls.on_attach(self._announce)
 
@@ -69,28 +70,28 @@ class Claims:
                 on_result(answer.refusal)
                 return
             claim = Claim(client_id, answer.epoch, user, will)
-            self._held[client_id, answer.epoch] = claim, on_revoke
+            self._held[answer.epoch] = claim, on_revoke
             on_result(answer.epoch)
 
         self._calls.call(wire.CLAIM, wire.encode(wire.Request(client_id, user, will)), answered)
 
     def release(self, client_id: str, epoch: int) -> None:
         """Give a claim back; its will is published or discarded by now."""
-        if self._held.pop((client_id, epoch), None) is not None:
+        if self._held.pop(epoch, None) is not None:
             self._calls.notify(wire.RELEASE, wire.encode(wire.Named(client_id, epoch)))
 
     def set_will(self, client_id: str, epoch: int, will: Will | None) -> None:
         """Replace what is published when this process is lost."""
-        held = self._held.get((client_id, epoch))
+        held = self._held.get(epoch)
         if held is None:
             return
         claim, on_revoke = held
-        self._held[client_id, epoch] = Claim(client_id, epoch, claim.user, will), on_revoke
+        self._held[epoch] = Claim(client_id, epoch, claim.user, will), on_revoke
         self._calls.notify(wire.WILL, wire.encode(wire.NewWill(client_id, epoch, will)))
 
     def _revoke(self, body: bytes) -> None:
         named = wire.named.decode(body)
-        held = self._held.get((named.client_id, named.epoch))
+        held = self._held.get(named.epoch)
         if held is not None:
             held[1]()
         else:

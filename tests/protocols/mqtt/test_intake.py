@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from lyredb.protocols.mqtt.flow import Turn
 from lyredb.protocols.mqtt.intake import Intake
 from tests.protocols.mqtt.harness import FakeTransport
 
@@ -24,14 +25,14 @@ class Reader:
         self._now_s = 0.0
         self._look_s = look_s
         self.intake = Intake(
-            self.transport, self._process, clock=self._clock, call_soon=self.due.append
+            self.transport, self, Turn(self._clock, lambda callback: self.due.append(callback))
         )
 
     def _clock(self) -> float:
         self._now_s += self._look_s
         return self._now_s
 
-    def _process(self, data: bytes) -> tuple[int, int]:
+    def process(self, data: bytes) -> tuple[int, int]:
         whole = len(data) // 2 * 2
         if whole:
             self.taken.append(data[:whole])

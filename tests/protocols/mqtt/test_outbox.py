@@ -26,6 +26,16 @@ class FakeWire:
 
 
 @dataclass
+class Owner:
+    """Notes that the queue was full."""
+
+    full: list[int]
+
+    def on_queue_full(self) -> None:
+        self.full.append(1)
+
+
+@dataclass
 class Fixture:
     outbox: Outbox
     wire: FakeWire
@@ -51,7 +61,7 @@ def make(
         buffer_bytes=1_000,
         max_queued=max_queued,
         max_queued_bytes=max_queued_bytes,
-        on_full=lambda: full.append(1),
+        owner=Owner(full),
     )
     return Fixture(outbox, wire, full)
 

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from lyredb.protocols.mqtt.flow import Turn
 from tests.protocols.mqtt import client_frames as client
 from tests.protocols.mqtt.harness import Harness, Peer, run
 
@@ -167,7 +168,7 @@ def test_others_wait_for_a_small_part_of_what_a_flood_takes() -> None:
 
     async def body() -> None:
         harness = Harness()
-        harness.service.clock = time.perf_counter
+        harness.service.turn = Turn(time.perf_counter, harness.service.call_soon)
         writer = harness.connected(4, "w")
         waits: list[float] = []
         last = began = time.perf_counter()

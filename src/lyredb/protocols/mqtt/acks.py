@@ -28,14 +28,15 @@ class AckQueue:
     """The acknowledgements of one connection.
 
     Attributes:
-        ready: Frames that may be sent; whoever sends them clears it.
+        ready: Frames that may be sent; whoever sends them sets it to ``b""``.
     """
 
     __slots__ = ("_waiting", "_waiting_frames", "ready")
 
     def __init__(self) -> None:
-        self.ready = bytearray()
-        # Made when something waits: an empty one has 620 bytes, and most clients are idle.
+        # Made when there is something, as most clients are idle: empty ones have 56 bytes
+        # and 620.
+        self.ready: bytes | bytearray = b""
         self._waiting: deque[Pending | bytes] | None = None
         self._waiting_frames = 0
 
@@ -50,7 +51,7 @@ class AckQueue:
             self._waiting.append(bytes(frames))
             self._waiting_frames += count
         else:
-            self.ready += frames
+            self._send(frames)
 
     def reserve(self, packet_id: int) -> Pending:
         """Keep the place of a message whose outcome is not known yet."""
@@ -69,13 +70,19 @@ class AckQueue:
         while waiting:
             head = waiting[0]
             if isinstance(head, bytes):
-                self.ready += head
+                self._send(head)
                 # Only successes wait as bytes, and these have four each.
                 self._waiting_frames -= len(head) // 4
             elif head.frame is not None:
-                self.ready += head.frame
+                self._send(head.frame)
                 self._waiting_frames -= 1
             else:
                 return
             waiting.popleft()
         self._waiting = None
+
+    def _send(self, frames: bytes | bytearray) -> None:
+        if self.ready:
+            self.ready += frames
+        else:
+            self.ready = bytearray(frames)

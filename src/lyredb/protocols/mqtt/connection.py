@@ -102,9 +102,7 @@ class Connection:
         self._state = State.CONNECTING
         self._entrance: Entrance | None = None
         self._session: Session | None = None
-        self._intake = Intake(
-            transport, self._process, clock=service.clock, call_soon=service.call_soon
-        )
+        self._intake = Intake(transport, self, service.turn)
         self._silence = Silence()
         self._answers_scheduled = False
         self._told_congested = False
@@ -125,8 +123,8 @@ class Connection:
             return
         self._intake.feed(data)
 
-    def _process(self, data: bytes) -> tuple[int, int]:
-        """As `intake.Process`."""
+    def process(self, data: bytes) -> tuple[int, int]:
+        """Process whole packets (`intake.Processor`)."""
         left = len(data), 0
         try:
             left = self._process_packets(data)
@@ -287,7 +285,7 @@ class Connection:
         acks = self._session.publishing.acks
         if acks.ready:
             self._transport.write(acks.ready)
-            acks.ready = bytearray()
+            acks.ready = b""
 
     def write(self, batch: Batch) -> None:
         """Send the frames of a tick (`Subscriber`)."""

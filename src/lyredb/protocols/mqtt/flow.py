@@ -22,15 +22,23 @@ that took this long is a turn by itself."""
 class Turn:
     """The time that a connection has for what it has read; it looks at the clock itself.
 
+    One for all connections of a loop, of which one works at a time.
+
     Args:
         clock: Monotonic seconds, at the resolution of a microsecond; not the loop's,
             which stands still in between.
+        call_soon: Runs a function in the next tick: what is left when a turn is over.
     """
 
-    __slots__ = ("_began", "_clock")
+    __slots__ = ("_began", "_clock", "call_soon")
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        call_soon: Callable[[Callable[[], None]], None],
+    ) -> None:
         self._clock = clock
+        self.call_soon: Final = call_soon
         self._began = 0.0
 
     def begin(self) -> None:

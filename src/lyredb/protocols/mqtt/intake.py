@@ -7,17 +7,25 @@ order, whatever was paused in between.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
+from typing import Protocol
 
 from lyredb.protocols.mqtt.flow import Reading, Turn
 from lyredb.protocols.mqtt.pieces import Pieces
 from lyredb.protocols.mqtt.transport import Transport
 
-Process: TypeAlias = Callable[[bytes], tuple[int, int]]
-"""Processes whole packets, until the intake is paused or the turn is over. Returns the
-position of the first byte that is left, and how many bytes there must be from there before
-it is worth looking again. May not raise."""
+
+class Processor(Protocol):
+    """Whoever gets what was read."""
+
+    def process(self, data: bytes) -> tuple[int, int]:
+        """Process whole packets, until the intake is paused or the turn is over.
+
+        May not raise.
+
+        Returns:
+            The position of the first byte that is left, and how many bytes there must be
+            from there before it is worth looking again.
+        """
 
 
 class Intake:
@@ -25,26 +33,17 @@ class Intake:
 
     Args:
         transport: Paused while there is a reason not to go on.
-        process: Gets what can be processed.
-        clock: As for `Turn`.
-        call_soon: Runs a function in the next tick.
+        processor: Gets what can be processed.
+        turn: Says when others are to work; it may be theirs too.
     """
 
-    __slots__ = ("_call_soon", "_is_closed", "_pieces", "_process", "_reading", "_turn")
+    __slots__ = ("_is_closed", "_pieces", "_processor", "_reading", "_turn")
 
-    def __init__(
-        self,
-        transport: Transport,
-        process: Process,
-        *,
-        clock: Callable[[], float],
-        call_soon: Callable[[Callable[[], None]], None],
-    ) -> None:
-        self._process = process
-        self._call_soon = call_soon
+    def __init__(self, transport: Transport, processor: Processor, turn: Turn) -> None:
+        self._processor = processor
         self._pieces = Pieces()
         self._reading = Reading(transport)
-        self._turn = Turn(clock)
+        self._turn = turn
         self._is_closed = False
 
     @property
@@ -76,11 +75,11 @@ class Intake:
     def resume(self, why: object) -> None:
         """Take a reason back; without one left it goes on in the next tick."""
         if self._reading.resume(why) and self._pieces:
-            self._call_soon(self._continue)
+            self._turn.call_soon(self._continue)
 
     def finish(self) -> None:
         """The peer is gone: process what it sent, without further turns."""
-        while self._reading.resume(self._turn):
+        while self._reading.resume(self):
             self._continue()
 
     def close(self) -> None:
@@ -91,18 +90,18 @@ class Intake:
 
     def _work(self, data: bytes) -> None:
         self._turn.begin()
-        position, needed = self._process(data)
+        position, needed = self._processor.process(data)
         if self._is_closed:
             return
         if position < len(data):
             self._pieces.put_back(data[position:], needed)
         if self._turn.ends_after(len(data)):
             # Nothing is read until then, so that the peer's end is not met before its bytes.
-            self._reading.pause(self._turn)
-            self._call_soon(self._next_turn)
+            self._reading.pause(self)
+            self._turn.call_soon(self._next_turn)
 
     def _next_turn(self) -> None:
-        if self._reading.resume(self._turn):
+        if self._reading.resume(self):
             self._continue()
 
     def _continue(self) -> None:

@@ -14,7 +14,7 @@ identifier is free when its turn comes again [MQTT-2.2.1-3].
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from lyredb.plugins.delivery import Batch
@@ -31,6 +31,13 @@ class Wire(Protocol):
 
     def get_write_buffer_size(self) -> int:
         """Bytes that wait in the transport."""
+
+
+class Owner(Protocol):
+    """Whose outbox it is."""
+
+    def on_queue_full(self) -> None:
+        """QoS 1 messages found the queue full and were dropped; called once per batch."""
 
 
 class Waiting:
@@ -59,8 +66,7 @@ class Outbox:
         buffer_bytes: What may wait in the transport.
         max_queued: Messages that may wait here.
         max_queued_bytes: Their bytes.
-        on_full: Called, once per batch, when QoS 1 messages found the queue full
-            and were dropped.
+        owner: Told when that is not enough.
     """
 
     __slots__ = (
@@ -70,8 +76,8 @@ class Outbox:
         "_max_queued",
         "_max_queued_bytes",
         "_next_id",
-        "_on_full",
         "_order",
+        "_owner",
         "_queue",
         "_queued",
         "_queued_bytes",
@@ -90,7 +96,7 @@ class Outbox:
         buffer_bytes: int,
         max_queued: int,
         max_queued_bytes: int,
-        on_full: Callable[[], None],
+        owner: Owner,
     ) -> None:
         self.sent = 0
         self.dropped = 0
@@ -100,19 +106,20 @@ class Outbox:
         self._buffer_bytes = buffer_bytes
         self._max_queued = max_queued
         self._max_queued_bytes = max_queued_bytes
-        self._on_full = on_full
-        # Made when needed: an empty deque has 620 bytes, and most clients are idle.
+        self._owner = owner
+        # Made when needed: an empty deque has 620 bytes, an empty set 216, and most clients
+        # are idle.
         self._queue: deque[Waiting] | None = None
         self._queued = 0
         self._queued_bytes = 0
         self._next_id = 1
-        self._in_flight: set[int] = set()
+        self._in_flight: set[int] | None = None
         self._order: deque[int] | None = None
 
     @property
     def in_flight(self) -> int:
         """QoS 1 messages sent and not acknowledged."""
-        return len(self._in_flight)
+        return len(self._in_flight or ())
 
     @property
     def queued(self) -> int:
@@ -170,11 +177,12 @@ class Outbox:
 
     def acknowledge(self, packet_id: int) -> bool:
         """Take a PUBACK; False when nothing with this identifier is in flight."""
-        if packet_id not in self._in_flight:
+        in_flight = self._in_flight
+        if not in_flight or packet_id not in in_flight:
             return False
-        self._in_flight.remove(packet_id)
+        in_flight.remove(packet_id)
         order = self._order
-        while order and order[0] not in self._in_flight:
+        while order and order[0] not in in_flight:
             order.popleft()
         return True
 
@@ -202,7 +210,7 @@ class Outbox:
 
     def _room(self) -> int:
         """How many identifiers may be given out now."""
-        room = self._window - len(self._in_flight)
+        room = self._window - self.in_flight
         if self._order:
             distance = (self._next_id - self._order[0]) % 65_535
             room = min(room, MAX_ID_DISTANCE - distance)
@@ -232,9 +240,9 @@ class Outbox:
     def _numbered(self, waiting: Waiting, first: int, last: int, start: int, end: int) -> bytearray:
         """A copy of these frames with the next packet identifiers written into it."""
         out = bytearray(memoryview(waiting.data)[start:end])
-        number, in_flight = self._next_id, self._in_flight
-        order = self._order
-        if order is None:
+        number, in_flight, order = self._next_id, self._in_flight, self._order
+        if in_flight is None or order is None:
+            in_flight = self._in_flight = set()
             order = self._order = deque()
         for offset in waiting.ids[first:last]:
             if offset:
@@ -294,7 +302,7 @@ class Outbox:
             # A copy: it lets go of the joined bytes of a tick, which may be much more.
             self._append(Waiting(b"".join(pieces), kept_ends, kept_ids))
         if refused:
-            self._on_full()
+            self._owner.on_queue_full()
 
     def _without_large(self, batch: Batch) -> Batch:
         """Leave out frames above the reader's Maximum Packet Size [MQTT-3.1.2-24].

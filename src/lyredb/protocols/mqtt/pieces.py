@@ -18,7 +18,7 @@ class Pieces:
 
     def __init__(self) -> None:
         self.needed = 0
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes] | None = None  # made when there is one: most have none
         self._size = 0
 
     def __bool__(self) -> bool:
@@ -31,24 +31,27 @@ class Pieces:
 
     def add(self, data: bytes) -> None:
         """Keep what was read."""
-        self._pieces.append(data)
+        pieces = self._pieces
+        if pieces is None:
+            pieces = self._pieces = []
+        pieces.append(data)
         self._size += len(data)
-        if len(self._pieces) > _MAX_PIECES:
-            self._pieces = [b"".join(self._pieces)]
+        if len(pieces) > _MAX_PIECES:
+            self._pieces = [b"".join(pieces)]
 
     def put_back(self, data: bytes, needed: int) -> None:
         """Keep what is left of `join`, before all that has come since."""
-        self._pieces.insert(0, data)
+        self._pieces = [data, *(self._pieces or ())]
         self._size += len(data)
         self.needed = needed
 
     def join(self) -> bytes:
         """Everything, which is forgotten here."""
-        data = b"".join(self._pieces)
+        data = b"".join(self._pieces or ())
         self.clear()
         return data
 
     def clear(self) -> None:
         """Forget everything."""
-        self._pieces = []
+        self._pieces = None
         self._size = self.needed = 0

@@ -125,7 +125,7 @@ class Publishing:
         self._wait = _LEAST_WAIT
         self._writing_unacknowledged = 0
         self._writing_bytes = 0
-        self._logged: set[type[Exception]] = set()
+        self._logged: set[type[Exception]] | None = None
 
     def take(self, data: bytes, position: int) -> int:
         """Take plain frames of known topics from ``position`` on.
@@ -457,8 +457,8 @@ class Publishing:
     def _log_once(self, error: LyreError) -> None:
         """One line per connection and kind of refusal: a client may repeat it for ever."""
         kind = type(error)
-        if kind not in self._logged:
-            self._logged.add(kind)
+        if self._logged is None or kind not in self._logged:
+            self._logged = {kind, *(self._logged or ())}
             logger.info(
                 "mqtt session %d: message refused: %s: %s",
                 self._context.session,

@@ -12,7 +12,10 @@ from typing import Final, Protocol
 
 from lyredb.errors import LyreError
 from lyredb.plugins.context import Principal
+from lyredb.plugins.delivery import Format
 from lyredb.protocols.mqtt.buffers import Buffers
+from lyredb.protocols.mqtt.encoding import MqttEncoding
+from lyredb.protocols.mqtt.flow import Turn
 from lyredb.protocols.mqtt.limits import Limits
 from lyredb.protocols.mqtt.statistics import Counters, MqttStatistics
 from lyredb.protocols.mqtt.stretches import Stretches
@@ -67,6 +70,7 @@ class Service:
         clients: Those that have, or have asked for, a client identifier.
         writing: Retained messages sent to the writer and not answered.
         stretches: Finds frames alike, for all publishers.
+        turn: The one of the connection that works.
 
     Args:
         loop: The worker's event loop.
@@ -94,7 +98,7 @@ class Service:
         self.claims = claims
         self.worker = worker
         self.now_ms = now_ms
-        self.clock = clock
+        self.turn = Turn(clock, self.call_soon)
         self.new_client_id = new_client_id
         self.wheel = Wheel(loop.call_later)
         self.counters = Counters()
@@ -104,6 +108,7 @@ class Service:
         self.stretches = Stretches()
         self.buffers = Buffers(limits.max_buffered_bytes, loop.call_soon)
         self._loop = loop
+        self._encodings: dict[tuple[int, Format], MqttEncoding] = {}
         self._sessions = itertools.count(secrets.randbits(62) + 1)
         self._tasks: set[asyncio.Task[None]] = set()
         self._settled: asyncio.Event | None = None
@@ -116,6 +121,15 @@ class Service:
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Run in the next tick."""
         self._loop.call_soon(callback)
+
+    def encoding(self, version: int, format: Format) -> MqttEncoding:
+        """How messages look to clients of a version that take a format; one for all."""
+        key = version, format
+        encoding = self._encodings.get(key)
+        if encoding is None:
+            encoding = MqttEncoding(version, format, self.limits.null_delete)
+            self._encodings[key] = encoding
+        return encoding
 
     def new_session(self) -> int:
         """A number that no other connection of this server has or had."""

@@ -8,7 +8,6 @@ from lyredb.errors import LyreError
 from lyredb.plugins.context import Principal
 from lyredb.plugins.delivery import Format
 from lyredb.protocols.mqtt import publishing, subscribing
-from lyredb.protocols.mqtt.encoding import MqttEncoding
 from lyredb.protocols.mqtt.entrance import Admitted
 from lyredb.protocols.mqtt.handshake import Terms
 from lyredb.protocols.mqtt.outbox import Outbox, Wire
@@ -109,10 +108,10 @@ def open_session(
         buffer_bytes=limits.buffer_bytes,
         max_queued=limits.max_queued,
         max_queued_bytes=limits.max_queued_bytes,
-        on_full=owner.on_queue_full,
+        owner=owner,
     )
     context = admitted.context
-    encoding = MqttEncoding(terms.version, format, limits.null_delete)
+    encoding = service.encoding(terms.version, format)
     return Session(
         terms,
         admitted,

@@ -28,6 +28,8 @@ class Gate:
     Attributes:
         failed_headers: PROXY headers that were wrong, late, or of nobody trusted.
         failed_handshakes: Handshakes of TLS that failed or were late.
+        entering: Who is in the entrance and has a time limit.
+        leave: Frees the place of an address.
 
     Args:
         admission: Who is let in.
@@ -54,6 +56,7 @@ class Gate:
         self.failed_headers = 0
         self.failed_handshakes = 0
         self.entering: set[Entrance] = set()
+        self.leave: Final = admission.leave  # one bound method for all peers
 
     def close(self) -> None:
         """Cut off whoever is still in the entrance."""
@@ -121,11 +124,11 @@ class Entrance(asyncio.Protocol):
             self._transport.abort()
 
     def _admit(self, host: str, port: int) -> bool:
-        admission = self._gate.admission
-        if admission.enter(host):
+        gate = self._gate
+        if gate.admission.enter(host):
             self.abort()
             return False
-        self._peer = Peer(host, port, leave=lambda: admission.leave(host))
+        self._peer = Peer(host, port, leave=gate.leave)
         return True
 
     def _go_on(self, data: bytes) -> None:
