@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lyredb.delivery import tail as tails
 from lyredb.delivery.hub import Hub
 from lyredb.delivery.tail import Tail
 from lyredb.errors import PositionLost
@@ -144,6 +145,26 @@ def test_an_entry_that_cannot_be_delivered_is_logged_and_the_next_is_told(
     followed.hub.flush()
     assert [message.id for message in followed.reader.messages] == ["b"]
     assert "could not be delivered" in caplog.text
+
+
+def test_what_nobody_wants_passes_without_being_decoded(
+    followed: Followed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It still counts as told, and lets go what waited for it."""
+
+    def refuse(seq: int, stored: bytes) -> Entry:
+        raise AssertionError(f"entry {seq} is decoded")
+
+    monkeypatch.setattr(tails, "decode_entry", refuse)
+    followed.hub.leave("Sensor/#", followed.reader)
+    write = put("a")
+    followed.hub.hold(SLOT, write.key)
+    seq = followed.store.commit(write).outcomes[0].seq
+    followed.hub.release(SLOT, write.key, seq)
+    assert followed.hub.statistics().holds == 1
+    followed.tail.advance_to(seq)
+    assert (followed.tail.position, followed.hub.position) == (seq, seq)
+    assert followed.hub.statistics().holds == 0
 
 
 def test_subscribers_are_ended_when_the_log_was_trimmed_before_it_was_told(

@@ -424,21 +424,26 @@ class Hub:
 
     def deliver(self, entry: Entry) -> None:
         """Tell an entry of the log to whoever listens; called in order of positions."""
-        if entry.kind <= Kind.MESSAGE and self._is_wanted(entry.slot):
+        if self.wants(entry.kind, entry.slot):
             self._tell(entry)
         self.pass_over(entry)
 
     def pass_over(self, entry: Entry) -> None:
         """Note that an entry has been told, or never will be."""
-        self.position = entry.seq
+        self.pass_by(entry.seq, (entry.slot, entry.key))
+
+    def pass_by(self, seq: int, address: Address) -> None:
+        """As `pass_over`, for an entry that was not decoded since nobody wants it."""
+        self.position = seq
         if self._holds:
-            address = (entry.slot, entry.key)
             hold = self._holds.get(address)
             if hold is not None:
                 self._pass(address, hold)
 
-    def _is_wanted(self, slot: int) -> bool:
+    def wants(self, kind: int, slot: int) -> bool:
         """Whether any filter could match a topic of the table; cheap, errs towards yes."""
+        if kind > Kind.MESSAGE:
+            return False
         heads = self._heads.get(slot)
         if heads is None:
             roots = self._topics.of(slot, b"")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from lyredb.delivery.hub import Hub
 from lyredb.errors import PositionLost
-from lyredb.storage.entry import Entry
+from lyredb.storage.entry import Entry, address_of, decode_entry, kind_of
 from lyredb.storage.mutation import Kind
 
 if TYPE_CHECKING:
@@ -92,16 +92,28 @@ class Tail:
             if is_first:
                 self._hub.peers.take_waiting()  # may tell some of the entries itself
             try:
-                entries = snapshot.entries(self.position, limit=limit, max_bytes=STEP_BYTES)
+                rows = snapshot.raw_entries(self.position, limit=limit, max_bytes=STEP_BYTES)
             except PositionLost as error:
                 self._skip(snapshot.position, error)
                 return False
             end = snapshot.position
-        for entry in entries:
-            self._deliver(entry)
-        if self.on_progress is not None and entries:
+        for seq, stored in rows:
+            self._take(seq, stored)
+        if self.on_progress is not None and rows:
             self.on_progress(self.position)
         return self.position < end
+
+    def _take(self, seq: int, stored: bytes) -> None:
+        """Deliver an entry, or pass it by: decoding what nobody wants is half of the work."""
+        kind, address = kind_of(stored), address_of(stored)
+        if kind in self._handlers or self._hub.wants(kind, address[0]):
+            self._deliver(decode_entry(seq, stored))
+            return
+        self.position = seq
+        try:
+            self._hub.pass_by(seq, address)
+        except Exception:
+            _log.exception("what waited for log entry %d could not be delivered", seq)
 
     def _deliver(self, entry: Entry) -> None:
         """Deliver one entry; what fails in it is logged and costs nobody the next one."""

@@ -107,8 +107,11 @@ def _check(value: object, depth: int) -> bool:
 
 
 def _check_item(item: object, depth: int) -> bool:
-    if type(item) in _LEAVES:  # the common case, without a further call
-        return type(item) is int and _is_big(item)
+    kind = type(item)
+    if kind in _LEAVES:  # the common case, without a further call
+        return kind is int and _is_big(item)  # type: ignore[arg-type]  # it is one
+    if kind is float and math.isfinite(item):  # type: ignore[arg-type]  # it is one
+        return False
     if isinstance(item, (Mapping, list, tuple)):
         return _check(item, depth + 1)
     return _check_leaf(item)

@@ -329,6 +329,11 @@ def address_of(stored: bytes) -> tuple[int, bytes]:
     return slot, stored[_FIXED.size : _FIXED.size + size]
 
 
+def kind_of(stored: bytes) -> int:
+    """Return the number of the kind alone; see `Kind`."""
+    return stored[1]
+
+
 def version_of(stored: bytes) -> int:
     """Return the version alone, for what looks for a time in the log."""
     return int.from_bytes(stored[17:25], "big")

@@ -49,6 +49,9 @@ class Origins:
 
     def foreign_because(self, request: Request) -> str:
         """Return why a page of another site may have caused a request, ``""`` if it cannot."""
+        headers = request.headers
+        if b"origin" not in headers and b"sec-fetch-site" not in headers:
+            return ""  # no browser, as most who write
         origin = request.header(b"origin").lower()
         if origin in self._allowed:
             return ""

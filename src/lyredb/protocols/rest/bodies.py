@@ -25,6 +25,8 @@ def value_in(table: StoredTable, content_type: str, body: bytes) -> Mapping[str,
         NestingTooDeep: Nested too deep.
         UnsupportedContentType: A multipart form: its parts would be kept as one lump.
     """
+    if content_type == "application/json":  # as nearly all say it
+        return _decode_object(JSON, body)
     if content_type.lstrip()[:10].lower() == "multipart/":
         raise UnsupportedContentType("multipart bodies are not taken; send application/json")
     if content_type and not _is_form(content_type):
@@ -48,6 +50,8 @@ def _decode_object(chosen: StructuredFormat, body: bytes) -> Mapping[str, object
         NestingTooDeep: Nested too deep.
     """
     value = chosen.decode(body)
+    if type(value) is dict:  # asking for a Mapping takes four times as long
+        return value
     if not isinstance(value, Mapping):
         raise InvalidBody(f"the body must be an object, got {_kind(value)}")
     return value

@@ -10,6 +10,7 @@ from lyredb.errors import (
     UnsupportedContentType,
     UnsupportedOperation,
 )
+from lyredb.plugins.context import Context
 from lyredb.protocols.http.authentication import Authentication
 from lyredb.protocols.http.request import Request
 from lyredb.protocols.rest import reading
@@ -101,9 +102,10 @@ class Rest:
         prepare = None if target.prefix else WRITES[target.kind].get(method)
         if prepare is None or self._authentication.quick(request) is None:
             return False
-        self._admit(request, target)
+        context = request.context(PROTOCOL)
+        self._admit(request, target, context)
         prepared = prepare(self._service, request, target, bytes(request.exchange.body))
-        submit(self._service, request, prepared, fail)
+        submit(self._service, request, prepared, context, fail)
         return True
 
     async def answer(self, request: Request) -> None:
@@ -122,16 +124,17 @@ class Rest:
             await self._read(request, target)
             return
         target = _as_written(target)
-        self._admit(request, target)
-        await perform(self._service, request, target, WRITES[target.kind][method])
+        context = request.context(PROTOCOL)
+        self._admit(request, target, context)
+        await perform(self._service, request, target, WRITES[target.kind][method], context)
 
-    def _admit(self, request: Request, target: Target) -> None:
+    def _admit(self, request: Request, target: Target, context: Context) -> None:
         """Refuse before the body is looked at: strangers learn nothing about it."""
         self._authentication.admit_change(request)
         _refuse_compressed(request)
         _refuse_query(request)
         operation = OPERATIONS[request.method]
-        self._service.database.admit(operation, target, request.context(PROTOCOL))
+        self._service.database.admit(operation, target, context)
 
     async def _read(self, request: Request, target: Target) -> None:
         answer = reading.NOW[target.kind]
@@ -159,6 +162,6 @@ def _refuse_compressed(request: Request) -> None:
     Raises:
         UnsupportedContentType: The body has a content coding (RFC 9110 §8.4).
     """
-    coding = request.headers.get(b"content-encoding", b"identity").strip().lower()
-    if coding not in (b"", b"identity"):
+    coding = request.headers.get(b"content-encoding")
+    if coding is not None and coding.strip().lower() not in (b"", b"identity"):
         raise UnsupportedContentType("compressed bodies are not taken yet; send it as it is")

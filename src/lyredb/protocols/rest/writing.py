@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from lyredb.errors import InvalidBody, LyreError
+from lyredb.plugins.context import Context
 from lyredb.protocols.http.request import Request
 from lyredb.protocols.rest.bodies import object_in, value_in
 from lyredb.protocols.rest.preconditions import precondition_of
-from lyredb.protocols.rest.service import PROTOCOL, Service, head_of, path_text
+from lyredb.protocols.rest.service import Service, head_of, path_text
 from lyredb.resources.requests import Write, WriteOperation, Written
 from lyredb.resources.target import Target
 
@@ -100,7 +101,9 @@ OPERATIONS: Final[dict[str, WriteOperation]] = {
 """What a method asks for, to decide about it before its body is looked at."""
 
 
-def submit(service: Service, request: Request, prepared: Prepared, fail: Fail) -> None:
+def submit(
+    service: Service, request: Request, prepared: Prepared, context: Context, fail: Fail
+) -> None:
     """Send the write and return; it is answered after the commit.
 
     Raises:
@@ -115,11 +118,13 @@ def submit(service: Service, request: Request, prepared: Prepared, fail: Fail) -
         except Exception as error:  # must not end the writer's round of replies
             fail(request, error)
 
-    service.database.submit(prepared.write, request.context(PROTOCOL), done)
+    service.database.submit(prepared.write, context, done)
 
 
-async def perform(service: Service, request: Request, target: Target, prepare: Prepare) -> None:
+async def perform(
+    service: Service, request: Request, target: Target, prepare: Prepare, context: Context
+) -> None:
     """Read the body, write and answer."""
     body = await request.body(service.max_body_bytes)
     prepared = prepare(service, request, target, body)
-    prepared.answer(await service.database.write(prepared.write, request.context(PROTOCOL)))
+    prepared.answer(await service.database.write(prepared.write, context))
