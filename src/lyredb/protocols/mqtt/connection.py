@@ -291,8 +291,9 @@ class Connection:
         """Send the frames of a tick (`Subscriber`)."""
         session = self._session
         if session is not None and self._state is State.CONNECTED:
-            session.outbox.write(batch)
-            if self._writing_paused or session.outbox.queued:
+            outbox = session.outbox
+            outbox.write(batch)
+            if self._writing_paused or outbox.queued:
                 self._count_waiting(session)
 
     def write_messages(self, messages: Sequence[Message]) -> None:
@@ -311,10 +312,10 @@ class Connection:
     def is_congested(self) -> bool:
         """True while more waits for the client than the high-water mark."""
         session = self._session
-        congested = self._writing_paused or (session is not None and session.outbox.is_filling)
-        if congested:
-            self._told_congested = True
-        return congested
+        if not self._writing_paused and (session is None or not session.outbox.is_filling):
+            return False
+        self._told_congested = True
+        return True
 
     def pause_writing(self) -> None:
         """The transport has more than its high-water mark."""
