@@ -1,0 +1,150 @@
+"""Publishers without flow control and floods of connections, beside clients that behave."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.e2e.bystander import undisturbed
+from tests.e2e.raw_mqtt import RawMqtt
+from tests.e2e.server_process import SCHEMA, ServerProcess, running_server
+from tests.e2e.strict_server import resident_bytes
+from tests.e2e.worker_clients import client_of
+from tests.protocols.mqtt import client_frames as frames
+from tests.protocols.net.proxy_frames import proxy4
+from tests.server.process_tree import eventually
+
+FLOOD_S = 2.0
+MOST_MEMORY = 64_000_000
+"""Of four processes: buffers to and from the other worker, and of the writer."""
+FLOODER, OTHER = "203.0.113.7", "203.0.113.8"
+PER_ADDRESS = 20
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[ServerProcess]:
+    tells = {"LYREDB_THREADS_TELL": "true"}
+    with running_server(SCHEMA, "--workers", "2", environment=tells) as server:
+        yield server
+
+
+def flood(client: RawMqtt, data: bytes) -> int:
+    """Send without reading for a while; return how many bytes the server took."""
+    sent = 0
+    done = threading.Event()
+    timer = threading.Timer(FLOOD_S, done.set)
+    timer.start()
+    client.socket.settimeout(0.2)
+    while not done.is_set():
+        try:
+            sent += client.socket.send(data[sent % len(data) :])
+        except TimeoutError:
+            pass
+        except (BrokenPipeError, ConnectionResetError):
+            break
+    timer.cancel()
+    return sent
+
+
+def packets(topic: str, qos: int, *, retain: bool) -> bytes:
+    return b"".join(
+        frames.publish(
+            f"{topic}/{number % 50}",
+            b'{"value":1}',
+            version=5,
+            qos=qos,
+            packet_id=number,
+            retain=retain,
+        )
+        for number in range(1, 2_000)
+    )
+
+
+@pytest.mark.parametrize(
+    ("qos", "retain"),
+    [(0, False), (0, True), (1, False), (1, True)],
+    ids=["QoS 0", "QoS 0 retained", "QoS 1", "QoS 1 retained"],
+)
+def test_a_publisher_without_flow_control_is_bounded(
+    workers: ServerProcess, qos: int, retain: bool
+) -> None:
+    """It reads nothing, its subscriber on the other worker neither; everybody else goes on."""
+    data = packets("Sensor/flood", qos, retain=retain)
+    with undisturbed(workers), client_of(workers, 2) as slow, client_of(workers, 1) as flooder:
+        slow.subscribe(("Sensor/flood/#", 0))
+        before = resident_bytes(workers)
+        sent = flood(flooder, data)
+        assert sent > len(data), "it was a flood"
+        grown = resident_bytes(workers) - before
+        assert grown < MOST_MEMORY, grown
+
+
+@contextmanager
+def proxied_server(connect_rate: int) -> Iterator[ServerProcess]:
+    """A server that believes us who we are, and takes few connections of one address."""
+    environment = {
+        "LYREDB_NETWORK_PROXY_PROTOCOL": "required",
+        "LYREDB_NETWORK_MAX_CONNECTIONS_PER_ADDRESS": str(PER_ADDRESS),
+        "LYREDB_NETWORK_CONNECT_RATE": str(connect_rate),
+    }
+    with running_server(SCHEMA, environment=environment) as server:
+        yield server
+
+
+class FromAddress(RawMqtt):
+    """A connection that a proxy made for somebody."""
+
+    def __init__(self, server: ServerProcess, host: str) -> None:
+        super().__init__(server)
+        self.send(proxy4(host, 40_000))
+
+
+def is_open(client: RawMqtt) -> bool:
+    """The server has not ended the connection; it says nothing before the first packet."""
+    client.socket.settimeout(0)
+    try:
+        return client.socket.recv(1, socket.MSG_PEEK) != b""
+    except BlockingIOError:
+        return True
+    except ConnectionResetError:
+        return False
+
+
+def test_a_flood_of_connections_is_cut_and_others_are_served() -> None:
+    """At most so many of one address are open, whatever it does; another notices nothing."""
+    with proxied_server(1_000) as server, FromAddress(server, OTHER) as first:
+        first.log_in("first")
+        crowd: list[FromAddress] = []
+        for _ in range(10):
+            crowd += [FromAddress(server, FLOODER) for _ in range(PER_ADDRESS * 2)]
+            first.ping()
+            with FromAddress(server, OTHER) as later:
+                later.log_in("later")
+        eventually(lambda: sum(map(is_open, crowd)) <= PER_ADDRESS, "the rest is cut")
+        assert sum(map(is_open, crowd)) == PER_ADDRESS, "as many as are allowed stay"
+        for client in crowd:
+            client.close()
+        first.ping()
+        assert f"refused a connection of {FLOODER}" in server.errors()
+        assert f"refused a connection of {OTHER}" not in server.errors()
+        assert len(server.errors().splitlines()) < 20, "a flood does not fill the log"
+
+
+def test_who_connects_and_goes_over_and_over_is_cut_by_the_rate() -> None:
+    """Ten seconds' worth of connections come at once, later ones as fast as is allowed."""
+    with proxied_server(2) as server, FromAddress(server, OTHER) as first:
+        first.log_in("first")
+        answered = 0
+        for number in range(150):
+            with FromAddress(server, FLOODER) as client:
+                client.send(frames.connect(4, f"flood-{number}"))  # refused, but not unheard
+                answered += bool(client.to_the_end())
+        assert 20 <= answered < 150, answered
+        first.ping()
+        assert "more often than 2 times a second" in server.errors()
+        with FromAddress(server, OTHER) as later:
+            later.log_in("later")
