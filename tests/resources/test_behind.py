@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lyredb.delivery.cursor import CatchUp
 from lyredb.plugins.delivery import Message
 from lyredb.resources import held
-from lyredb.resources.held import Gap
+from lyredb.resources.held import Gap, Held, HeldBytes
 from lyredb.resources.requests import SubscribeOptions
 from lyredb.resources.subscription import State, Subscription
 from lyredb.server.node import Node
@@ -155,6 +155,7 @@ def test_every_change_comes_once_in_order_and_every_lost_message_is_counted(
             assert len(socket.direct) + sum(gap.messages for gap in socket.gaps) == published
             assert len(socket.ready) == 1, "coming back is no news"
             assert not socket.resets
+            assert node.database._rooms.held.total == 0
             await node.close()
 
     asyncio.run(body())
@@ -303,6 +304,31 @@ def test_messages_held_for_a_stuck_reader_are_bounded_and_counted(
         ]
         assert len(socket.direct) + sum(gap.messages for gap in socket.gaps) == 1_000
         assert node.database._rooms.held.total == 0
+
+    in_node(body)
+
+
+def test_what_is_let_go_is_held_no_more() -> None:
+    """Else a long reading would count messages that are gone, and drop others for them."""
+
+    async def body(node: Node) -> None:
+        fast = Collector()
+        node.database.subscribe("Sensor/#", fast, CONTEXT, fast.options()).start()
+        publish(node, 1)
+        publish(node, 22)
+        node.hub.flush()
+        first, second = fast.messages
+        places = {id(first): (0, b"a"), id(second): (0, b"b")}
+        total = HeldBytes()
+        holder = Held(lambda one: places[id(one)], lambda one: True, lambda: None, total)
+        holder.write_messages([second])
+        alone = total.total
+        holder.write_messages([first])
+        assert total.total > alone > 0
+        assert holder.take(lambda slot, key: key == b"a") == [first]
+        assert total.total == alone
+        assert holder.take_all() == [second]
+        assert total.total == 0
 
     in_node(body)
 

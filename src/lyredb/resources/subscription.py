@@ -430,8 +430,6 @@ class Subscription:
     def take_turn(self) -> None:
         """Read on, or begin to read what was missed; called when it is its turn."""
         if self.state is State.BEHIND:
-            if self._subscriber.is_congested:
-                return  # `resume` is called again
             self.state = State.READING
             self._reading = self._open()
         self._pump()
