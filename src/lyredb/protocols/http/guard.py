@@ -313,6 +313,9 @@ class Guard(EndingProtocol):
         if self._parts > _MAX_PARTS:
             self._refuse(BodyTooLarge(f"the body comes in more than {_MAX_PARTS} chunks"))
             return
+        if self._is_soon_whole and not self.parser.should_upgrade():
+            self.cycle.body += body  # nobody waits for it: the exchange begins when it is whole
+            return
         super().on_body(body)
 
     def on_message_complete(self) -> None:
