@@ -50,6 +50,7 @@ class HubStatistics:
         filters: Different filters.
         routes: Topics with a cached route.
         holds: Records with writes under way.
+        aside: Subscribers that are set aside, or catch up after that.
         waiting: Subscribers with publishers waiting for them.
         frames: Frames that went into batches, each counted once per group.
         writes: Batches handed to subscribers.
@@ -61,6 +62,7 @@ class HubStatistics:
     filters: int
     routes: int
     holds: int
+    aside: int
     waiting: int
     frames: int
     writes: int
@@ -248,6 +250,7 @@ class Hub:
             filters=self._subscriptions.filters,
             routes=len(self._routes.by_topic),
             holds=len(self._holds),
+            aside=self._subscriptions.aside,
             waiting=self._pressure.waiting,
             frames=self.outbox.frames,
             writes=self.outbox.writes,

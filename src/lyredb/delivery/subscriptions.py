@@ -51,6 +51,11 @@ class Subscriptions:
         return len(self._nodes)
 
     @property
+    def aside(self) -> int:
+        """How many have made room for a stand-in and not come back yet."""
+        return len(self._aside)
+
+    @property
     def subscribers(self) -> list[Subscriber]:
         """Who is joined to any filter."""
         return list(self._readers)

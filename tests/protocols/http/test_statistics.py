@@ -40,7 +40,9 @@ def test_answers_are_counted_by_the_class_of_their_status() -> None:
             return port.server.statistics()
 
     counted = asyncio.run(body())
-    assert counted == HttpStatistics(5, 5, succeeded=2, redirected=1, refused=1, failed=1)
+    assert counted == HttpStatistics(
+        5, 5, succeeded=2, redirected=1, refused=1, failed=1, buffered_bytes=0, cut_off=0
+    )
 
 
 def test_a_failure_is_found_in_the_log_by_the_id_of_its_answer(

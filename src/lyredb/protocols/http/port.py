@@ -58,6 +58,8 @@ class Port(ServerState):
             redirected=redirected,
             refused=refused,
             failed=failed,
+            buffered_bytes=self.backlog.total,
+            cut_off=self.backlog.cut_off,
         )
 
     @property

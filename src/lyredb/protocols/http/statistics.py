@@ -16,6 +16,8 @@ class HttpStatistics:
         redirected: With 300 to 399, such as 304 for a copy that is still good.
         refused: With 400 to 499.
         failed: With 500 to 599.
+        buffered_bytes: What waits for slow readers of streams and WebSockets, as last noted.
+        cut_off: Those that were cut off because too much waited for all together.
     """
 
     connections: int
@@ -24,6 +26,8 @@ class HttpStatistics:
     redirected: int
     refused: int
     failed: int
+    buffered_bytes: int
+    cut_off: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,10 @@ _DELIVERY = (
     _gauge("hub", "routes", "delivery_routes", "Topics with a cached route."),
     _gauge("hub", "holds", "delivery_holds", "Records whose messages wait for a commit."),
     _gauge(
+        "hub", "aside", "subscribers_aside",
+        "Slow readers that are set aside, or catch up from the log.",
+    ),
+    _gauge(
         "hub", "waiting", "congested_subscribers",
         "Slow subscribers that publishers wait for.",
     ),
@@ -193,6 +197,14 @@ def _http(room: str, port: str) -> tuple[MetricRow, ...]:
                 port=port, status=status,
             )
             for name, status in classes.items()
+        ),
+        _gauge(
+            room, "buffered_bytes", "http_buffered_bytes",
+            "What waits for slow readers of streams and WebSockets.", port=port,
+        ),
+        _counter(
+            room, "cut_off", "http_readers_cut_off",
+            "Slow readers that were cut off because too much waited for all together.", port=port,
         ),
     )  # fmt: skip
 
