@@ -441,7 +441,8 @@ class Engine:
                 f"the store has its {MAX_DATABASES} databases for tables, indexes and the log; "
                 "nothing was made"
             )
-        full = is_disk_full(error) or self._space.is_below_minimum()
+        space = self._space
+        full = is_disk_full(error) or space.is_below_minimum() or space.is_used_up()
         if full and self._environment.is_usable():
             return self._space.disk_full()
         _logger.critical("commit failed, the engine is read-only from here: %s", error)

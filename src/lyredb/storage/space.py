@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -12,6 +14,9 @@ from lyredb.storage.settings import StorageSettings
 
 WARN_MS: Final = 10_000
 """A lack of space is logged at most once in this time: each write finds it again."""
+
+_PROBE_BYTES: Final = 64 * 1024
+_NO_SPACE: Final = frozenset((errno.ENOSPC, errno.EDQUOT))
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -55,6 +60,19 @@ class Space:
             return self._free_bytes_of(self._path) < self._settings.min_free_bytes
         except OSError:
             return False
+
+    def is_used_up(self) -> bool:
+        """Tell whether a little more can be written: by trying, since quotas are not told.
+
+        A write that finds room for a part of its bytes is no error for the system: it says
+        how many. The engine makes an I/O error of it, as if the disk were broken; after it
+        there is no space left.
+        """
+        try:
+            with tempfile.TemporaryFile(dir=self._path, buffering=0) as file:
+                return (file.write(bytes(_PROBE_BYTES)) or 0) < _PROBE_BYTES
+        except OSError as error:
+            return error.errno in _NO_SPACE
 
     def below_minimum(self) -> DiskFull:
         """Return the error of a write below the minimum."""
