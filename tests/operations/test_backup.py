@@ -13,7 +13,9 @@ from lyredb.errors import FormatMismatch, InvalidInput, StorageError
 from lyredb.operations.backup import MANIFEST, back_up, read_manifest
 from lyredb.operations.check import check_directory
 from lyredb.operations.restore import restore
+from lyredb.security.session_rows import WebSession, all_removals, creation_of, key_of
 from lyredb.storage.data_file import FILE_NAME
+from lyredb.tables.builtin import builtin_tables
 from tests.storage.store import SLOT, Store, delete, fill, put
 
 COPY = """
@@ -92,6 +94,28 @@ def test_a_restored_log_has_another_identity(tmp_path: Path) -> None:
     after = store.engine.log_id.hex()
     store.close()
     assert manifest.log_id == before != after == done.log_id
+
+
+def test_a_restore_ends_the_logins_of_browsers(tmp_path: Path) -> None:
+    """Some of them were ended after the backup, and must not come back to life."""
+    store = Store(tmp_path / "data")
+    try:
+        for table in builtin_tables():
+            store.engine.define_table(table.layout)
+        for number in range(3):
+            session = WebSession("anna", 1, 0, 2**50)
+            store.commit(creation_of(key_of(f"secret {number}"), session))
+    finally:
+        store.close()
+    back_up(tmp_path / "data", tmp_path / "copy", version="1")
+    restore(tmp_path / "copy", tmp_path / "again")
+    store = Store(tmp_path / "again")
+    try:
+        with store.engine.snapshot() as snapshot:
+            assert all_removals(snapshot) == ()
+    finally:
+        store.close()
+    assert check_directory(tmp_path / "again").problems == ()
 
 
 def test_a_backup_holds_nothing_but_the_data_and_its_manifest(tmp_path: Path) -> None:

@@ -12,14 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lyredb.errors import StorageFailed
+from lyredb.errors import LyreError, StorageFailed
 from lyredb.operations.backup import Manifest, Progress, read_manifest
 from lyredb.operations.draft import new_directory
 from lyredb.operations.upgrade import upgrade
+from lyredb.security.session_rows import all_removals
 from lyredb.storage.check import check
 from lyredb.storage.data_file import FILE_NAME
 from lyredb.storage.engine import Engine
 from lyredb.storage.format import renew_log_id
+from lyredb.storage.layout import SESSION_SLOT
+from lyredb.storage.mutation import Applied
+from lyredb.storage.writer import Writer
 
 _CHUNK_BYTES: Final = 8 * 1024 * 1024
 _NAMED_PROBLEMS: Final = 3
@@ -85,6 +89,25 @@ def _verify(draft: Path, manifest: Manifest, on_check: Progress) -> str:
         if problems:
             named = "; ".join(problems[:_NAMED_PROBLEMS])
             raise StorageFailed(f"the backup is damaged, {len(problems)} problems: {named}")
+        _end_logins(engine)
         return renew_log_id(engine).hex()
     finally:
         engine.close()
+
+
+def _end_logins(engine: Engine) -> None:
+    """Remove the sessions of browsers: some of them were ended after the backup."""
+    if SESSION_SLOT not in engine.layouts:
+        return
+    writer = Writer(engine, call_soon=lambda callback: None)  # `commit_now` calls it
+    while True:
+        with engine.snapshot() as snapshot:
+            removals = all_removals(snapshot)
+        if not removals:
+            return
+        results: list[Applied | LyreError] = []
+        writer.submit(removals, results.append)
+        writer.commit_now()
+        for result in results:
+            if isinstance(result, LyreError):
+                raise result

@@ -77,6 +77,11 @@ def removals_of(snapshot: Snapshot, user: str) -> tuple[Mutation, ...]:
     return tuple(islice(found, MAX_REMOVED))
 
 
+def all_removals(snapshot: Snapshot) -> tuple[Mutation, ...]:
+    """Return what ends the sessions of everybody, `MAX_REMOVED` of them at a time."""
+    return tuple(removal_of(key) for key, _ in islice(_all(snapshot), MAX_REMOVED))
+
+
 def expired_in(snapshot: Snapshot, now_ms: int) -> tuple[Mutation, ...]:
     """Return what removes the rows of sessions whose time is over. O(web sessions)."""
     ended = (
