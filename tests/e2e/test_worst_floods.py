@@ -9,7 +9,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from bench.worst.bombs import client_frame
 from tests.e2e.bystander import undisturbed
+from tests.e2e.raw_http import RawHttp, raw_http, request
 from tests.e2e.raw_mqtt import RawMqtt
 from tests.e2e.server_process import SCHEMA, ServerProcess, running_server
 from tests.e2e.strict_server import resident_bytes
@@ -21,6 +23,13 @@ from tests.server.process_tree import eventually
 FLOOD_S = 2.0
 MOST_MEMORY = 64_000_000
 """Of four processes: buffers to and from the other worker, and of the writer."""
+MOST_PONG_MEMORY = 8_000_000
+UPGRADE = (
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+)
 FLOODER, OTHER = "203.0.113.7", "203.0.113.8"
 PER_ADDRESS = 20
 
@@ -81,6 +90,37 @@ def test_a_publisher_without_flow_control_is_bounded(
         assert sent > len(data), "it was a flood"
         grown = resident_bytes(workers) - before
         assert grown < MOST_MEMORY, grown
+
+
+PINGS = 250_000
+PING_BYTES = 120
+
+
+def test_who_pings_and_never_reads_has_one_answer_waiting(workers: ServerProcess) -> None:
+    """Of 31 MB of pings; when it reads at last, its last ping is answered (RFC 6455 §5.5.3)."""
+    with raw_http(workers) as client, undisturbed(workers):
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        client.send(request("GET", "/Sensor/pinged", *UPGRADE))
+        assert client.head()[0] == 101
+        before = resident_bytes(workers)
+        pings = (client_frame(0x89, b"%0*d" % (PING_BYTES, one)) for one in range(PINGS))
+        client.socket.sendall(b"".join(pings))
+        assert resident_bytes(workers) - before < MOST_PONG_MEMORY
+        answered = pongs_until(client, PINGS - 1)
+        assert answered == sorted(set(answered)), "in order, each once"
+        assert len(answered) < PINGS, "the system took them all: the test does not test"
+
+
+def pongs_until(client: RawHttp, last: int) -> list[int]:
+    """The numbers of the pongs up to one; a few frames of other kinds come first."""
+    found: list[int] = []
+    while not found or found[-1] != last:
+        first, size = client.exactly(2)
+        size = int.from_bytes(client.exactly(2)) if size == 126 else size
+        payload = client.exactly(size)
+        if first == 0x8A:
+            found.append(int(payload))
+    return found
 
 
 @contextmanager

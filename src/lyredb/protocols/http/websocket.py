@@ -20,6 +20,8 @@ from lyredb.protocols.http.request import CONNECTION, PEER
 _FOREVER: Final = float("inf")
 _UPGRADE: Final = b"GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
 _OF_REQUEST: Final = ("path", "raw_path", "query_string", "headers", PEER)
+_PONG: Final = 0x8A
+"""The first byte of a pong (RFC 6455 §5.5.3)."""
 _MAX_OFFER_BYTES: Final = 4_000
 """Of extensions; a longer offer is not looked at, which declines it (RFC 6455 §9.1)."""
 
@@ -52,6 +54,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self._slow_s = -_FOREVER  # when more than the transport likes waited last
         self._deadline = _FOREVER
         self._early: list[bytes] = []
+        self._pong = b""  # the answer to the last ping, while the peer reads too slowly
         self._request: Any = None
 
     def begin(self, transport: asyncio.Transport, request: Any, early: bytes) -> None:
@@ -151,6 +154,20 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         """True once only the peer can hold up the end."""
         return self.close_sent or self.transport.is_closing()
 
+    def handle_ping(self) -> None:
+        """Answer; of a peer that does not read only the last ping (RFC 6455 §5.5.3).
+
+        Else one that never does would have us keep an answer to each.
+        """
+        out: list[bytes] = []
+        for one in self.conn.data_to_send():
+            if self.is_paused and one[0] == _PONG:
+                self._pong = one
+            else:
+                out.append(one)
+        if out:
+            self.transport.write(b"".join(out))
+
     def pause_writing(self) -> None:
         """The peer reads too slowly."""
         super().pause_writing()
@@ -161,6 +178,9 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         super().resume_writing()
         self.is_paused = False
         self._slow_s = self.loop.time()
+        pong, self._pong = self._pong, b""
+        if pong and self.takes_frames:
+            self.transport.write(pong)
         if self.drained is not None:
             self.drained()
 
