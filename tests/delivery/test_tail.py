@@ -202,6 +202,43 @@ def test_a_write_is_told_after_what_another_worker_published_before_it(
     comes from the other worker and one from the log.
     """
     followed.follow()
+    other = joined_to(followed)
+    other.send("Sensor/k", "before")
+    other.hub.flush_to_peers()
+    followed.store.submit(put("k"))
+    followed.run()
+    assert [message.kind for message in followed.reader.messages] == ["message", "put"]
+
+
+def test_what_a_peer_sends_may_be_younger_than_the_snapshot_of_a_step(
+    followed: Followed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch demands an entry that was committed after the step began; nothing is lost by it."""
+    other = joined_to(followed)
+    followed.store.commit(put("k1"))
+    take_waiting = followed.hub.peers.take_waiting
+
+    def commit_and_take() -> None:
+        followed.store.commit(put("k2"))
+        other.hub.position = followed.store.engine.position
+        other.send("Sensor/k", "after both")
+        other.hub.flush_to_peers()
+        take_waiting()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(followed.hub.peers, "take_waiting", commit_and_take)
+        followed.tail.poke(followed.store.engine.position)
+        followed.run()
+    followed.store.commit(put("k3"))
+    followed.tail.poke(followed.store.engine.position)
+    followed.run()
+    assert followed.reader.closed == []
+    kinds = [message.kind for message in followed.reader.messages]
+    assert kinds == ["put", "put", "message", "put"]
+
+
+def joined_to(followed: Followed) -> World:
+    """Another worker that knows what is wanted here."""
     other = World()
     here, there = wires()
     followed.hub.peers.attach_link(2, here)
@@ -211,8 +248,4 @@ def test_a_write_is_told_after_what_another_worker_published_before_it(
         other.tick()
         here.arrive()
         there.arrive()
-    other.send("Sensor/k", "before")
-    other.hub.flush_to_peers()
-    followed.store.submit(put("k"))
-    followed.run()
-    assert [message.kind for message in followed.reader.messages] == ["message", "put"]
+    return other

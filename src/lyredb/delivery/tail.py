@@ -90,7 +90,10 @@ class Tail:
         """
         with self._engine.snapshot() as snapshot:
             if is_first:
-                self._hub.peers.take_waiting()  # may tell some of the entries itself
+                self._hub.peers.take_waiting()
+                # It may have told entries itself, and by a younger snapshot than this one.
+                if self.position > snapshot.position:
+                    return False
             try:
                 rows = snapshot.raw_entries(self.position, limit=limit, max_bytes=STEP_BYTES)
             except PositionLost as error:
