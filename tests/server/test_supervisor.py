@@ -73,6 +73,7 @@ def test_an_order_reads_as_it_was_written(tmp_path: Path) -> None:
     made = taken.launch()
     assert made.application.schema == given.application.schema
     assert made.settings.values() == given.settings.values()
+    assert made.since_s == given.since_s
     assert (made.data_dir, made.authorize_local) == (given.data_dir, False)
 
 

@@ -41,7 +41,7 @@ class Status(msgspec.Struct, frozen=True, rename="camel"):
     Attributes:
         version: Of LyreDB.
         format: Of the data directory.
-        uptime_s: Since the process that answers has started.
+        uptime_s: Since the server was started, whichever of its processes were since then.
         position: The last log position.
         floor: The first one that the log still holds.
         log_bytes: What the log takes.

@@ -57,7 +57,7 @@ class Desk:
         self._passed = passed
         self._roles = Roles(engine, sequencer)
         self._passwords = Passwords()
-        self._started_s = time.monotonic()
+        self._since_s = launch.since_s
         administration = Administration(
             Users(engine, sequencer),
             self._roles,
@@ -108,7 +108,7 @@ class Desk:
         return Status(
             version=version(),
             format=f"{meta.FORMAT_MAJOR}.{meta.FORMAT_MINOR}",
-            uptime_s=time.monotonic() - self._started_s,
+            uptime_s=time.monotonic() - self._since_s,
             position=numbers.position,
             floor=numbers.floor,
             log_bytes=numbers.log_bytes,

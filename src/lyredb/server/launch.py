@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +65,7 @@ class Launch:
         data_dir: Absolute; made when missing.
         authorize_local: Loopback without credentials is the super user.
         sources: Of the settings.
+        since_s: When it was made, by the machine's monotonic clock: of all processes alike.
     """
 
     application: Application
@@ -72,6 +74,7 @@ class Launch:
     data_dir: Path
     authorize_local: bool
     sources: Sources = Sources("dev")  # frozen
+    since_s: float = field(default_factory=time.monotonic)
 
     @property
     def rows(self) -> tuple[Setting, ...]:

@@ -44,6 +44,7 @@ class Order(msgspec.Struct, frozen=True):
         data_dir: Of the store.
         authorize_local: As in `Launch`.
         settings: By name.
+        since_s: As in `Launch`.
     """
 
     number: int
@@ -59,6 +60,7 @@ class Order(msgspec.Struct, frozen=True):
     data_dir: str
     authorize_local: bool
     settings: dict[str, SettingValue]
+    since_s: float
 
     @classmethod
     def of(
@@ -86,6 +88,7 @@ class Order(msgspec.Struct, frozen=True):
             data_dir=str(launch.data_dir),
             authorize_local=launch.authorize_local,
             settings=dict(launch.settings.values()),
+            since_s=launch.since_s,
         )
 
     @property
@@ -117,6 +120,7 @@ class Order(msgspec.Struct, frozen=True):
             tuple(find_plugins()),
             Path(self.data_dir),
             self.authorize_local,
+            since_s=self.since_s,
         )
 
     def take_listeners(self) -> dict[str, list[socket.socket]]:
