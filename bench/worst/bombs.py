@@ -18,7 +18,7 @@ from bench.load.wrk import basic
 from bench.peers.cpu import tree
 from bench.peers.lyredb import lyredb
 from bench.result import Figure
-from bench.worst.cost import Watch
+from bench.worst.cost import REMEMBER, Watch
 
 BODY_BYTES: Final = 3_900_000
 """Nearly as large as a body may be (``http.maxBodySize``)."""
@@ -27,6 +27,7 @@ PACKET_BYTES: Final = 1_150_000
 CPU_MS: Final = 100.0
 GROWTH_BYTES: Final = 32_000_000
 LEVEL: Final = 5
+DEFLATE: Final = {"LYREDB_WS_PER_MESSAGE_DEFLATE": "true"}
 _PATIENCE_S: Final = 30.0
 
 JSON, CBOR, MSGPACK = "application/json", "application/cbor", "application/x-msgpack"
@@ -270,7 +271,7 @@ def _send_and_wait(opened: socket.socket, data: bytes) -> None:
 def bombs(folder: Path) -> list[Figure]:
     """Throw all of them at one server with default settings but compression on WebSockets."""
     figures = []
-    with lyredb(folder, extra={"LYREDB_WS_PER_MESSAGE_DEFLATE": "true"}) as running:
+    with lyredb(folder, extra=DEFLATE | REMEMBER) as running:
         put(JSON, b"{}")(running.mqtt)  # the first login hashes a password: 64 MB, 0.1 s
         for way, thrown in (
             ("HTTP", http_bombs()),

@@ -15,7 +15,7 @@ from bench.load.spec import Target
 from bench.peers.lyredb import lyredb
 from bench.peers.process import END_WITHIN_S, environment, python
 from bench.result import Figure
-from bench.worst.cost import Watch
+from bench.worst.cost import REMEMBER, Watch
 from bench.worst.filling import fill, key
 from bench.worst.neighbour import Neighbour
 from bench.worst.reader import Reading
@@ -23,8 +23,6 @@ from bench.worst.reader import Reading
 P99_MS: Final = 20.0
 GROWTH_BYTES: Final = 32_000_000
 QUIET_S: Final = 3.0
-REMEMBER: Final = {"LYREDB_AUTHENTICATION_CACHE_TTL": "3600"}
-"""By default a login is checked anew after 30 s, which takes 64 MB for a moment, scan or not."""
 
 
 @dataclass(frozen=True, slots=True)

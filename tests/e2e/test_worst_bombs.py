@@ -11,6 +11,7 @@ import pytest
 
 from bench.load.spec import Target
 from bench.worst import bombs
+from bench.worst.cost import REMEMBER
 from tests.e2e.server_process import PASSWORD, USER, ServerProcess, running_server
 
 MARGIN = 2
@@ -33,8 +34,7 @@ BOMBS = {
 @pytest.fixture(scope="module")
 def target() -> Iterator[tuple[ServerProcess, Target]]:
     """A server that has hashed its password already, and takes compressed messages."""
-    deflate = {"LYREDB_WS_PER_MESSAGE_DEFLATE": "true"}
-    with running_server(SCHEMA, environment=deflate) as server:
+    with running_server(SCHEMA, environment=bombs.DEFLATE | REMEMBER) as server:
         found = Target(
             port=server.mqtt_port,
             pid=server.process.pid,

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from bench.worst.bombs import client_frame
+from bench.worst.cost import REMEMBER
 from tests.e2e.bystander import undisturbed
 from tests.e2e.raw_http import RawHttp, raw_http, request
 from tests.e2e.raw_mqtt import RawMqtt
@@ -37,7 +38,7 @@ PER_ADDRESS = 20
 @pytest.fixture(scope="module")
 def workers() -> Iterator[ServerProcess]:
     tells = {"LYREDB_THREADS_TELL": "true"}
-    with running_server(SCHEMA, "--workers", "2", environment=tells) as server:
+    with running_server(SCHEMA, "--workers", "2", environment=tells | REMEMBER) as server:
         yield server
 
 

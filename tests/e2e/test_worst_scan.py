@@ -11,6 +11,7 @@ import pytest
 
 from bench.load.spec import Target
 from bench.worst import scan
+from bench.worst.cost import REMEMBER
 from bench.worst.filling import fill
 from tests.e2e.server_process import PASSWORD, USER, running_server
 from tests.e2e.test_worst_bombs import SCHEMA
@@ -24,7 +25,7 @@ times are of the same machine in the same mood."""
 
 @pytest.fixture(scope="module")
 def target() -> Iterator[Target]:
-    with running_server(SCHEMA) as server:
+    with running_server(SCHEMA, environment=REMEMBER) as server:
         found = Target(
             port=server.mqtt_port,
             pid=server.process.pid,

@@ -25,6 +25,7 @@ WINDOW = 65_536
 """Of the stuck one; with less the system is slow when it reads at last."""
 MOST_MEMORY = 32_000_000
 SMALL_BUFFERS = """
+authentication.cacheTTL: 1h
 mqtt.bufferSize: 100kB
 sse.bufferSize: 100kB
 """
