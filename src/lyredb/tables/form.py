@@ -8,7 +8,6 @@ what is wrong with it.
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import parse_qsl
 
 from lyredb.errors import InvalidBody, InvalidQuery
 from lyredb.tables.query.conditions import UrlValue
@@ -29,7 +28,8 @@ def read_form(body: bytes, schema: TableSchema) -> dict[str, object]:
         schema: Of the table that it is for.
 
     Raises:
-        InvalidBody: No form: not UTF-8, a part without ``=``, or too many fields.
+        InvalidBody: No form: not UTF-8, a part without ``=``, a ``%`` that begins no
+            escape, or too many fields.
     """
     fields: dict[str, list[object]] = {}
     for name, text in _pairs(body):
@@ -44,19 +44,36 @@ def _pairs(body: bytes) -> list[tuple[str, str]]:
     if not body:
         return []
     try:
-        return parse_qsl(
-            body.decode(),
-            keep_blank_values=True,
-            strict_parsing=True,
-            errors="strict",
-            max_num_fields=MAX_FIELDS,
-        )
+        parts = body.split(b"&", MAX_FIELDS)
+        if len(parts) > MAX_FIELDS:
+            raise ValueError("too many fields")
+        return [_pair(part) for part in parts]
     except ValueError:
         raise InvalidBody(
             "the body came as application/x-www-form-urlencoded and is neither a JSON object nor "
-            f"at most {MAX_FIELDS} fields name=value; say by Content-Type what it is, such as "
-            "application/json"
+            f"at most {MAX_FIELDS} fields name=value, in which a % is written %25; say by "
+            "Content-Type what it is, such as application/json"
         ) from None
+
+
+def _pair(part: bytes) -> tuple[str, str]:
+    name, equals, value = part.partition(b"=")
+    if not equals:
+        raise ValueError("a part without =")
+    return _unescaped(name), _unescaped(value)
+
+
+def _unescaped(text: bytes) -> str:
+    """Undo the escapes in one pass.
+
+    The standard library makes an object of each escape: of four megabytes of them 300 MB, and
+    a third of a second. Python's own escapes mean the same and are read in C.
+
+    Raises:
+        ValueError: A ``%`` without two hexadecimal digits, or no UTF-8.
+    """
+    text = text.replace(b"+", b" ").replace(b"\\", rb"\\").replace(b"%", rb"\x")
+    return text.decode("unicode_escape").encode("latin-1").decode()
 
 
 def _value(schema: TableSchema, name: str, text: str) -> object:
