@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,20 @@ def test_new_files_give_a_new_context_and_unchanged_ones_do_not(tmp_path: Path) 
     write_server_files(tmp_path)
     assert certificates.refresh()
     assert context() is not first
+
+
+def test_a_file_that_is_not_set_never_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty path was looked at as the current directory: new contexts for each new file."""
+    files = write_server_files(tmp_path)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    certificates = Certificates(CertificateFiles(files.certificate, files.private_key))
+    certificates.context("false")
+    Path("new").touch()
+    os.utime(".", (1.0, 1.0))
+    assert not certificates.refresh()
 
 
 def test_a_broken_file_keeps_the_old_one_and_is_told_once(

@@ -148,6 +148,8 @@ def _require_readable(name: str, path: str) -> None:
 
 
 def _look_at(path: str) -> tuple[int, int, int] | None:
+    if not path:
+        return None  # `Path("")` would be the current directory, which changes all the time
     try:
         seen = Path(path).stat()
     except OSError:
