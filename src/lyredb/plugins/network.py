@@ -99,8 +99,9 @@ class Network(Protocol):
             factory: See `PeerProtocol`.
             certificates: ``None`` for plain bytes; else TLS with the files of the settings
                 ``tls.*``, and this about certificates of clients.
-            is_proxied: Follows the setting ``network.proxyProtocol``; false for a port that
-                is no proxy's.
+            is_proxied: False for a port that looks after the server: whatever the setting
+                ``network.proxyProtocol``, it is no proxy's, and it answers when all
+                ``network.maxConnections`` are taken.
 
         Raises:
             SettingError: The files for TLS are missing or wrong.

@@ -56,6 +56,18 @@ def test_the_total_is_a_bound_on_everybody_loopback_too() -> None:
     assert admission.enter("127.0.0.1") == ""
 
 
+def test_ports_that_look_after_the_server_have_places_that_others_cannot_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are bounded too."""
+    monkeypatch.setattr(module, "RESERVED", 2)
+    admission, _ = an_admission(connections=1)
+    assert admission.enter("192.0.2.1") == ""
+    assert admission.enter("127.0.0.1") == "full"
+    reserved = [admission.enter("127.0.0.1", is_reserved=True) for _ in range(3)]
+    assert reserved == ["", "", "full"]
+
+
 def test_one_address_takes_no_more_than_its_share() -> None:
     admission, _ = an_admission(per_address=2)
     assert [admission.enter("192.0.2.1") for _ in range(3)] == ["", "", "address"]

@@ -290,6 +290,26 @@ def test_more_than_the_total_are_closed_unheard_and_places_come_back() -> None:
     run(body)
 
 
+def test_a_full_server_can_still_be_asked_how_it_is() -> None:
+    """Else a flood would pass for a dead server, and be answered with a restart."""
+
+    async def body() -> None:
+        async with serving(limits=AdmissionLimits(connections=1), is_proxy=everybody) as served:
+            sock = bind_socket("127.0.0.1", 0)
+            port = sock.getsockname()[1]
+            operations = await served.network.serve(
+                sock, lambda peer: Echo(peer, []), is_proxied=False
+            )
+            _, first = await asyncio.open_connection("127.0.0.1", served.port)
+            await until(lambda: served.open == 1)
+            assert await served.say(b"hi") == b""
+            assert await Served(served.network, port).say(b"how are you") == b"how are you"
+            first.close()
+            operations.close()
+
+    run(body)
+
+
 def test_a_new_certificate_serves_the_next_connection_and_the_old_goes_on(tmp_path: Path) -> None:
     async def body() -> None:
         ca = trustme.CA()

@@ -23,6 +23,9 @@ Refusal = Literal["", "full", "address", "rate"]
 BURST_S: Final = 10.0
 """A whole office or a fleet behind one address comes back at once after a restart: so many
 seconds' worth of connections may come without a pause."""
+RESERVED: Final = 100
+"""Places beyond the limit on all connections for ports that look after the server: whoever
+takes all others must not have it pass for dead, nor hide that it is full."""
 _MAX_IDLE: Final = 20_000
 """Addresses without a connection that are remembered for their rate: about 5 MB."""
 _LOG_EVERY_S: Final = 1.0
@@ -102,13 +105,14 @@ class Admission:
         self._logged_s = float("-inf")
         self._unsaid = 0
 
-    def enter(self, host: str) -> Refusal:
+    def enter(self, host: str, *, is_reserved: bool = False) -> Refusal:
         """Let a connection in, or say why not. Whoever is in has to `leave`.
 
         Args:
             host: The peer's address.
+            is_reserved: It may take one of the `RESERVED` places.
         """
-        if self._open >= self.limits.connections:
+        if self._open >= self.limits.connections + (RESERVED if is_reserved else 0):
             return self._refuse("full", host, self.limits.connections)
         if not self._is_exempt(host):
             refusal = self._enter_from(host)

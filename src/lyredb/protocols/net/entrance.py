@@ -37,6 +37,7 @@ class Gate:
         context: Gives the context for TLS of this moment; ``None`` for plain bytes.
         is_proxy: Tells proxies; ``None`` when clients connect themselves.
         timeout_s: For a PROXY header, and for a handshake.
+        is_reserved: Its connections may take the places that others may not.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class Gate:
         context: Callable[[], ssl.SSLContext] | None,
         is_proxy: Callable[[str], bool] | None,
         timeout_s: float,
+        is_reserved: bool = False,
     ) -> None:
         self.admission = admission
         self.factory = factory
         self.context = context
         self.is_proxy = is_proxy
         self.timeout_s = timeout_s
+        self.is_reserved = is_reserved
         self.failed_headers = 0
         self.failed_handshakes = 0
         self.entering: set[Entrance] = set()
@@ -125,7 +128,7 @@ class Entrance(asyncio.Protocol):
 
     def _admit(self, host: str, port: int) -> bool:
         gate = self._gate
-        if gate.admission.enter(host):
+        if gate.admission.enter(host, is_reserved=gate.is_reserved):
             self.abort()
             return False
         self._peer = Peer(host, port, leave=gate.leave)

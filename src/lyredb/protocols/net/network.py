@@ -119,6 +119,7 @@ class Network:
             context=None if certificates is None else self.certificates.context(certificates),
             is_proxy=self._is_proxy if is_proxied else None,
             timeout_s=self._timeout_s,
+            is_reserved=not is_proxied,
         )
         self._gates.append(gate)
         loop = asyncio.get_running_loop()

@@ -11,7 +11,8 @@ NET_SETTINGS: Final[tuple[Setting, ...]] = (
         "network.maxConnections",
         25_000,
         "integer",
-        "Connections at a time, of every protocol together; further ones are closed unheard. "
+        "Connections at a time, of every protocol together; further ones are closed unheard, "
+        "but for a hundred of the operations port, which tells that the server is full. "
         "More than those of HTTP and MQTT together, which say so to the client before. Each "
         "worker takes its share of this and of the two limits below.",
         minimum=1,
