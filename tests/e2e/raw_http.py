@@ -36,8 +36,8 @@ class Reply:
 class RawHttp:
     """A connection that sends exactly what it is told."""
 
-    def __init__(self, server: ServerProcess) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", server.http_port), DEADLINE_S)
+    def __init__(self, server: ServerProcess, deadline_s: float = DEADLINE_S) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", server.http_port), deadline_s)
         self._rest = b""
 
     def close(self) -> None:

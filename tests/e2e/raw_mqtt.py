@@ -17,8 +17,10 @@ DEADLINE_S = 10
 class RawMqtt:
     """A connection that sends exactly what it is told."""
 
-    def __init__(self, server: ServerProcess, version: int = 4) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", server.mqtt_port), DEADLINE_S)
+    def __init__(
+        self, server: ServerProcess, version: int = 4, *, deadline_s: float = DEADLINE_S
+    ) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", server.mqtt_port), deadline_s)
         self.version = version
         self._rest = b""
         self._packets: list[Received] = []

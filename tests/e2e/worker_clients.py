@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.e2e.raw_mqtt import RawMqtt
+from tests.e2e.raw_mqtt import DEADLINE_S, RawMqtt
 from tests.e2e.server_process import PASSWORD, USER, ServerProcess, running_server
 from tests.protocols.mqtt import client_frames as frames
 from tests.protocols.mqtt.client_frames import Received
@@ -43,8 +43,9 @@ class WorkerClient(RawMqtt):
         will_retain: bool = False,
         user: str = USER,
         password: str = PASSWORD,
+        deadline_s: float = DEADLINE_S,
     ) -> None:
-        super().__init__(server, 5)
+        super().__init__(server, 5, deadline_s=deadline_s)
         self.send(
             frames.connect(
                 5,
@@ -81,10 +82,11 @@ def client_of(
     client_id: str = "",
     *,
     will: tuple[str, bytes] | None = None,
+    deadline_s: float = DEADLINE_S,
 ) -> Iterator[WorkerClient]:
     """A client that a certain worker serves; those of others before it are closed."""
     for _ in range(TRIES):
-        client = WorkerClient(server, client_id, will=will)
+        client = WorkerClient(server, client_id, will=will, deadline_s=deadline_s)
         try:
             if client.worker == worker:
                 yield client

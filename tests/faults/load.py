@@ -13,7 +13,7 @@ from tests.e2e.clients import SseEvent
 from tests.e2e.raw_http import RawHttp, Reply, request
 from tests.e2e.worker_clients import WorkerClient, client_of
 from tests.faults.ledger import GONE, Ask, Change, Fate, Log
-from tests.faults.trial import ROUND_S, WORKERS, Client, Listener, Trial, Writer, http_of
+from tests.faults.trial import ANSWER_S, ROUND_S, WORKERS, Client, Listener, Trial, Writer, http_of
 from tests.protocols.mqtt import client_frames as frames
 from tests.protocols.mqtt.client_frames import Received
 
@@ -60,7 +60,7 @@ class MqttWriter(Writer):
 
     def live(self) -> None:
         rng = random.Random(f"{self.name} {self.trial.number()}")
-        with client_of(self.trial.server, self.worker) as client:
+        with client_of(self.trial.server, self.worker, deadline_s=ANSWER_S) as client:
             while self.go_on():
                 asks = [self._choose(rng) for _ in range(rng.randint(1, WINDOW))]
                 client.send(b"".join(retained(ask, at) for at, ask in enumerate(asks, 1)))
@@ -155,7 +155,7 @@ class MqttListener(Listener):
         self._heard: list[tuple[bool, str, str, int | None]] = []
 
     def live(self) -> None:
-        with client_of(self.trial.server, self.worker) as client:
+        with client_of(self.trial.server, self.worker, deadline_s=ANSWER_S) as client:
             self._heard = []
             client.socket.settimeout(None)
             client.send(frames.subscribe(("Sensor/#", 1), ("Counter/#", 1), version=5))
@@ -206,7 +206,7 @@ class Speaker(Writer):
         self.sent = 0
 
     def live(self) -> None:
-        with client_of(self.trial.server, self.worker) as client:
+        with client_of(self.trial.server, self.worker, deadline_s=ANSWER_S) as client:
             self.sent, self.connection = 0, f"{self.name}-{self.lost}"
             while self.go_on():
                 client.send(b"".join(self._next() for _ in range(4)))
@@ -240,7 +240,7 @@ class Hearer(Listener):
         self._said_before: dict[str, int] = {}
 
     def live(self) -> None:
-        with client_of(self.trial.server, self.worker) as client:
+        with client_of(self.trial.server, self.worker, deadline_s=ANSWER_S) as client:
             self._heard = {}
             client.socket.settimeout(None)
             client.send(frames.subscribe(("Wire/#", 1), version=5))
