@@ -96,6 +96,18 @@ def test_a_restored_log_has_another_identity(tmp_path: Path) -> None:
     assert manifest.log_id == before != after == done.log_id
 
 
+def test_a_backup_is_read_and_restored_but_never_written(tmp_path: Path) -> None:
+    """Its log is still that of the original: what is written to it would stand at positions
+    that mean something else there, and whoever resumes at one would miss changes."""
+    copy = made(tmp_path)
+    with pytest.raises(StorageError, match="lyredb restore"):
+        Store(copy)
+    assert check_directory(copy).problems == ()
+    assert names(copy) - {"lock.mdb"} == {FILE_NAME, MANIFEST}
+    restore(copy, tmp_path / "again")
+    Store(tmp_path / "again").close()
+
+
 def test_a_restore_ends_the_logins_of_browsers(tmp_path: Path) -> None:
     """Some of them were ended after the backup, and must not come back to life."""
     store = Store(tmp_path / "data")

@@ -17,13 +17,14 @@ import msgspec
 
 from lyredb.errors import DiskFull, FormatMismatch, InvalidInput, StorageFailed
 from lyredb.operations.draft import new_directory
+from lyredb.storage.data_directory import BACKUP_FILE
 from lyredb.storage.data_file import FILE_NAME
 from lyredb.storage.engine import Engine, wall_clock_ms
 from lyredb.storage.environment import EngineError, Environment, is_disk_full
 from lyredb.storage.format import has_database, read_format
 from lyredb.storage.settings import StorageSettings
 
-MANIFEST: Final = "backup.json"
+MANIFEST: Final = BACKUP_FILE
 MANIFEST_FORMAT: Final = 1
 _LOCK_FILE: Final = "lock.mdb"
 _FILES: Final = (FILE_NAME, _LOCK_FILE, MANIFEST)

@@ -11,6 +11,8 @@ from typing import Final
 from lyredb.errors import DataDirectoryInUse, StorageFailed
 
 LOCK_FILE: Final = "lyredb.lock"
+BACKUP_FILE: Final = "backup.json"
+"""What makes a directory a backup: its manifest."""
 
 
 class DirectoryLock:
@@ -25,14 +27,15 @@ class DirectoryLock:
 
     Raises:
         DataDirectoryInUse: Somebody holds it, this very process included.
-        StorageFailed: The directory cannot be made or written, belongs to another user, or
-            others may write it.
+        StorageFailed: The directory cannot be made or written, belongs to another user,
+            others may write it, or it is a backup.
     """
 
     def __init__(self, path: Path) -> None:
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             _refuse_unsafe(path.stat())
+            _refuse_backup(path)
             self.descriptor = os.open(
                 path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
             )
@@ -83,6 +86,18 @@ def _refuse_unsafe(status: os.stat_result) -> None:
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise StorageFailed(
             "others than its owner may write the data directory: take that away (chmod 700)"
+        )
+
+
+def _refuse_backup(path: Path) -> None:
+    """Refuse to write into a backup: its log has the identity of the one that it was taken from.
+
+    What is written here would stand at positions that are others' there, and a subscriber
+    who comes back with one of those would miss changes that nobody tells it of.
+    """
+    if (path / BACKUP_FILE).exists():
+        raise StorageFailed(
+            "the data directory is a backup: make one of it with `lyredb restore`, and use that"
         )
 
 
