@@ -216,6 +216,25 @@ def test_a_new_login_ends_the_session_before_it() -> None:
     run(body)
 
 
+@pytest.mark.parametrize("path", ["/$session", "/$token"])
+def test_what_a_login_gave_makes_no_further_login(path: str) -> None:
+    """A stolen token would live on as a cookie, and scripts would get tokens of a cookie
+    that they cannot read; a password in the header, or in the body, makes either."""
+
+    async def ask(at: Place) -> None:
+        token = b"authorization: Bearer " + (await at.token())["access_token"].encode() + b"\r\n"
+        cookie = await at.log_in()
+        for given in (token, cookie):
+            reply = await at.call("POST", path, given + OWN)
+            assert reply.status == 401
+            assert "set-cookie" not in reply.headers
+            assert b"access_token" not in reply.body
+            assert (await at.call("POST", path, given + OWN + JSON, BODY)).status == 200
+        assert (await at.call("POST", path, basic("ada") + OWN)).status == 200
+
+    run(ask)
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [

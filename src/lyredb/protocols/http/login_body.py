@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import parse_qsl
 
-from lyredb.errors import InvalidBody, LoginRequired
+from lyredb.errors import InvalidBody, LoginFailed, LoginRequired
 from lyredb.formats import format_for_content_type
 from lyredb.protocols.http.authentication import Authentication
 from lyredb.protocols.http.request import Request
@@ -49,11 +49,14 @@ async def read_fields(request: Request) -> dict[str, str]:
 async def log_in(
     request: Request, authentication: Authentication, fields: dict[str, str], strategy: Strategy
 ) -> Account:
-    """Return who logs in: by name and password in the body, or as any request does.
+    """Return who logs in: by name and password in the body, or by credentials of the request.
+
+    What a login gave, a token or a cookie, is no login: it could be kept alive for ever by
+    whoever has seen it, and a page could make a token of the cookie that it cannot read.
 
     Raises:
         InvalidBody: One of the two is missing.
-        LoginFailed: Wrong.
+        LoginFailed: Wrong, or what another login gave.
         LoginRequired: Nobody says who it is.
         NotAuthorised: A page of another site has it sent.
         TooManyAttempts: There were too many wrong ones.
@@ -62,6 +65,8 @@ async def log_in(
     authentication.origins.require_own(request, proof=False)
     if not fields:
         account = await authentication.authenticate(request)
+        if request.login in ("bearer", "cookie"):
+            raise LoginFailed("a login needs username and password, not what another login gave")
         authentication.admit_change(request)
         if account in (authentication.authenticator.anonymous, authentication.authenticator.local):
             raise LoginRequired("Must login: send username and password")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from lyredb.errors import LoginFailed, UnsupportedOperation
+from lyredb.errors import UnsupportedOperation
 from lyredb.formats import JSON
 from lyredb.protocols.http.authentication import Authentication
 from lyredb.protocols.http.login_body import NO_STORE, log_in, read_fields
@@ -46,8 +46,6 @@ class TokenRoot:
         refresh = fields.get("refresh_token")
         if refresh is None:
             account = await log_in(request, self._authentication, fields, "password")
-            if request.login == "bearer":  # else a token could be kept alive for ever
-                raise LoginFailed("a token is renewed by its refresh token")
             return self._tokens.issue(account.name)
         request.login = "bearer"  # what a refusal is about
         return self._tokens.refresh(refresh)
