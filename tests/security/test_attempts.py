@@ -62,6 +62,32 @@ def test_a_user_is_not_locked_out_by_failures_from_elsewhere() -> None:
     assert wait_of(attempts, "ada", "192.0.2.9") == 0
 
 
+def test_a_user_is_not_locked_out_by_others_at_the_same_address() -> None:
+    """Behind one proxy, or in one house, somebody guesses at other names all the time."""
+    clock = Clock()
+    attempts = Attempts(max_attempts=3, now_s=clock)
+    attempts.succeeded("ada", ADDRESS)
+    for number in range(20):
+        attempts.failed(f"user{number}", ADDRESS)
+    assert wait_of(attempts, "eve", ADDRESS) > 0
+    assert wait_of(attempts, "ada", ADDRESS) == 0
+    clock.now_s += 1000
+    attempts.failed("eve", ADDRESS)
+    attempts.failed("eve", ADDRESS)
+    attempts.failed("eve", ADDRESS)
+    assert wait_of(attempts, "ada", ADDRESS) > 0, "she has not logged in there for long"
+
+
+def test_who_guesses_where_the_user_works_waits_whatever_the_user_does() -> None:
+    attempts = Attempts(max_attempts=3, now_s=Clock())
+    attempts.succeeded("ada", ADDRESS)
+    for _ in range(3):
+        assert wait_of(attempts, "ada", ADDRESS) == 0
+        attempts.failed("ada", ADDRESS)
+    attempts.succeeded("ada", ADDRESS)
+    assert wait_of(attempts, "ada", ADDRESS) == 1
+
+
 def test_a_success_does_not_clear_the_address() -> None:
     """Who has one account could otherwise guess at others in between."""
     attempts = Attempts(max_attempts=3, now_s=Clock())

@@ -280,6 +280,57 @@ def test_after_failures_even_the_right_password_waits_and_a_remembered_one_does_
     run(body)
 
 
+def test_guesses_that_are_sent_at_once_are_not_all_checked() -> None:
+    """They were all let in before the first had failed; one thread checks here."""
+
+    async def body(place: Place) -> None:
+        verify = place.authenticator.verify
+        guesses = [verify("ada", f"guess {n}", address="192.0.2.1") for n in range(40)]
+        answers = await asyncio.gather(*guesses, return_exceptions=True)
+        assert [type(one) for one in answers[:MAX_ATTEMPTS]] == [LoginFailed] * MAX_ATTEMPTS
+        assert {type(one) for one in answers[MAX_ATTEMPTS:]} == {TooManyAttempts}
+        assert place.passwords.checks == MAX_ATTEMPTS
+        assert place.authenticator.statistics().delayed == 40 - MAX_ATTEMPTS
+
+    run(body)
+
+
+def test_a_guess_counts_when_its_sender_hangs_up() -> None:
+    async def body(place: Place) -> None:
+        for number in range(MAX_ATTEMPTS):
+            guess = asyncio.create_task(place.authenticator.verify("ada", f"guess {number}"))
+            await asyncio.sleep(0)
+            check = next(iter(place.authenticator._checks.values()))
+            guess.cancel()
+            await asyncio.wait([guess, check])
+        with pytest.raises(TooManyAttempts):
+            await place.authenticator.verify("ada", "s3cret")
+
+    run(body)
+
+
+def test_who_shares_a_guess_from_elsewhere_is_not_made_to_wait_for_it() -> None:
+    """The check was begun for an address that has to wait by now; the other has not."""
+
+    async def body(place: Place) -> None:
+        place.users["bob"] = replace(place.users["ada"], name="bob")
+        place.passwords.gate.clear()
+        verify = place.authenticator.verify
+        guesses = [verify("nobody", f"guess {n}", address="192.0.2.1") for n in range(8)]
+        tasks = [asyncio.create_task(guess) for guess in guesses]
+        tasks += [
+            asyncio.create_task(verify("bob", "s3cret", address=address))
+            for address in ("192.0.2.1", "192.0.2.2")
+        ]
+        await asyncio.wait_for(place.passwords.begun.wait(), 10)
+        place.passwords.gate.set()
+        *_, beside, elsewhere = await asyncio.gather(*tasks, return_exceptions=True)
+        assert isinstance(beside, TooManyAttempts)
+        assert elsewhere == Account("bob", SUPER_USER)
+
+    run(body)
+
+
 def test_somebody_who_was_proven_otherwise_needs_no_password() -> None:
     async def body(place: Place) -> None:
         place.users["eve"] = User("eve", "hash", active=False)

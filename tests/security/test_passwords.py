@@ -114,6 +114,24 @@ def test_beyond_the_bound_a_check_is_turned_away_and_the_loop_goes_on() -> None:
     asyncio.run(body())
 
 
+def test_who_waits_for_a_turn_is_bounded_and_gives_it_back() -> None:
+    async def body() -> None:
+        passwords = Passwords(CHEAP, threads=1, max_waiting=2)
+        async with passwords.turn():
+            waiting = asyncio.create_task(passwords.turn().__aenter__())
+            await asyncio.sleep(0)
+            with pytest.raises(Overloaded):
+                await passwords.turn().__aenter__()
+            assert not waiting.done()
+            waiting.cancel()
+            await asyncio.wait([waiting])
+        async with passwords.turn():
+            pass
+        passwords.close()
+
+    asyncio.run(body())
+
+
 def test_a_caller_that_gives_up_still_counts_until_its_check_ends() -> None:
     """Else a client could start one check after the other by hanging up."""
 

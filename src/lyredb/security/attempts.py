@@ -1,8 +1,8 @@
 """Failed logins, counted by address and by user name, and how long they have to wait.
 
-After so many failures each further one doubles the wait. A name alone must not lock its
-user out, or anybody could do that to anybody: an address from which the user has logged
-in lately is exempt from the name's wait, not from its own.
+After so many failures each further one doubles the wait. Neither a name nor an address that
+others share must lock a user out, or anybody could do that to anybody: where the user has
+logged in lately, only failures of that name at that address count.
 
 Each process counts for itself: with N workers a guesser has N times as many tries.
 """
@@ -89,6 +89,7 @@ class Attempts:
         self._by_address: _Bounded[str, _Failures] = _Bounded(max_remembered)
         self._by_name: _Bounded[str, _Failures] = _Bounded(max_remembered)
         self._good: _Bounded[tuple[str, str], float] = _Bounded(max_remembered)
+        self._by_good: _Bounded[tuple[str, str], _Failures] = _Bounded(max_remembered)
         self.refused = 0
 
     def admit(self, name: str, address: str) -> None:
@@ -101,16 +102,19 @@ class Attempts:
         Raises:
             TooManyAttempts: With the seconds after which another try makes sense.
         """
-        if not self._max_attempts:
-            return
-        place = network_of(address)
-        waits = [self._wait_s(self._by_address.get(place))]
-        if not self._is_known_good(name, place):
-            waits.append(self._wait_s(self._by_name.get(name)))
-        wait_s = max(waits)
+        wait_s = self.wait_s(name, address)
         if wait_s > 0:
             self.refused += 1
             raise TooManyAttempts(math.ceil(wait_s))
+
+    def wait_s(self, name: str, address: str) -> float:
+        """Return how long a login has to wait, 0 or less when it has not; see `admit`."""
+        if not self._max_attempts:
+            return 0.0
+        place = network_of(address)
+        if self._is_known_good(name, place):
+            return self._left_s(self._by_good.get((name, place)))
+        return max(self._left_s(self._by_address.get(place)), self._left_s(self._by_name.get(name)))
 
     def failed(self, name: str, address: str) -> None:
         """Count a failure."""
@@ -118,11 +122,14 @@ class Attempts:
         if place:
             self._count(self._by_address, place)
         self._count(self._by_name, name)
+        if self._is_known_good(name, place):
+            self._count(self._by_good, (name, place))
 
     def succeeded(self, name: str, address: str) -> None:
         """Forget the failures of a name.
 
         Not those of the address: whoever has one account could guess at others in between.
+        Nor those of the name at the address: somebody there may guess while the user works.
         """
         self._by_name.discard(name)
         place = network_of(address)
@@ -133,7 +140,7 @@ class Attempts:
         since_s = self._good.get((name, place))
         return since_s is not None and self._now_s() - since_s < FORGOTTEN_S
 
-    def _count(self, failures: _Bounded[str, _Failures], key: str) -> None:
+    def _count(self, failures: _Bounded[K, _Failures], key: K) -> None:
         now_s = self._now_s()
         known = failures.get(key)
         count = 1 if known is None or now_s - known.last_s >= FORGOTTEN_S else known.count + 1
@@ -143,7 +150,7 @@ class Attempts:
             wait_s = min(self._first_wait_s * 2.0**doublings, self._max_wait_s)
         failures.set(key, _Failures(count, now_s, now_s + wait_s))
 
-    def _wait_s(self, failures: _Failures | None) -> float:
+    def _left_s(self, failures: _Failures | None) -> float:
         return 0.0 if failures is None else failures.until_s - self._now_s()
 
 

@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from lyredb.errors import LoginFailed
 from lyredb.security.attempts import Attempts
@@ -22,6 +22,7 @@ from lyredb.security.principals import ANONYMOUS, SUPER_USER, Role
 from lyredb.security.revocations import Revocations
 from lyredb.security.users import User, UserDirectory
 
+_Judged: TypeAlias = "tuple[Account, int]"
 _AS_CARRIED: Final = b"as carried"
 MAX_REMEMBERED: Final = 10_000
 """Pairs remembered at most: about 3 MB."""
@@ -91,7 +92,7 @@ class Authenticator:
         self._now_s = now_s
         self._key = secrets.token_bytes(32)
         self._remembered: dict[bytes, tuple[float, Account]] = {}
-        self._checks: dict[bytes, asyncio.Task[tuple[Account, int]]] = {}
+        self._checks: dict[bytes, asyncio.Task[_Judged | None]] = {}
         self._changes = 0
         self._hits = self._verified = self._refused = 0
 
@@ -154,23 +155,25 @@ class Authenticator:
             return account
         while True:
             self._attempts.admit(name, address)
-            try:
-                account, version = await self._checked(name, password)
-            except LoginFailed:
-                self._attempts.failed(name, address)
-                raise
+            judged = await self._checked(name, password, address)
+            if judged is None:
+                continue  # others failed while this one waited for its turn
+            account, version = judged
             user = self._users.find(name)
             if user is not None and user.version == version:
                 break  # else it changed before the caller could watch for that
         self._attempts.succeeded(name, address)
         return account
 
-    async def _checked(self, name: str, password: str | bytes) -> tuple[Account, int]:
-        """Return the account and the version of the user record that says so."""
+    async def _checked(self, name: str, password: str | bytes, address: str) -> _Judged | None:
+        """Return the account and the version of the user record that says so.
+
+        ``None``: by now it has to wait, or the one with whom it shared the check.
+        """
         digest = self._digest(name, password)
         check = self._checks.get(digest)
         if check is None:
-            check = asyncio.create_task(self._check(name, password, digest))
+            check = asyncio.create_task(self._check(name, password, address, digest))
             self._checks[digest] = check
             check.add_done_callback(lambda done: self._end_check(digest, done))
         # Shielded: one caller that gives up must not fail the others.
@@ -201,7 +204,23 @@ class Authenticator:
         await asyncio.gather(*checks, return_exceptions=True)
         self._passwords.close()
 
-    async def _check(self, name: str, password: str | bytes, digest: bytes) -> tuple[Account, int]:
+    async def _check(
+        self, name: str, password: str | bytes, address: str, digest: bytes
+    ) -> _Judged | None:
+        # What fails is counted here and before the next one's turn: callers hang up, and a
+        # hundred guesses that are sent at once must not all be checked.
+        async with self._passwords.turn():
+            if self._attempts.wait_s(name, address) > 0:
+                return None
+            try:
+                account, version = await self._judge(name, password)
+            except LoginFailed:
+                self._attempts.failed(name, address)
+                raise
+        self._remember(digest, account)
+        return account, version
+
+    async def _judge(self, name: str, password: str | bytes) -> _Judged:
         while True:
             changes = self._changes
             user = self._users.find(name)
@@ -209,11 +228,9 @@ class Authenticator:
             right = await self._passwords.matches(stored, password)
             if changes == self._changes:
                 break  # else a user record changed meanwhile: the answer may be void
-        account, version = self._decide(user, right=right)
-        self._remember(digest, account)
-        return account, version
+        return self._decide(user, right=right)
 
-    def _decide(self, user: User | None, *, right: bool) -> tuple[Account, int]:
+    def _decide(self, user: User | None, *, right: bool) -> _Judged:
         if user is None or not right:
             self._refused += 1
             raise LoginFailed("Login failed")
@@ -234,7 +251,7 @@ class Authenticator:
             del self._remembered[next(iter(self._remembered))]  # the oldest
         self._remembered[digest] = (until_s, account)
 
-    def _end_check(self, digest: bytes, check: asyncio.Task[tuple[Account, int]]) -> None:
+    def _end_check(self, digest: bytes, check: asyncio.Task[_Judged | None]) -> None:
         self._checks.pop(digest, None)
         if not check.cancelled():
             check.exception()  # every caller may have left: the failure was seen

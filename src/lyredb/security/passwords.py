@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
 from argon2 import PasswordHasher
@@ -49,6 +50,8 @@ class Passwords:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="lyredb-password")
         self._max_waiting = max_waiting
         self._waiting = 0
+        self._turns = asyncio.Semaphore(threads)
+        self._queued = 0
         self._nobody = _hash_of_nobody(self._hasher)
 
     async def hash(self, password: str | bytes) -> str:
@@ -62,6 +65,24 @@ class Passwords:
         if not 0 < len(secret) <= MAX_PASSWORD_BYTES:
             raise ValueError(f"a password must have 1 to {MAX_PASSWORD_BYTES} bytes")
         return await self._beside_the_loop(lambda: self._hasher.hash(secret))
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for a turn to check a password; there are as many as there are threads.
+
+        Whoever waits for one can look, when it has come, at what became of those before.
+
+        Raises:
+            Overloaded: Too many have or want one.
+        """
+        if self._queued >= self._max_waiting:
+            raise _overloaded()
+        self._queued += 1
+        try:
+            async with self._turns:
+                yield
+        finally:
+            self._queued -= 1
 
     async def matches(self, stored: str | None, password: str | bytes) -> bool:
         """Tell whether this is the password of a hash.
@@ -86,7 +107,7 @@ class Passwords:
 
     async def _beside_the_loop(self, compute: Callable[[], T]) -> T:
         if self._waiting >= self._max_waiting:
-            raise Overloaded("too many passwords are being checked; try again", retry_after_s=2)
+            raise _overloaded()
         self._waiting += 1
         computing = asyncio.get_running_loop().run_in_executor(self._executor, compute)
         # Counted by the computation's end, not the caller's (hence the shield): whoever
@@ -100,6 +121,10 @@ class Passwords:
     def close(self) -> None:
         """Drop what waits; the threads end with the hash they are at."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _overloaded() -> Overloaded:
+    return Overloaded("too many passwords are being checked; try again", retry_after_s=2)
 
 
 def _as_bytes(password: str | bytes) -> bytes:
