@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any, Final, TextIO
+from typing import Any, Final, Protocol, TextIO
 
 import structlog
 
 from lyredb.plugins.scope import Settings
 from lyredb.security.audit import set_up_audit
 from lyredb.server.log_repeats import Repeats
+from lyredb.server.log_stream import LogStream
 
 _QUIET: Final = ("uvicorn", "asyncio", "websockets")
 """Libraries whose everyday lines repeat what our own say; heard at ``debug`` only."""
@@ -24,7 +25,14 @@ _UNNAMED: Final = "server"
 _DEFAULT_REPEATS: Final = 20
 
 
-class LineHandler(logging.StreamHandler[TextIO]):
+class _Lines(Protocol):
+    """Where lines go."""
+
+    def write(self, text: str, /) -> object: ...
+    def isatty(self) -> bool: ...
+
+
+class LineHandler(logging.StreamHandler[_Lines]):
     """Writes the lines of this process, without endless repetition.
 
     Args:
@@ -32,13 +40,15 @@ class LineHandler(logging.StreamHandler[TextIO]):
         process: What each line says it is from: ``supervisor``, ``writer``, ``worker 1``.
     """
 
-    def __init__(self, stream: TextIO, process: str) -> None:
+    def __init__(self, stream: _Lines, process: str) -> None:
         super().__init__(stream)
         self.process = process
         self.repeats = Repeats(_DEFAULT_REPEATS)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line, and before it what is to be said about lines that were left out."""
+        if isinstance(self.stream, LogStream) and (lost := self.stream.take_lost()):
+            super().emit(_lost_lines(lost))
         for summary in self.repeats.ended():
             super().emit(summary)
         if self.repeats.admits(record):
@@ -59,7 +69,7 @@ def set_up_logs(
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
-    handler = LineHandler(stream or sys.stderr, process or _UNNAMED)
+    handler = LineHandler(stream or _standard_error(), process or _UNNAMED)
     root.addHandler(handler)
     _apply(handler, level, form)
     structlog.configure(
@@ -72,6 +82,19 @@ def set_up_logs(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _standard_error() -> _Lines:
+    """Return it in a way that never waits, unless something else stands in its place."""
+    try:
+        return LogStream(sys.stderr.fileno())
+    except (OSError, ValueError):  # a test's, or closed
+        return sys.stderr
+
+
+def _lost_lines(count: int) -> logging.LogRecord:
+    text = "%d lines are missing here: standard error was not read"
+    return logging.LogRecord(__name__, logging.WARNING, __file__, 0, text, (count,), None)
 
 
 def set_up_logs_from(settings: Settings, *, process: str = "") -> None:
