@@ -142,6 +142,18 @@ def test_ambiguous_framing_is_refused(strict: ServerProcess, data: bytes) -> Non
     assert_ended_with(strict, data, 400)
 
 
+@pytest.mark.parametrize("coding", [b"gzip, chunked", b"identity, chunked", b"gzip,\tchunked"])
+def test_transfer_codings_are_refused_rather_than_ignored(
+    strict: ServerProcess, coding: bytes
+) -> None:
+    """Else what somebody compressed would be kept as if it was not."""
+    assert_ended_with(strict, smuggled(b"Transfer-Encoding: " + coding), 400)
+    with raw_http(strict) as connection:  # one that is taken, however it is written
+        connection.send(request("GET", "/Sensor/", "Transfer-Encoding: Chunked "))
+        connection.send(b"0\r\n\r\n")
+        assert connection.reply().status == 200
+
+
 @pytest.mark.parametrize("size", [b"-2", b"ffffffffffffffffff", b"0x2", b"", b"zz"])
 def test_wrong_chunk_sizes_are_refused(strict: ServerProcess, size: bytes) -> None:
     head = b"PUT /Sensor/1 HTTP/1.1\r\n" + HEAD + CHUNKED + b"\r\n\r\n"
@@ -158,6 +170,8 @@ def test_wrong_chunk_sizes_are_refused(strict: ServerProcess, size: bytes) -> No
         b"CONNECT /Sensor/1 HTTP/1.1\r\n" + HEAD + b"\r\n",
         b"CONNECT elsewhere:80 HTTP/1.1\r\n" + HEAD + b"\r\n",
         b"GET /Sensor/1 HTTP/3.7\r\n" + HEAD + b"\r\n",
+        b"GET /Sensor/1 HTTP/2.0\r\n" + HEAD + b"\r\n",
+        b"GET /Sensor/1 HTTP/0.9\r\n" + HEAD + b"\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"GET /Sensor/1 HTTP/1.1\r\n\r\n",
         b"GET /Sensor/1 HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",

@@ -168,6 +168,8 @@ def test_malformed_handshake_is_an_error_in_our_form(more: bytes) -> None:
                 (b"GET", VERSION, 400),
                 (b"GET", VERSION + KEY + KEY, 400),
                 (b"POST", VERSION + KEY, 400),
+                (b"GET", VERSION + KEY + b"content-length: 6\r\n", 400),
+                (b"GET", VERSION + KEY + b"transfer-encoding: chunked\r\n", 400),
                 (b"GET", b"sec-websocket-version: 12\r\n" + KEY, 426),
                 (b"GET", KEY, 426),
                 (b"GET", VERSION + VERSION + KEY, 426),
@@ -182,6 +184,21 @@ def test_malformed_handshake_is_an_error_in_our_form(more: bytes) -> None:
                 if status == 426:
                     assert reply.headers["sec-websocket-version"] == "13"
                 assert await client.at_end()
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize("more", [b"", MQTT], ids=["plain", "mqtt"])
+def test_http_1_0_is_not_upgraded(more: bytes) -> None:
+    """RFC 9110 §7.8. Between us and such a client may be a proxy that does not know."""
+
+    async def body() -> None:
+        factory = Factory()
+        async with running(refuse, prepare=factory.prepare) as port:
+            client = await port.connect()
+            client.send(handshake(VERSION + KEY + more).replace(b"HTTP/1.1", b"HTTP/1.0"))
+            assert (await client.reply()).status == 400
+            assert await client.at_end()
 
     asyncio.run(body())
 

@@ -41,6 +41,7 @@ _MAX_SOON_WHOLE: Final = 64 * 1024
 _MAX_PARTS: Final = 100_000
 """Chunks, or pieces in which it is read, of a body: each costs the same however small it is,
 and 4 MB in chunks of a byte would be 1.4 s of work. Lines of 40 bytes, a chunk each, fit."""
+_VERSIONS: Final = ("1.1", "1.0")
 _LOOKED_AT: Final = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect"))
 
 
@@ -222,6 +223,10 @@ class Guard(EndingProtocol):
                 self._has_body = self._has_body or self._length > 0
             case b"transfer-encoding":
                 self._has_body = True
+                if (
+                    value.strip().lower() != b"chunked"
+                ):  # such as `gzip, chunked`, unread by the parser
+                    self._refuse(InvalidHeader("no transfer coding but chunked is taken"))
             case b"expect":
                 self.expect_100_continue = value.lower() == b"100-continue"
 
@@ -232,6 +237,9 @@ class Guard(EndingProtocol):
             return
         parser = self.parser
         version = parser.get_http_version()
+        if version not in _VERSIONS:
+            self._refuse(InvalidHeader(f"HTTP/{version} is not spoken here"))
+            return
         if version == "1.1" and self._hosts != 1:
             self._refuse(InvalidHeader("a request has exactly one Host header"))
             return
@@ -241,6 +249,9 @@ class Guard(EndingProtocol):
             self._refuse(InvalidHeader("CONNECT is for proxies, and this is none"))
             return
         if parser.should_upgrade():
+            if version != "1.1":  # a proxy that speaks 1.0 would not know of the upgrade
+                self._refuse(InvalidHeader("an upgrade is for HTTP/1.1"))
+                return
             self._phase, self._deadline = Phase.DONE, FOREVER
             return  # the parser stops here, see `_upgraded`
         if self._length > self.limits.max_body_bytes:
@@ -392,6 +403,9 @@ class Guard(EndingProtocol):
     def _upgraded(self, data: bytes, offset: int) -> None:
         if not self._should_upgrade():
             self._stay(data[offset:])
+            return
+        if self._has_body:  # its bytes would be taken for frames
+            self._refuse(InvalidHeader("an upgrade to WebSocket has no body"))
             return
         begin_upgrade(self, data[offset:])
 
