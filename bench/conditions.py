@@ -16,6 +16,10 @@ from bench.peers.process import ROOT, StartFailed
 from bench.scenarios.plan import Plan
 
 SYNCS = 50
+QUICK = (
+    "A QUICK LOOK, NOT A MEASUREMENT: CPU comes in ticks of 10 ms, a few of them in a short"
+    " round, and fewer connections are held than a name says"
+)
 
 
 def conditions(plan: Plan) -> str:
@@ -33,6 +37,7 @@ def conditions(plan: Plan) -> str:
             f"MQTT {'5' if plan.level == 5 else '3.1.1'} on loopback",
             f"rounds {'/'.join(plan.order)} (A = LyreDB, B = each peer) of {plan.round_s:g} s,"
             " all processes of a server counted",
+            *((QUICK,) if plan.order == "AB" else ()),
         )
     )
 
