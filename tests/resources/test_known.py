@@ -98,6 +98,23 @@ def test_whoever_waits_for_the_prepared_can_start_at_once() -> None:
     run(body)
 
 
+def test_what_others_announce_meanwhile_does_not_hold_up_a_start() -> None:
+    """Its client was told that nothing is missed from now on, so it misses nothing."""
+
+    async def body(node: Node, other: Other) -> None:
+        collector, called = Collector(), []
+        subscription = subscribe(node, collector)
+        node.database.when_known(lambda: called.append(1))
+        await other.settle(other.here, other.there)
+        assert called == [1]
+        later = Collector()
+        node.database.subscribe("Sensor/b", later, CONTEXT, later.options())
+        subscription.start()
+        assert len(collector.ready) == 1
+
+    run(body)
+
+
 def test_a_subscription_that_is_closed_while_it_waits_never_begins() -> None:
     async def body(node: Node, other: Other) -> None:
         collector = Collector()

@@ -81,6 +81,7 @@ class Subscription:
         "_has_lost",
         "_held",
         "_is_holding",
+        "_is_known",
         "_is_returning",
         "_levels",
         "_on_close",
@@ -128,8 +129,11 @@ class Subscription:
         self._is_returning = False
         self._siblings = siblings
         self._on_close = on_close
-        # From here on, so that whoever answers before the start can wait for it to be known.
+        # From here on, so that whoever answers before the start can wait for it to be known,
+        # and then start at once, whatever others have announced meanwhile.
+        self._is_known = False
         rooms.hub.peers.interest.add(topic_filter)
+        rooms.hub.peers.when_known(self._note_known)
 
     def start(self) -> None:
         """Begin: send what there is, then what comes. Must be called once, on the loop.
@@ -141,12 +145,16 @@ class Subscription:
         if self.state is not State.PREPARED:
             raise RuntimeError(f"a subscription that is {self.state.value} cannot be started")
         self.state = State.ANNOUNCED
-        self._rooms.hub.peers.when_known(self._begin)
+        if self._is_known:
+            self._begin()
+
+    def _note_known(self) -> None:
+        """All workers forward what the filter matches: nothing can be missed from here on."""
+        self._is_known = True
+        if self.state is State.ANNOUNCED:
+            self._begin()
 
     def _begin(self) -> None:
-        """All workers forward what the filter matches: nothing can be missed from here on."""
-        if self.state is not State.ANNOUNCED:
-            return  # it was closed meanwhile
         self.state = State.READING
         self._reading = self._open()
         if self._reading is None:
