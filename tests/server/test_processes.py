@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from lyredb.server.control_client import is_served
 from tests.server.process import Server, environment, free_ports, make_application, run_lyredb
 from tests.server.process_tree import (
     assert_all_end,
@@ -32,6 +33,16 @@ SERVES_S = 10.0
 def two_workers(tmp_path: Path, *options: str, config: str = "") -> Server:
     app = make_application(tmp_path, config=config)
     return Server("run", app, "--workers", "2", *options, variables=VARIABLES)
+
+
+def lyredb_in_background(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "lyredb", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment(),
+    )
 
 
 def answering(server: Server) -> int:
@@ -148,6 +159,29 @@ def test_a_killed_writer_comes_back_and_loses_nothing(tmp_path: Path) -> None:
             assert after["worker-1"] == before["worker-1"]
         for key, value in acknowledged.items():
             assert two.get(f"/Sensor/{key}").json()["value"] == value
+
+
+def test_commands_wait_for_a_writer_that_is_started_again(tmp_path: Path) -> None:
+    """They neither say that there is no server nor work beside it; a stopped successor gives
+    them the time to come too early."""
+    with two_workers(tmp_path) as server:
+        data = str(tmp_path / "app" / "data")
+        supervisor, writer = server.process.pid, children_of(server.process.pid)["writer"]
+        os.kill(supervisor, signal.SIGSTOP)
+        os.kill(writer, signal.SIGKILL)
+        eventually(lambda: not is_served(Path(data)), "a socket without a writer")
+        asked = [lyredb_in_background("status", "--data", data)]
+        asked.append(lyredb_in_background("role", "set", "reader", "data.*=read", "--data", data))
+        try:
+            for command in asked:  # each has found nobody, and waits
+                with pytest.raises(subprocess.TimeoutExpired):
+                    command.wait(1.5)
+        finally:
+            os.kill(supervisor, signal.SIGCONT)
+        told = [command.communicate(timeout=20)[0] for command in asked]
+        assert [command.returncode for command in asked] == [0, 0], told
+        assert "ready (1 restarts)" in told[0]
+        assert told[1] == "set the role reader\n"
 
 
 def test_when_the_supervisor_is_killed_nobody_is_left_and_all_is_free(tmp_path: Path) -> None:

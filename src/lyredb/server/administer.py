@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
-from typing import TypeVar
+from pathlib import Path
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -15,13 +17,19 @@ from lyredb.operations.status import Status
 from lyredb.security.passwords import Passwords
 from lyredb.security.roles import Roles
 from lyredb.security.users import Users
+from lyredb.server.control import SOCKET_FILE
 from lyredb.server.control_client import ask_server, is_served
 from lyredb.server.data_place import DataPlace
+from lyredb.server.processes.lock import holder_lives
 from lyredb.storage.engine import Engine
 from lyredb.storage.writer import Writer
 from lyredb.tables.builtin import builtin_tables
 
 T = TypeVar("T")
+
+RETURN_S: Final = 15.0
+"""For a writer that is started again: half a second, more where processors are short."""
+_LOOK_S: Final = 0.05
 
 
 def administer(place: DataPlace, request: Request, answer: type[T]) -> T:
@@ -36,7 +44,7 @@ def administer(place: DataPlace, request: Request, answer: type[T]) -> T:
         LyreError: It was refused, or there is no database.
     """
     path = place.require()
-    if is_served(path):
+    if _is_served_soon(path):
         return ask_server(path, request, answer)
     try:
         result = asyncio.run(_perform(place, request))
@@ -56,9 +64,24 @@ def ask_status(place: DataPlace) -> Status:
         LyreError: There is no database, or the server cannot tell.
     """
     path = place.require()
-    if not is_served(path):
+    if not _is_served_soon(path):
         raise StorageFailed(f"no server runs on {path}")
     return ask_server(path, GetStatus(), Status)
+
+
+def _is_served_soon(path: Path) -> bool:
+    """Tell whether a server takes commands, now or once its writer has been started again.
+
+    Only who died leaves its socket behind; with the lock of a living process beside it, that
+    is a writer whose supervisor starts the next.
+    """
+    deadline = time.monotonic() + RETURN_S
+    while not is_served(path):
+        is_coming = (path / SOCKET_FILE).exists() and holder_lives(path)
+        if not is_coming or time.monotonic() >= deadline:
+            return False
+        time.sleep(_LOOK_S)
+    return True
 
 
 async def _perform(place: DataPlace, request: Request) -> Answer:

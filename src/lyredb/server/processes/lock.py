@@ -29,7 +29,7 @@ def take_lock(data_dir: Path) -> DirectoryLock:
         try:
             return DirectoryLock(data_dir)
         except DataDirectoryInUse as error:
-            if time.monotonic() >= deadline or _holder_lives(data_dir):
+            if time.monotonic() >= deadline or holder_lives(data_dir):
                 raise told(error, data_dir) from error
         time.sleep(_LOOK_S)
 
@@ -39,7 +39,7 @@ def told(error: DataDirectoryInUse, data_dir: Path) -> DataDirectoryInUse:
     return DataDirectoryInUse(f"{error}: {data_dir}; stop that one or choose another (--data)")
 
 
-def _holder_lives(data_dir: Path) -> bool:
+def holder_lives(data_dir: Path) -> bool:
     """Tell whether the process that took the lock is still there."""
     try:
         pid = int((data_dir / LOCK_FILE).read_text())
