@@ -11,8 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from lyredb.errors import SettingError
 from lyredb.plugins.scope import Settings
 from lyredb.plugins.settings import Setting
+from lyredb.server.launch import prepare_launch
 from lyredb.server.lifecycle import StopRequest
 from lyredb.server.reload import Reload, changed
 from lyredb.server.settings import SettingsInForce
@@ -64,6 +66,31 @@ def test_without_a_terminal_a_hangup_reloads_all_processes(tmp_path: Path) -> No
         httpx.put(f"{server.http}/Sensor/a", json={"value": 1}, auth=("admin", "wrong"))
         code, _ = server.stop()
         assert code == 0
+
+
+def test_a_file_that_comes_or_goes_counts_as_at_a_start(tmp_path: Path) -> None:
+    """Whoever writes the first config.yaml beside a running server reloads for its sake."""
+    app = make_application(tmp_path)
+    launch = prepare_launch(app, mode="run", flags={}, config=None, environment={})
+
+    def level() -> str:
+        return launch.sources.read(launch.plugins).text("logging.level")
+
+    assert level() == "info"
+    (app / "config.yaml").write_text("logging.level: debug\n")
+    assert level() == "debug"
+    (app / "config.yaml").unlink()
+    assert level() == "info"
+
+
+def test_a_file_that_was_asked_for_has_to_stay(tmp_path: Path) -> None:
+    config = tmp_path / "more.yaml"
+    config.write_text("logging.level: debug\n")
+    app = make_application(tmp_path)
+    launch = prepare_launch(app, mode="run", flags={}, config=config, environment={})
+    config.unlink()
+    with pytest.raises(SettingError, match="cannot be read"):
+        launch.sources.read(launch.plugins)
 
 
 def test_a_file_that_is_wrong_changes_nothing(tmp_path: Path) -> None:

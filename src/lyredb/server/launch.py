@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from lyredb.applications.application import Application, load_application
+from lyredb.applications.application import CONFIG_FILE, Application, load_application
 from lyredb.errors import SettingError
 from lyredb.plugins.settings import AUTO, OFF, Setting
 from lyredb.server.composition import Plugin, find_plugins, settings_table
@@ -31,13 +31,15 @@ class Sources:
 
     Attributes:
         mode: Decides what is allowed.
-        files: Later ones win.
+        own: The application's file, which need not be there; looked for at each reading.
+        config: One that was asked for; it wins.
         environment: Of the process that was started.
         flags: Options by name.
     """
 
     mode: Mode
-    files: tuple[Path, ...] = ()
+    own: Path | None = None
+    config: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     flags: Mapping[str, object] = field(default_factory=dict)
 
@@ -48,7 +50,9 @@ class Sources:
             SettingError: A setting is wrong, or not for this mode.
         """
         table = settings_table(plugins)
-        settings = table.load(files=self.files, environment=self.environment, flags=self.flags)
+        own = self.own if self.own is not None and self.own.is_file() else None
+        files = [file for file in (own, self.config) if file is not None]
+        settings = table.load(files=files, environment=self.environment, flags=self.flags)
         _check(settings, self.mode)
         workers = _workers(settings, self.mode)
         return SettingsInForce({**settings.values(), "threads.count": workers})
@@ -103,8 +107,8 @@ def prepare_launch(
     """
     application = load_application(folder)
     plugins = tuple(find_plugins())
-    files = tuple(file for file in (application.config, config) if file is not None)
-    sources = Sources(mode, files, dict(environment), dict(flags))
+    own = application.folder / CONFIG_FILE
+    sources = Sources(mode, own, config, dict(environment), dict(flags))
     settings = sources.read(plugins)
     written = settings.text("storage.path")
     data_dir = Path(written) if written else application.folder / DATA_FOLDERS[mode]
