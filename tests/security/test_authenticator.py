@@ -10,7 +10,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from lyredb.errors import LoginFailed, TooManyAttempts
-from lyredb.security.attempts import MAX_ATTEMPTS
+from lyredb.security.attempts import MAX_ATTEMPTS, MAX_REFUSED
 from lyredb.security.authenticator import Account, Authenticator
 from lyredb.security.passwords import Passwords
 from lyredb.security.principals import ANONYMOUS, SUPER_USER, Role
@@ -327,6 +327,46 @@ def test_who_shares_a_guess_from_elsewhere_is_not_made_to_wait_for_it() -> None:
         *_, beside, elsewhere = await asyncio.gather(*tasks, return_exceptions=True)
         assert isinstance(beside, TooManyAttempts)
         assert elsewhere == Account("bob", SUPER_USER)
+
+    run(body)
+
+
+def test_who_has_to_wait_cannot_guess_by_what_is_remembered_of_others() -> None:
+    """Memory would say yes to the right password and nothing to a wrong one, at any speed."""
+
+    async def body(place: Place) -> None:
+        authenticator = place.authenticator
+        await authenticator.verify("ada", "s3cret", address="192.0.2.1")
+        authenticator.note(b"carried", "ada", "s3cret")
+        for number in range(MAX_ATTEMPTS):
+            with pytest.raises(LoginFailed):
+                await authenticator.verify("ada", f"wrong {number}", address="192.0.2.2")
+        with pytest.raises(TooManyAttempts):
+            await authenticator.verify("ada", "s3cret", address="192.0.2.2")
+        assert authenticator.cached("ada", "s3cret", "192.0.2.2") is None
+        assert authenticator.recall(b"carried", "192.0.2.2") is None
+        assert authenticator.recall(b"carried", "192.0.2.1") == Account("ada", SUPER_USER)
+
+    run(body)
+
+
+@pytest.mark.parametrize(("tries", "answered"), [(MAX_REFUSED - 1, True), (MAX_REFUSED, False)])
+def test_where_the_user_works_memory_answers_until_somebody_hammers(
+    tries: int, answered: bool
+) -> None:
+    """A program with an old password keeps nobody out; a guesser gets no oracle."""
+
+    async def body(place: Place) -> None:
+        verify = place.authenticator.verify
+        await verify("ada", "s3cret", address="192.0.2.1")
+        for number in range(MAX_ATTEMPTS):
+            with pytest.raises(LoginFailed):
+                await verify("ada", f"wrong {number}", address="192.0.2.1")
+        for number in range(tries):
+            with pytest.raises(TooManyAttempts):
+                await verify("ada", f"guess {number}", address="192.0.2.1")
+        found = place.authenticator.cached("ada", "s3cret", "192.0.2.1")
+        assert (found is not None) is answered
 
     run(body)
 

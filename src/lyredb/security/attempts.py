@@ -31,12 +31,17 @@ FORGOTTEN_S: Final = 900.0
 MAX_REMEMBERED: Final = 10_000
 """Names and addresses remembered, each; about 2 MB. The one idle for longest goes first."""
 
+MAX_REFUSED: Final = 100
+"""Tries during one wait of a user where it works, before memory does not answer them either.
+A program with an old password makes fewer, and must not keep its user out."""
+
 
 @dataclass(slots=True)
 class _Failures:
     count: int
     last_s: float
     until_s: float
+    refused: int = 0
 
 
 class _Bounded(Generic[K, V]):
@@ -90,6 +95,7 @@ class Attempts:
         self._by_name: _Bounded[str, _Failures] = _Bounded(max_remembered)
         self._good: _Bounded[tuple[str, str], float] = _Bounded(max_remembered)
         self._by_good: _Bounded[tuple[str, str], _Failures] = _Bounded(max_remembered)
+        self._somebody_waits_until_s = now_s()
         self.refused = 0
 
     def admit(self, name: str, address: str) -> None:
@@ -105,6 +111,9 @@ class Attempts:
         wait_s = self.wait_s(name, address)
         if wait_s > 0:
             self.refused += 1
+            where_it_works = self._by_good.get((name, network_of(address)))
+            if where_it_works is not None:
+                where_it_works.refused += 1
             raise TooManyAttempts(math.ceil(wait_s))
 
     def wait_s(self, name: str, address: str) -> float:
@@ -115,6 +124,21 @@ class Attempts:
         if self._is_known_good(name, place):
             return self._left_s(self._by_good.get((name, place)))
         return max(self._left_s(self._by_address.get(place)), self._left_s(self._by_name.get(name)))
+
+    def may_recall(self, name: str, address: str) -> bool:
+        """Tell whether a login that is remembered may be answered without a check.
+
+        Memory knows right passwords only, so whoever has to wait could go on guessing by
+        it, at the speed of the network. Where the user works it answers all the same, so
+        that few failures keep nobody out, as long as somebody is not guessing like that.
+        """
+        if self._now_s() >= self._somebody_waits_until_s:
+            return True
+        place = network_of(address)
+        if not self._is_known_good(name, place):
+            return self.wait_s(name, address) <= 0
+        failures = self._by_good.get((name, place))
+        return failures is None or failures.refused < MAX_REFUSED or self._left_s(failures) <= 0
 
     def failed(self, name: str, address: str) -> None:
         """Count a failure."""
@@ -149,6 +173,7 @@ class Attempts:
             doublings = min(count - self._max_attempts, 30)  # 30: beyond every cap
             wait_s = min(self._first_wait_s * 2.0**doublings, self._max_wait_s)
         failures.set(key, _Failures(count, now_s, now_s + wait_s))
+        self._somebody_waits_until_s = max(self._somebody_waits_until_s, now_s + wait_s)
 
     def _left_s(self, failures: _Failures | None) -> float:
         return 0.0 if failures is None else failures.until_s - self._now_s()

@@ -96,24 +96,27 @@ class Authenticator:
         self._changes = 0
         self._hits = self._verified = self._refused = 0
 
-    def cached(self, name: str, password: str | bytes) -> Account | None:
+    def cached(self, name: str, password: str | bytes, address: str = "") -> Account | None:
         """Return the account of a pair that was right a short while ago, without waiting.
 
-        ``None`` says nothing about the pair: `verify` it.
+        ``None`` says nothing about the pair: `verify` it. So it is for an address that has
+        to wait, or it could guess here.
         """
-        found = self._remembered.get(self._digest(name, password))
-        if found is None or found[0] <= self._now_s():
-            return None
-        self._hits += 1
-        return found[1]
+        return self._recalled(self._digest(name, password), address)
 
-    def recall(self, credentials: bytes) -> Account | None:
+    def recall(self, credentials: bytes, address: str = "") -> Account | None:
         """As `cached`, for the bytes in which a protocol carries a pair; see `note`."""
-        found = self._remembered.get(self._digest_of(credentials))
+        return self._recalled(self._digest_of(credentials), address)
+
+    def _recalled(self, digest: bytes, address: str) -> Account | None:
+        found = self._remembered.get(digest)
         if found is None or found[0] <= self._now_s():
             return None
+        account = found[1]
+        if not self._attempts.may_recall(account.name, address):
+            return None
         self._hits += 1
-        return found[1]
+        return account
 
     def note(self, credentials: bytes, name: str, password: str | bytes) -> None:
         """Let `recall` answer for these bytes, which say this pair, while it is remembered.
@@ -147,10 +150,10 @@ class Authenticator:
         Raises:
             LoginFailed: Wrong, or the user is inactive.
             TooManyAttempts: There were too many failures for this name or address. A
-                pair that is remembered is not refused.
+                pair that is remembered is not refused where its user works.
             Overloaded: Too many passwords are being checked.
         """
-        account = self.cached(name, password)
+        account = self.cached(name, password, address)
         if account is not None:
             return account
         while True:

@@ -35,10 +35,10 @@ class FakeAuthenticator:
         self.noted: list[bytes] = []
         self._known: Account | None = None
 
-    def cached(self, name: str, password: str) -> Account | None:
+    def cached(self, name: str, password: str, address: str = "") -> Account | None:
         return self._known if (name, password) == ADMIN else None
 
-    def recall(self, credentials: bytes) -> Account | None:
+    def recall(self, credentials: bytes, address: str = "") -> Account | None:
         return self._known if credentials in self.noted else None
 
     def note(self, credentials: bytes, name: str, password: str) -> None:

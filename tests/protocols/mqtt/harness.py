@@ -392,7 +392,7 @@ class FakeAuthenticator:
     def by_name(self, name: str) -> Account | None:
         return self.accounts.get(name)
 
-    def cached(self, name: str, password: str | bytes) -> Account | None:
+    def cached(self, name: str, password: str | bytes, address: str = "") -> Account | None:
         if (name, password) in self.remembered:
             return Account(name, SUPER_USER)
         return None

@@ -86,7 +86,7 @@ class Authentication:
             if authorization is None:
                 account = self._without_header(request)
             else:
-                known = self.authenticator.recall(authorization)
+                known = self.authenticator.recall(authorization, request.peer)
                 if known is None:
                     return self._read(request, authorization)
                 request.login = "basic"
@@ -206,7 +206,7 @@ class Authentication:
         account: Account | None
         if name or password:
             request.login = "basic"
-            account = self.authenticator.cached(name, password)
+            account = self.authenticator.cached(name, password, request.peer)
             # Only the usual form: each further one would take the place of another user.
             if account is not None and authorization == write_basic(name, password):
                 self.authenticator.note(authorization, name, password)

@@ -111,7 +111,8 @@ class Entrance:
         if connect.username:
             # Before the password is looked at: what happens to the user meanwhile counts.
             self._gate.watch(connect.username)
-        account = login.known_account(connect, self._service, self._origin.account)
+        origin = self._origin
+        account = login.known_account(connect, self._service, origin.account, origin.host)
         if account is None:
             self._service.spawn(self._verify())
         else:

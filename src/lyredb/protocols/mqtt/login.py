@@ -10,7 +10,9 @@ from lyredb.security.audit import note_login
 from lyredb.security.authenticator import Account
 
 
-def known_account(connect: Connect, service: Service, listener: Account | None) -> Account | None:
+def known_account(
+    connect: Connect, service: Service, listener: Account | None, host: str
+) -> Account | None:
     """The account, when that can be said without waiting; None asks for `verify`.
 
     Args:
@@ -18,12 +20,13 @@ def known_account(connect: Connect, service: Service, listener: Account | None) 
         service: Its authenticator remembers passwords that were right.
         listener: Whom the listener knows the peer to be: the user of an upgrade, the
             super user over loopback where that is allowed. None when it does not know.
+        host: The peer's, which may have to wait.
 
     Raises:
         Violation: 0x87, there are no credentials and there have to be some.
     """
     if connect.username or connect.password:
-        return service.authenticator.cached(connect.username or "", connect.password or b"")
+        return service.authenticator.cached(connect.username or "", connect.password or b"", host)
     if listener is not None:
         return listener
     if service.limits.require_authentication:
