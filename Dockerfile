@@ -17,16 +17,18 @@ RUN groupadd --gid 10001 lyredb \
 COPY --from=build /opt/lyredb /opt/lyredb
 COPY packaging/docker/healthy.py /opt/lyredb/healthy.py
 
+# The operations port is where the health check asks, whatever the application's config.yaml.
 ENV PATH=/opt/lyredb/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     LYREDB_STORAGE_PATH=/data \
-    LYREDB_NETWORK_HOST=0.0.0.0
+    LYREDB_NETWORK_HOST=0.0.0.0 \
+    LYREDB_OPERATIONS_API_NETWORK_PORT=9925
 USER 10001:10001
 WORKDIR /app
 VOLUME /data
-# HTTP, operations (health, metrics), MQTT, MQTT over TLS.
-EXPOSE 9926 9925 1883 8883
+# HTTP, HTTPS, operations (health, metrics), MQTT, MQTT over TLS.
+EXPOSE 9926 9943 9925 1883 8883
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
     CMD ["/opt/lyredb/bin/python", "-I", "-S", "/opt/lyredb/healthy.py"]
