@@ -270,6 +270,29 @@ def test_guessing_is_slowed_down_and_told_when_to_try_again() -> None:
     run(body)
 
 
+def test_an_address_that_has_to_wait_is_not_answered_from_memory() -> None:
+    """Each of its guesses would be told from the right password, at any speed."""
+
+    async def body(at: Place) -> None:
+        async def guess(password: str) -> int:
+            address = at.server.address
+            client = RawClient(
+                *await asyncio.open_connection(
+                    address.host, address.port, local_addr=("127.0.0.2", 0)
+                )
+            )
+            at.clients.append(client)
+            return (await client.ask("GET", "/Sensor/", basic("ada", password))).status
+
+        for _ in range(2):  # the second is remembered by the header as it came
+            assert (await at.call("GET", "/Sensor/", basic("ada"))).status == 200
+        assert [await guess(f"guess {number}") for number in range(6)] == [401] * 5 + [429]
+        assert await guess("secret") == 429
+        assert (await at.call("GET", "/Sensor/", basic("ada"))).status == 200
+
+    run(body)
+
+
 @pytest.mark.parametrize(
     ("origin", "expected"),
     [
