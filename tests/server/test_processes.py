@@ -184,6 +184,40 @@ def test_commands_wait_for_a_writer_that_is_started_again(tmp_path: Path) -> Non
         assert told[1] == "set the role reader\n"
 
 
+def test_writes_beyond_what_may_wait_are_refused_and_told_when_to_come_back(
+    tmp_path: Path,
+) -> None:
+    """While the writer stands still one waits, and a second has no room."""
+    app = make_application(tmp_path, config="storage.maxWaitingSize: 1kB\nthreads.maxSilence: 60s")
+    with (
+        Server("run", app, variables=VARIABLES) as server,
+        httpx.Client(base_url=server.http, auth=LOGIN, timeout=SERVES_S) as client,
+    ):
+        writer = children_of(server.process.pid)["writer"]
+        assert put(client, "known", 1.0), "the login is remembered"
+        answers: list[httpx.Response] = []
+
+        def put_much(number: int) -> None:
+            body = {"value": 1.0, "text": "x" * 900}
+            answers.append(
+                httpx.put(f"{server.http}/Sensor/{number}", json=body, auth=LOGIN, timeout=30)
+            )
+
+        both = [threading.Thread(target=put_much, args=(number,)) for number in range(2)]
+        os.kill(writer, signal.SIGSTOP)
+        try:
+            for one in both:
+                one.start()
+            eventually(lambda: bool(answers), "a refusal")
+        finally:
+            os.kill(writer, signal.SIGCONT)
+        for one in both:
+            one.join()
+        refused, done = answers
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert done.status_code == 204
+
+
 def test_when_the_supervisor_is_killed_nobody_is_left_and_all_is_free(tmp_path: Path) -> None:
     with two_workers(tmp_path) as server:
         pids = list(children_of(server.process.pid).values())

@@ -164,6 +164,15 @@ CORE_SETTINGS: Final[tuple[Setting, ...]] = (
         minimum=1000,
     ),
     Setting(
+        "storage.maxWaitingSize",
+        _STORAGE.max_outstanding_bytes,
+        "size",
+        "Bytes of writes that may wait for the disk, in the writer and in each worker; further "
+        "ones are refused (503, Retry-After) until there is room. Two of the largest "
+        "transactions. One that waits takes twice its size, so a small machine needs less.",
+        minimum=1000,
+    ),
+    Setting(
         "storage.segmentSize",
         _STORAGE.segment_bytes,
         "size",
@@ -205,6 +214,7 @@ def storage_settings(settings: Settings) -> StorageSettings:
         min_free_bytes=settings.integer("storage.minFree"),
         max_record_bytes=settings.integer("storage.maxRecordSize"),
         max_transaction_bytes=settings.integer("storage.maxTransactionSize"),
+        max_outstanding_bytes=settings.integer("storage.maxWaitingSize"),
         segment_bytes=settings.integer("storage.segmentSize"),
         segment_s=settings.seconds("storage.segmentAge"),
         retention_age_s=settings.seconds("storage.logRetention"),
