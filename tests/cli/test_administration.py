@@ -107,6 +107,20 @@ def test_a_right_that_is_none_is_named(data: Path) -> None:
     assert "DATABASE.TABLE=RIGHT" in told
 
 
+def test_a_table_can_be_kept_from_what_all_others_allow(data: Path) -> None:
+    place = ("--data", data)
+    lyredb("role", "set", "reader", "data.*=read", "data.Secret=none", *place)
+    shown = lyredb("role", "show", "reader", *place)
+    assert shown == "reader:\n  data:\n    '*':\n      read: true\n    Secret: {}\n"
+
+
+def test_a_table_that_comes_twice_is_refused(data: Path) -> None:
+    """One of the two would be lost, and nobody would notice."""
+    rights = ("data.Sensor=read", "data.Sensor=insert")
+    told = lyredb("role", "set", "reader", *rights, "--data", data, code=1)
+    assert told == "lyredb: data.Sensor is named twice; write data.Sensor=RIGHT,RIGHT\n"
+
+
 def test_backup_and_restore_say_what_they_did(data: Path, tmp_path: Path) -> None:
     told = lyredb("backup", tmp_path / "copy", "--data", data)
     assert told.startswith(f"backed up {data} to {tmp_path / 'copy'}: ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -21,6 +21,7 @@ role_app = typer.Typer(
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The role.")]
+_WORDS: Final = {"all": ("read", "insert", "update", "delete"), "none": ()}
 
 
 @role_app.command("list")
@@ -61,8 +62,8 @@ def set_role(
         list[str] | None,
         typer.Argument(
             metavar="DATABASE.TABLE=RIGHT,...",
-            help="What it may do: read, insert, update, delete, or all; * for any database "
-            "or table. What is not named it may not.",
+            help="What it may do: read, insert, update, delete; or all, or none for a table "
+            "that * would give it; * for any database or table. What is not named it may not.",
         ),
     ] = None,
     super_user: Annotated[bool, typer.Option("--super-user", help="It may do everything.")] = False,
@@ -121,7 +122,8 @@ def read_rights(texts: Sequence[str]) -> dict[str, Any]:
     """Return the definition that ``data.Sensor=read,insert`` and the like stand for.
 
     Raises:
-        InvalidInput: One has another form; which rights there are is seen later.
+        InvalidInput: One has another form, or a table comes twice, of which only one could
+            hold; which rights there are is seen later.
     """
     definition: dict[str, Any] = {}
     for text in texts:
@@ -129,8 +131,13 @@ def read_rights(texts: Sequence[str]) -> dict[str, Any]:
         database, dot, name = table.partition(".")
         if not (equals and dot and database and name and rights):
             raise InvalidInput(f"{text!r} is not of the form DATABASE.TABLE=RIGHT,RIGHT")
-        named = rights.split(",") if rights != "all" else ("read", "insert", "update", "delete")
-        definition.setdefault(database, {})[name] = {right.strip(): True for right in named}
+        tables = definition.setdefault(database, {})
+        if name in tables:
+            raise InvalidInput(f"{table} is named twice; write {table}=RIGHT,RIGHT")
+        named = _WORDS.get(rights)
+        if named is None:
+            named = tuple(right.strip() for right in rights.split(","))
+        tables[name] = dict.fromkeys(named, True)
     return definition
 
 
