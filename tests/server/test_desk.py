@@ -10,8 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from lyredb.errors import InvalidInput
-from lyredb.operations.requests import GetStatus, PutRoles
+from lyredb.errors import InvalidInput, LyreError
+from lyredb.operations.requests import (
+    AddUser,
+    ChangeUser,
+    GetStatus,
+    ListUsers,
+    PutRoles,
+    RemoveRole,
+    RemoveUser,
+)
 from lyredb.operations.status import Status, memory_of
 from lyredb.server.board import Board
 from lyredb.server.control_client import ask_server, is_served
@@ -116,6 +124,46 @@ def test_the_desk_tells_the_store_and_does_what_it_is_asked(tmp_path: Path) -> N
         assert (status.position, status.failure) == (office.node.engine.position, "")
 
     in_office(tmp_path, body)
+
+
+def test_each_change_of_users_and_roles_has_a_line_without_the_password(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody who finds an account that nobody knows has to learn when it was made."""
+
+    async def body(office: Office) -> None:
+        await office.desk.open()
+        place = office.launch.data_dir
+        roles = {"reader": {"data": {"Sensor": {"read": True}}}}
+        for request in (
+            PutRoles(roles),
+            AddUser("eve", "s3cret", "reader"),
+            ChangeUser("eve", password="an0ther"),
+            ChangeUser("eve", active=False),
+            RemoveUser("eve"),
+            RemoveRole("reader"),
+        ):
+            await asyncio.to_thread(ask_server, place, request, dict)
+        with pytest.raises(LyreError):
+            await asyncio.to_thread(ask_server, place, RemoveUser("eve"), dict)
+        await asyncio.to_thread(ask_server, place, ListUsers(), list)
+
+    with caplog.at_level(logging.INFO, "lyredb.server.desk"):
+        in_office(tmp_path, body)
+    names = ("operation", "user", "role", "active", "password")
+    lines = [
+        {name: getattr(record, name) for name in names if hasattr(record, name)}
+        for record in caplog.records
+        if record.message == "users or roles changed"
+    ]
+    assert lines == [
+        {"operation": "role.put", "role": "reader"},
+        {"operation": "user.add", "user": "eve", "role": "reader", "active": True},
+        {"operation": "user.change", "user": "eve", "password": "changed"},
+        {"operation": "user.change", "user": "eve", "active": False},
+        {"operation": "user.remove", "user": "eve"},
+        {"operation": "role.remove", "role": "reader"},
+    ]
 
 
 def test_processes_are_told_by_supervisor_board_and_themselves() -> None:

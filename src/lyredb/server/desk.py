@@ -10,7 +10,16 @@ from typing import Final
 
 from lyredb.applications.application import ROLES_FILE
 from lyredb.errors import LyreError
-from lyredb.operations.administration import Administration
+from lyredb.operations.administration import Administration, Answer
+from lyredb.operations.requests import (
+    AddUser,
+    Changed,
+    ChangeUser,
+    PutRoles,
+    RemoveRole,
+    RemoveUser,
+    Request,
+)
 from lyredb.operations.roles_file import apply_roles_file
 from lyredb.operations.status import ProcessStatus, Status
 from lyredb.plugins.scope import Settings
@@ -65,7 +74,8 @@ class Desk:
             passed=passed,
             status=self._status,
         )
-        self._control = ControlSocket(launch.data_dir, administration.perform)
+        self._administration = administration
+        self._control = ControlSocket(launch.data_dir, self._perform)
         self._applying: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -92,6 +102,16 @@ class Desk:
         await self._control.close()
         self._passwords.close()
 
+    async def _perform(self, request: Request) -> Answer:
+        try:
+            answer = await self._administration.perform(request)
+        except TimeoutError:  # a worker has not taken note of it yet: it is done
+            _note(request)
+            raise
+        if isinstance(answer, Changed):
+            _note(request)
+        return answer
+
     async def _apply_roles(self) -> None:
         file = self._folder / ROLES_FILE
         if file.is_file():  # looked at each time: a reload may find a new one
@@ -116,3 +136,26 @@ class Desk:
             failure=self._engine.failure or self._engine.full,
             processes=list(self._processes()),
         )
+
+
+def _note(request: Request) -> None:
+    """Write the line of a change of users or roles: whoever looks into one asks when it was.
+
+    What was given is beside the text, as for logins, so that no line can be forged by it.
+    """
+    match request:
+        case AddUser() | ChangeUser():
+            given = {"user": request.name, "role": request.role, "active": request.active}
+            if isinstance(request, ChangeUser) and request.password is not None:
+                given["password"] = "changed"
+        case RemoveUser():
+            given = {"user": request.name}
+        case PutRoles():
+            given = {"role": ", ".join(request.roles)}
+        case RemoveRole():
+            given = {"role": request.name}
+        case _:
+            return
+    details = {name: value for name, value in given.items() if value is not None}
+    operation = type(request).__struct_config__.tag
+    _logger.info("users or roles changed", extra={"operation": operation, **details})
