@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from lyredb.errors import SettingError
 from lyredb.plugins.scope import Scope
@@ -373,6 +375,29 @@ def test_a_browser_web_socket_comes_in_by_cookie_from_pages_that_may(
         client.send(b"GET /Sensor/ HTTP/1.1\r\nhost: localhost\r\n" + UPGRADE + cookie + origin)
         client.send(b"\r\n")
         assert (await first_line(client)).split()[1] == expected
+
+    run(body)
+
+
+def test_a_web_socket_of_a_user_with_a_long_name_is_closed_with_the_code() -> None:
+    """The reason has the name in it, and a close frame no room for it."""
+    name = "é" * 120
+
+    async def body(at: Place) -> None:
+        ada = at.users.find("ada")
+        assert ada is not None
+        await at.users.put(User(name, ada.password, "reader"))
+        headers = {"Authorization": basic(name).decode().split(": ")[1].strip()}
+        url = f"ws://127.0.0.1:{at.server.address.port}/Sensor/"
+        async with connect(url, additional_headers=headers) as socket:
+            await socket.recv()
+            await at.users.update(name, active=False)
+            with pytest.raises(ConnectionClosed) as closed:
+                async with asyncio.timeout(DEADLINE_S):
+                    await socket.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 3000
+        assert closed.value.rcvd.reason.startswith("Must login again: the user éé")
 
     run(body)
 

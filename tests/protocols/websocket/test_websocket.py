@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from lyredb.errors import EngineClosed, LyreError, NotAuthorised, ServerStopping, SlowSubscriber
 from lyredb.protocols.http import HttpLimits
 from lyredb.protocols.rest.plugin import RestPlugin
-from lyredb.protocols.websocket.errors import close_code_of
+from lyredb.protocols.websocket.errors import close_code_of, close_reason_of
 from lyredb.protocols.websocket.plugin import WebSocketPlugin
 from tests.protocols.node import LOGIN, TestNode, serving, until
 
@@ -281,3 +281,9 @@ def test_every_error_has_a_close_code() -> None:
     assert close_code_of(ServerStopping("")) == close_code_of(EngineClosed("")) == 1012
     assert close_code_of(SlowSubscriber("")) == 1013
     assert close_code_of(NotAuthorised("")) == 3003
+
+
+def test_a_reason_fits_into_a_close_frame_in_whole_letters() -> None:
+    long = NotAuthorised("é" * 200)
+    assert close_reason_of(long) == "é" * 61
+    assert close_reason_of(NotAuthorised("r may not")) == "r may not"

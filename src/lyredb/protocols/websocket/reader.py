@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 
 from lyredb.plugins.delivery import Batch, Message
 from lyredb.protocols.http.backlog import Outflow
-from lyredb.protocols.http.errors import sentence_of
 from lyredb.protocols.http.websocket import WebSocketConnection
 from lyredb.protocols.websocket.encoding import WebSocketEncoding
-from lyredb.protocols.websocket.errors import close_code_of
+from lyredb.protocols.websocket.errors import close_code_of, close_reason_of
 from lyredb.resources.held import Gap
 from lyredb.resources.subscription import Subscription
 
@@ -89,7 +88,7 @@ class Reader:
         """Close the connection with the reason's code; a second call does nothing."""
         if not self.ended.done():
             self._gone()
-            self._connection.end(close_code_of(reason), sentence_of(reason))
+            self._connection.end(close_code_of(reason), close_reason_of(reason))
 
     def _gone(self) -> None:
         if self.ended.done():
