@@ -66,6 +66,24 @@ def test_without_a_definition_nobody_but_the_super_user_may_do_anything(
             assert access.decide(nobody, decision, table) is None
 
 
+@pytest.mark.parametrize(
+    ("decision", "told"),
+    [
+        ("read", "r may not read Sensor"),
+        ("delete", "r may not delete Sensor"),
+        ("save", "r may not insert or update Sensor"),
+        ("publish", "r may not publish to Sensor"),
+    ],
+)
+def test_a_refusal_says_what_is_missing_in_the_words_of_roles(
+    decision: Decision, told: str
+) -> None:
+    """Whoever reads it looks for that word in the role."""
+    [table] = [one for one in REGISTRY.tables.values() if one.name == "data.Sensor"]
+    with pytest.raises(NotAuthorised, match=f"^{told}$"):
+        Access(REGISTRY, NO_ROLES).require(Role("r"), decision, table)
+
+
 class Stranger:
     """A decision class that no role stands for."""
 

@@ -89,5 +89,7 @@ def test_every_topic_that_can_be_is_granted(topic_filter: str) -> None:
 
 @pytest.mark.parametrize("topic_filter", ["#", "Sensor/1", "+/1"])
 def test_who_may_read_nothing_is_told_so(topic_filter: str) -> None:
-    with pytest.raises(NotAuthorised):
+    with pytest.raises(
+        NotAuthorised, match=f"anonymous may not subscribe to {topic_filter!r}"[:40]
+    ):
         coverage(topic_filter, CLOSED, Access(CLOSED, NO_ROLES), Context(ANONYMOUS, "mqtt"))

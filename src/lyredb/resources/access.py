@@ -41,6 +41,8 @@ _ALLOWS: Final[Mapping[Decision, Callable[[TableRights], bool]]] = {
     "delete": lambda rights: rights.delete,
     "publish": lambda rights: rights.insert,
 }
+_TOLD: Final[Mapping[str, str]] = {"save": "insert or update", "publish": "publish to"}
+"""How a refusal calls what was wanted, where a decision has a name that no role has."""
 
 
 class Rights(Protocol):
@@ -190,4 +192,4 @@ class Access:
 
 
 def _refused(who: str, what: str, table: str) -> NotAuthorised:
-    return NotAuthorised(f"{who} may not {what} {table}")
+    return NotAuthorised(f"{who} may not {_TOLD.get(what, what)} {table}")

@@ -54,7 +54,8 @@ def coverage(topic_filter: str, registry: Registry, access: Access, context: Con
         if access.decide(context.principal, "subscribe", table) is not None
     ]
     if mounted and not allowed:
-        raise NotAuthorised(f"{context.principal.name} may not subscribe here")
+        who = context.principal.name
+        raise NotAuthorised(f"{who} may not subscribe to {shorten(topic_filter)}")
     if not mounted and levels[0] not in WILDCARDS:
         raise UnknownTopic(f"no table is exported as {shorten(topic_filter)}")
     if WILDCARDS.isdisjoint(levels):
