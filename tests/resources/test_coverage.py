@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
 from hypothesis import given
@@ -89,7 +90,6 @@ def test_every_topic_that_can_be_is_granted(topic_filter: str) -> None:
 
 @pytest.mark.parametrize("topic_filter", ["#", "Sensor/1", "+/1"])
 def test_who_may_read_nothing_is_told_so(topic_filter: str) -> None:
-    with pytest.raises(
-        NotAuthorised, match=f"anonymous may not subscribe to {topic_filter!r}"[:40]
-    ):
+    told = re.escape(f"anonymous may not subscribe to {topic_filter!r}")
+    with pytest.raises(NotAuthorised, match=f"^{told}$"):
         coverage(topic_filter, CLOSED, Access(CLOSED, NO_ROLES), Context(ANONYMOUS, "mqtt"))
