@@ -19,6 +19,7 @@ from lyredb.errors import (
 )
 from lyredb.storage import meta
 from lyredb.storage.check import check
+from lyredb.storage.data_file import FILE_NAME
 from lyredb.storage.engine import Engine
 from lyredb.storage.keys import encode_index_value, encode_key
 from lyredb.storage.layout import IndexLayout, IndexSource, TableLayout
@@ -308,3 +309,22 @@ def test_a_dropped_table_leaves_nothing_to_the_next_of_its_slot(store: Store) ->
     with store.engine.snapshot() as snapshot:
         assert snapshot.count(SLOT) == 0
         assert list(snapshot.scan_graves(SLOT)) == []
+
+
+@pytest.mark.parametrize("way", ["deleted", "moved", "replaced"])
+def test_a_data_file_that_is_not_in_its_place_takes_no_writes(tmp_path: Path, way: str) -> None:
+    """The system would take them, and they would be gone with the file. Reads go on."""
+    store = Store(tmp_path)
+    store.commit(put("a", value=1))
+    file = tmp_path / FILE_NAME
+    if way == "deleted":
+        file.unlink()
+    else:
+        file.rename(tmp_path / "elsewhere.mdb")
+    if way == "replaced":
+        file.write_bytes((tmp_path / "elsewhere.mdb").read_bytes())
+    with pytest.raises(StorageFailed, match="deleted or moved"):
+        store.commit(put("b", value=2))
+    assert "deleted or moved" in store.engine.failure
+    assert (store.record("a"), store.record("b")) == ({"value": 1}, None)
+    store.close()

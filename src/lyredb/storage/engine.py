@@ -429,6 +429,13 @@ class Engine:
             raise StorageFailed(self._failure)
         if self._environment.readonly:
             raise StorageError("the engine was opened for reading only")
+        if not self._environment.is_in_place():
+            self._failure = (
+                "the data file was deleted or moved while it was in use; nothing was written, "
+                "and the database is read-only until it is reopened"
+            )
+            _logger.critical("%s", self._failure)
+            raise StorageFailed(self._failure)
         if not below_minimum and self._space.is_below_minimum():
             raise self._space.below_minimum()
 

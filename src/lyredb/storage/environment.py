@@ -14,6 +14,7 @@ descriptor that is O_DSYNC.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any, Final, TypeAlias
 import lmdb
 
 from lyredb.errors import FormatMismatch, StorageFailed
-from lyredb.storage.data_file import check_complete
+from lyredb.storage.data_file import FILE_NAME, check_complete
 
 Transaction: TypeAlias = "lmdb.Transaction[bytes]"
 Cursor: TypeAlias = "lmdb.Cursor[bytes]"
@@ -132,6 +133,7 @@ class Environment:
             raise StorageFailed(f"the data file cannot be opened: {error.reason}") from error
 
     def _open_existing(self) -> None:
+        self._file = os.stat(self._path / FILE_NAME)
         self.handles = Handles()
         self.discover()
 
@@ -194,6 +196,16 @@ class Environment:
     def write(self) -> Transaction:
         """Begin the write transaction; the caller ends it."""
         return self._lmdb.begin(write=True)
+
+    def is_in_place(self) -> bool:
+        """Tell whether the file that is open is still the one in the directory.
+
+        A file that was deleted or moved takes writes as before, and they are lost with it.
+        """
+        try:
+            return os.path.samestat(self._file, os.stat(self._path / FILE_NAME))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def page_size(self) -> int:
         """Return the size of a page in bytes."""
