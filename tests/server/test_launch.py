@@ -48,6 +48,14 @@ def test_a_server_without_any_http_port_is_refused(tmp_path: Path) -> None:
         launch(tmp_path, "run", **{"http.port": "off"})
 
 
+@pytest.mark.parametrize("wanted", ["true", "required"])
+def test_certificates_that_nobody_is_asked_for_are_refused(tmp_path: Path, wanted: str) -> None:
+    """The plain port would be open to all, to whom a certificate was thought to be needed."""
+    with pytest.raises(SettingError, match=r"http\.securePort is off"):
+        launch(tmp_path, "run", **{"http.mtls": wanted})
+    launch(tmp_path, "run", **{"http.mtls": wanted, "http.securePort": 0})
+
+
 @pytest.mark.parametrize("mode", ["dev", "run"])
 def test_an_empty_host_is_not_every_interface(tmp_path: Path, mode: Mode) -> None:
     """The system takes it for 0.0.0.0; an empty variable must not open a server."""

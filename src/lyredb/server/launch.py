@@ -13,6 +13,7 @@ from typing import Final, Literal
 from lyredb.applications.application import CONFIG_FILE, Application, load_application
 from lyredb.errors import SettingError
 from lyredb.plugins.settings import AUTO, OFF, Setting
+from lyredb.protocols.net.certificates import require_secure_port
 from lyredb.server.composition import Plugin, find_plugins, settings_table
 from lyredb.server.processors import usable_processors
 from lyredb.server.settings import SettingsInForce
@@ -143,6 +144,7 @@ def _check(settings: SettingsInForce, mode: Mode) -> None:
         )
     if settings.integer("http.port") == settings.integer("http.securePort") == OFF:
         raise SettingError("http.port", "off, as is http.securePort", allowed="one of them")
+    require_secure_port(settings, "http")
     _check_sizes(settings)
 
 

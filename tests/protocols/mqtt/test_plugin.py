@@ -311,3 +311,13 @@ def test_every_setting_has_a_sentence_and_a_default_that_is_allowed() -> None:
         assert row.parse(row.default) == row.default
     with pytest.raises(SettingError):
         next(row for row in MQTT_SETTINGS if row.name == "mqtt.onQueueFull").parse("explode")
+
+
+def test_certificates_that_nobody_is_asked_for_are_refused() -> None:
+    """The plain port would be open to all, to whom a certificate was thought to be needed."""
+
+    async def body() -> None:
+        with pytest.raises(SettingError, match=r"mqtt\.network\.securePort is off"):
+            await listen(mqtt__network__mtls="required")
+
+    run(body)

@@ -16,6 +16,7 @@ from lyredb.protocols.mqtt.service import Service
 from lyredb.protocols.mqtt.settings import MQTT_SETTINGS
 from lyredb.protocols.mqtt.statistics import MqttStatistics
 from lyredb.protocols.mqtt.upgrade import SUBPROTOCOL, Upgrades
+from lyredb.protocols.net.certificates import require_secure_port
 from lyredb.resources.database import Database
 from lyredb.security.authenticator import Authenticator
 from lyredb.sessions.claims_client import Claims
@@ -54,11 +55,12 @@ class MqttPlugin:
         """Listen on ``mqtt.network.port`` and ``mqtt.network.securePort``.
 
         Raises:
-            SettingError: The port cannot be had.
+            SettingError: The port cannot be had, or nobody would be asked for a certificate.
         """
         scope, service = self._scope, self._service
         if scope is None or service is None:
             raise RuntimeError("prepare comes before start")
+        require_secure_port(scope.settings, "mqtt.network")
         known = known_account(service, authorize_local=scope.authorize_local)
 
         def connect(peer: Peer) -> TcpConnection:

@@ -16,6 +16,7 @@ from typing import Final, TypeAlias, cast
 from lyredb.errors import SettingError
 from lyredb.plugins.network import ClientCertificates
 from lyredb.plugins.scope import Settings
+from lyredb.plugins.settings import OFF
 
 LOOK_S: Final = 2.0
 """How often the files are looked at: one `stat` each."""
@@ -138,6 +139,26 @@ class Certificates:
             raise SettingError(
                 name, f"{path} does not work: {error}", allowed="certificates, PEM"
             ) from error
+
+
+def require_secure_port(settings: Settings, protocol: str) -> None:
+    """See that somebody is asked for the certificates that clients are to show.
+
+    Args:
+        settings: In force.
+        protocol: What its settings begin with, such as ``http``.
+
+    Raises:
+        SettingError: The protocol has no port for TLS: its plain port asks nobody.
+    """
+    wanted = settings.text(f"{protocol}.mtls")
+    if wanted != "false" and settings.integer(f"{protocol}.securePort") == OFF:
+        raise SettingError(
+            f"{protocol}.mtls",
+            f"got {wanted!r}, but {protocol}.securePort is off, and no other port asks for "
+            "certificates",
+            allowed=f"false, or a number for {protocol}.securePort",
+        )
 
 
 def _require_readable(name: str, path: str) -> None:
