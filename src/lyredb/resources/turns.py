@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
-BUDGET_S: Final = 0.002
+BUDGET_S: Final = 0.001
 """Of a tick; a step is at most 64 kB and takes a fraction of it, a large one goes beyond it
 alone. What is live then waits about as long as for one batch of the log."""
 

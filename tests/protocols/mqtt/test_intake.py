@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lyredb.protocols.mqtt.flow import Turn
 from lyredb.protocols.mqtt.intake import Intake
+from lyredb.protocols.net.flow import Turn
 from tests.protocols.mqtt.harness import FakeTransport
 
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from lyredb.protocols.mqtt.flow import Turn
+from lyredb.protocols.net.flow import Turn
 from tests.protocols.mqtt import client_frames as client
 from tests.protocols.mqtt.harness import Harness, Peer, run
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -10,11 +12,16 @@ from uvicorn.server import ServerState
 from lyredb.protocols.http.backlog import Backlog
 from lyredb.protocols.http.limits import HttpLimits
 from lyredb.protocols.http.statistics import HttpStatistics
+from lyredb.protocols.net.flow import Turn
 
 if TYPE_CHECKING:
     from lyredb.protocols.http.authentication import Authentication
     from lyredb.protocols.http.exchange import Exchange
     from lyredb.protocols.http.upgrade import UpgradeFactory
+
+
+def _soon(callback: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_soon(callback)
 
 
 def _never(exchange: Exchange) -> bool:
@@ -30,6 +37,7 @@ class Port(ServerState):
         upgrades: Factories by sub-protocol.
         answer_now: Answers a request without a body at once, or returns False.
         head: Header lines that every response begins with, remade each second.
+        turn: How long a WebSocket may work on what it has read.
         backlog: What waits for readers of streams and WebSockets.
         answers: How many responses there were, by the first digit of their status.
     """
@@ -40,6 +48,7 @@ class Port(ServerState):
         self.authentication = authentication
         self.upgrades: dict[str, UpgradeFactory] = {}
         self.head = b""
+        self.turn = Turn(time.perf_counter, _soon)
         self.backlog = Backlog(limits.max_buffered_bytes)
         self.answers = [0] * 6
         self.answer_now: Callable[[Exchange], bool] = _never

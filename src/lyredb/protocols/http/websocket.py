@@ -1,29 +1,36 @@
 """uvicorn's WebSocket connection, with what a broadcast needs of it.
 
 Frames that are made once for many readers go straight to the transport; what clients
-send is counted and thrown away; who does not finish closing is cut off.
+send is counted and thrown away, in turns; who does not finish closing is cut off.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
 
 from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
+from websockets.protocol import State
 
 from lyredb.protocols.http.backlog import Outflow
 from lyredb.protocols.http.port import Port
 from lyredb.protocols.http.request import CONNECTION, PEER
 
+logger: Final = logging.getLogger("lyredb.http")
+
 _FOREVER: Final = float("inf")
 _UPGRADE: Final = b"GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
 _OF_REQUEST: Final = ("path", "raw_path", "query_string", "headers", PEER)
-_PONG: Final = 0x8A
+_PONG: Final = b"\x8a"
 """The first byte of a pong (RFC 6455 §5.5.3)."""
 _MAX_OFFER_BYTES: Final = 4_000
 """Of extensions; a longer offer is not looked at, which declines it (RFC 6455 §9.1)."""
+_SLICE_BYTES: Final = 4_096
+"""Parsed between two looks at the clock: up to 680 frames, which take 2 to 3 ms."""
 
 
 class WebSocketConnection(WebSocketsSansIOProtocol):
@@ -54,6 +61,8 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self._slow_s = -_FOREVER  # when more than the transport likes waited last
         self._deadline = _FOREVER
         self._early: list[bytes] = []
+        self._rest: list[bytes] = []  # read, and waits for this connection's next turn
+        self._is_waiting = False  # for the next turn, with or without a rest
         self._pong = b""  # the answer to the last ping, while the peer reads too slowly
         self._request: Any = None
 
@@ -72,7 +81,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self.connection_made(transport)
         self.client = request["client"]  # uvicorn's is a proxy's
         lines = [b"%b: %b\r\n" % one for one in request["headers"] if _is_decisive(*one)]
-        self.data_received(_UPGRADE + b"".join(lines) + b"\r\n")
+        super().data_received(_UPGRADE + b"".join(lines) + b"\r\n")
         transport.set_protocol(self)
         if early:
             self.data_received(early)
@@ -86,8 +95,51 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         if self.handshake_initiated and not self.handshake_complete:
             self._early.append(data)
             self.transport.pause_reading()
+        elif self._is_waiting:
+            self._rest.append(data)  # a transport may have had it already
+        elif len(data) <= _SLICE_BYTES:
+            super().data_received(data)
+        else:
+            self._work(data)
+
+    def _work(self, data: bytes) -> None:
+        """Parse until the turn is over; what is left waits for the next one.
+
+        The library parses all that it gets before it lets anything else happen.
+        """
+        turn, at = self.port.turn, 0
+        turn.begin()
+        while at < len(data) and not (self.transport.is_closing() or (at and turn.is_over)):
+            super().data_received(data[at : at + _SLICE_BYTES])
+            at += _SLICE_BYTES
+        if self.transport.is_closing():
+            return  # nothing that comes behind a close is of use
+        if at < len(data):
+            self._rest.append(data[at:])
+        if self._rest or turn.ends_after(len(data)):
+            self._is_waiting = True
+            self._set_reading()
+            turn.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        rest, self._rest, self._is_waiting = b"".join(self._rest), [], False
+        if self.transport.is_closing():
             return
-        super().data_received(data)
+        if rest:
+            self._work(rest)
+        if not self._is_waiting:
+            self._set_reading()
+
+    def _set_reading(self) -> None:
+        """Read unless a turn or the handler (`read_paused`) is waited for."""
+        try:
+            if self._is_waiting or self.read_paused:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
+        except RuntimeError:
+            # uvloop refuses between a failed write and `connection_lost`.
+            logger.debug("a transport closed before its reading could be set")
 
     def _take_early(self) -> None:
         early, self._early = b"".join(self._early), []
@@ -109,6 +161,14 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             ]
             scope["extensions"][CONNECTION] = self
 
+    async def receive(self) -> Any:
+        """Return the next message; the peer is read on when all are taken and it has its turn."""
+        message = await self.queue.get()
+        if self.read_paused and self.queue.empty():
+            self.read_paused = False
+            self._set_reading()
+        return message
+
     async def send(self, message: Any) -> None:
         """Take an answer in HTTP for the end of the handshake, which it is.
 
@@ -121,6 +181,18 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         is_body = message["type"] == "websocket.http.response.body"
         if is_body and not message.get("more_body", False):
             self.handshake_complete = True
+
+    def handle_cont(self, event: Frame) -> None:
+        """Keep one piece of a message, however many fragments it has.
+
+        Each would cost 50 bytes, and to join millions of them takes longer than a turn.
+        """
+        if not isinstance(self.frames[0], bytearray):
+            self.frames = [cast("bytes", bytearray(self.frames[0]))]
+        cast("bytearray", self.frames[0]).extend(event.data)
+        if event.fin:
+            self.frames = [bytes(self.frames[0])]
+            self.send_receive_event_to_app()
 
     def send_receive_event_to_app(self) -> None:
         """Forget a message that nobody wants; text still has to be text (RFC 6455 §8.1)."""
@@ -142,7 +214,8 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         if self.close_sent or self.disconnected or self.transport.is_closing():
             return
         self.stop_keepalive()
-        self.conn.send_close(code, reason)
+        if self.conn.state is State.OPEN:  # else the parser has met the peer's close, or a fault
+            self.conn.send_close(code, reason)
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
@@ -161,7 +234,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         """
         out: list[bytes] = []
         for one in self.conn.data_to_send():
-            if self.is_paused and one[0] == _PONG:
+            if self.is_paused and one.startswith(_PONG):
                 self._pong = one
             else:
                 out.append(one)
@@ -187,6 +260,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell who writes to this connection from outside."""
         super().connection_lost(exc)
+        self._rest.clear()
         self._request[PEER].leave()
         gone, self.gone, self.drained = self.gone, None, None
         if gone is not None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from lyredb.protocols.mqtt.flow import Reading, Turn
 from lyredb.protocols.mqtt.pieces import Pieces
 from lyredb.protocols.mqtt.transport import Transport
+from lyredb.protocols.net.flow import Reading, Turn
 
 
 class Processor(Protocol):

@@ -15,11 +15,11 @@ from lyredb.plugins.context import Principal
 from lyredb.plugins.delivery import Format
 from lyredb.protocols.mqtt.buffers import Buffers
 from lyredb.protocols.mqtt.encoding import MqttEncoding
-from lyredb.protocols.mqtt.flow import Turn
 from lyredb.protocols.mqtt.limits import Limits
 from lyredb.protocols.mqtt.statistics import Counters, MqttStatistics
 from lyredb.protocols.mqtt.stretches import Stretches
 from lyredb.protocols.mqtt.wheel import Wheel
+from lyredb.protocols.net.flow import Turn
 from lyredb.resources.database import Database
 from lyredb.security.authenticator import Authenticator
 from lyredb.sessions.claims import Refusal, Will
@@ -75,7 +75,7 @@ class Service:
     Args:
         loop: The worker's event loop.
         now_ms: Wall clock in epoch milliseconds, for message expiry.
-        clock: Monotonic seconds, for the turns of connections (`lyredb.protocols.mqtt.flow`).
+        clock: Monotonic seconds, for the turns of connections (`lyredb.protocols.net.flow`).
         new_client_id: Makes identifiers for clients that send none.
     """
 

@@ -1,28 +1,36 @@
-"""Flow control towards a publisher: who stops it, and when others have their turn."""
+"""Flow control towards who sends: what stops it, and when others have their turn."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
-from lyredb.protocols.mqtt.transport import Transport
-
-logger = logging.getLogger("lyredb.mqtt")
+logger: Final = logging.getLogger("lyredb.net")
 
 TURN_S: Final = 0.005
-"""How long one connection may work before everybody else has a turn. A topic that is new
-costs 20 to 40 us, and a read of 256 kB may name thousands of them."""
+"""How long one connection may work before everybody else has a turn. A read of 256 kB may
+hold 40,000 frames of a WebSocket, or name thousands of new topics of MQTT."""
 _LARGE_READ_BYTES: Final = 32_768
 _LARGE_READ_S: Final = 0.001
 """uvloop calls up to 32 times in a row while its buffer comes back full: a large read
 that took this long is a turn by itself."""
 
 
+class Readable(Protocol):
+    """The part of a transport that stops its peer."""
+
+    def pause_reading(self) -> None:
+        """Read no more."""
+
+    def resume_reading(self) -> None:
+        """Undo ``pause_reading``."""
+
+
 class Turn:
     """The time that a connection has for what it has read; it looks at the clock itself.
 
-    One for all connections of a loop, of which one works at a time.
+    One for all connections of a protocol and a loop, of which one works at a time.
 
     Args:
         clock: Monotonic seconds, at the resolution of a microsecond; not the loop's,
@@ -65,7 +73,7 @@ class Reading:
 
     __slots__ = ("_reasons", "_transport")
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Readable) -> None:
         self._transport = transport
         self._reasons: set[object] | None = None  # made when there is one, it has 216 bytes
 
