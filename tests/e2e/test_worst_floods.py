@@ -124,6 +124,27 @@ def pongs_until(client: RawHttp, last: int) -> list[int]:
     return found
 
 
+TINY_FRAMES = 40_000
+TINY = {"pings": (0x89, b"x"), "fragments": (0x00, b"x"), "messages": (0x82, b"x")}
+
+
+@pytest.mark.parametrize("kind", TINY)
+def test_tiny_frames_are_answered_in_order_and_disturb_nobody(
+    workers: ServerProcess, kind: str
+) -> None:
+    """Reads full of them, which take many turns; the ping behind them is answered."""
+    begin = client_frame(0x02, b"x") if kind == "fragments" else b""
+    end = client_frame(0x80, b"x") if kind == "fragments" else b""
+    with raw_http(workers) as client, undisturbed(workers):
+        client.send(request("GET", "/Sensor/tiny", *UPGRADE))
+        assert client.head()[0] == 101
+        flood = begin + client_frame(*TINY[kind]) * TINY_FRAMES + end
+        client.socket.sendall(flood + client_frame(0x89, b"1234"))
+        seen = bytearray()
+        while not seen.endswith(b"\x8a\x041234"):
+            seen += client.exactly(1)
+
+
 @contextmanager
 def proxied_server(connect_rate: int) -> Iterator[ServerProcess]:
     """A server that believes us who we are, and takes few connections of one address."""
