@@ -7,12 +7,13 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 from tests.e2e.clients import SseEvent
 from tests.e2e.raw_http import RawHttp, Reply, request
 from tests.e2e.worker_clients import WorkerClient, client_of
-from tests.faults.ledger import GONE, Ask, Change, Fate, Log
+from tests.faults.ledger import GONE, TABLES, Ask, Change, Fate, Log
 from tests.faults.trial import ANSWER_S, ROUND_S, WORKERS, Client, Listener, Trial, Writer, http_of
 from tests.protocols.mqtt import client_frames as frames
 from tests.protocols.mqtt.client_frames import Received
@@ -188,8 +189,14 @@ class MqttListener(Listener):
                 continue
             for at, change in zip(places, changes, strict=True):
                 seqs[at] = change.seq
-        live = [seq for seq, (is_state, *_) in zip(seqs, heard, strict=True) if not is_state]
-        return wrong or ([] if live == sorted(live) else ["changes came out of order"])
+        for table in TABLES:
+            # Each filter in the order of the log; one may still read while another is live.
+            pairs = zip(seqs, heard, strict=True)
+            live = [seq for seq, one in pairs if one[1] == table and not one[0]]
+            if not wrong and live != sorted(live):
+                at = next(at for at, two in enumerate(pairwise(live)) if two[0] > two[1])
+                wrong.append(f"{table}: {live[at + 1]} came after {live[at]}")
+        return wrong
 
 
 class Speaker(Writer):

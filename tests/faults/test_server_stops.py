@@ -15,6 +15,7 @@ import pytest
 
 from tests.e2e.raw_http import RawHttp, request
 from tests.e2e.raw_mqtt import RawMqtt
+from tests.e2e.server_process import STOP_DEADLINE_S
 from tests.faults.faulty_server import FEW
 from tests.faults.load import Speaker, running
 from tests.faults.shim import HERE
@@ -51,7 +52,7 @@ def test_a_stop_under_load_ends_all_in_time_and_keeps_what_was_acknowledged(
 
     def stop_and_start() -> None:
         pids = trial.server.pids
-        trial.stop()
+        trial.stop(STOP_DEADLINE_S)
         assert not any(map(is_alive, pids))
         trial.assert_free(0.0)
         trial.start()

@@ -223,10 +223,11 @@ class Trial:
         assert self.server.process.stdout is not None
         self.server.process.stdout.close()
 
-    def stop(self) -> None:
+    def stop(self, within_s: float = ROUND_S) -> None:
         """SIGTERM, which has to end everything in order and in time."""
         self._is_up.clear()
-        assert self.server.terminate() == 0, self.server.errors()
+        self.server.process.send_signal(signal.SIGTERM)
+        assert self.server.process.wait(within_s) == 0, self.server.errors()
         self.forget_server()
 
     def restart(self) -> None:
