@@ -27,8 +27,9 @@ from lyredb.delivery.position import Position, format_position, parse_position
 from lyredb.delivery.tail import Tail
 from lyredb.errors import LyreError, PositionLost
 from lyredb.plugins.context import Context
-from lyredb.plugins.delivery import Batch, Encoding, Message, Subscriber
+from lyredb.plugins.delivery import Encoding, Message, Subscriber
 from lyredb.resources.access import Access
+from lyredb.resources.batches import batch_of
 from lyredb.resources.coverage import coverage
 from lyredb.resources.held import Held, HeldBytes, Place
 from lyredb.resources.in_process import ENCODING
@@ -335,27 +336,7 @@ class Subscription:
         if self._options.encoding.takes_messages:
             self._subscriber.write_messages(messages)
             return
-        self._subscriber.write(self._batch(messages))
-
-    def _batch(self, messages: Sequence[Message]) -> Batch:
-        options = self._options
-        frames: list[bytes] = []
-        ends: list[int] = []
-        ids: list[int] = []
-        size = 0
-        for message in messages:
-            qos = min(message.qos, options.qos)
-            retain = message.current or (message.retain and options.retain_as_published)
-            frame, id_offset = options.encoding.frame(
-                message, qos=qos, retain=retain, ids=options.ids
-            )
-            frames.append(frame)
-            ids.append(size + id_offset if id_offset else 0)
-            size += len(frame)
-            ends.append(size)
-        if not any(ids):
-            return Batch(b"".join(frames), len(frames))
-        return Batch(b"".join(frames), len(frames), ends, ids)
+        self._subscriber.write(batch_of(messages, self._options))
 
     def _go_live(self, position: int) -> None:
         """The tail stands where reading ended: from here on the groups deliver."""
