@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import os
 import pkgutil
+import resource
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -256,6 +257,22 @@ def test_the_numbers_of_a_process_are_the_kernels() -> None:
     assert after.cpu_s > 0
     assert after.resident_bytes > 1_000_000
     assert 1.6e9 < after.started_s == pytest.approx(before.started_s, abs=1)
+
+
+def test_a_process_without_a_descriptor_left_still_tells_its_numbers() -> None:
+    """That is when they are wanted: every descriptor is open, and so says the number."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    probe = os.dup(0)
+    os.close(probe)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (probe, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            os.dup(0)
+        told = process_statistics()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert told.open_files == told.max_files == probe
+    assert told.cpu_s > 0
 
 
 def test_a_process_that_has_ended_is_told_apart() -> None:

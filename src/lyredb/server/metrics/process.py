@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+_NO_FILE_LEFT: Final = (errno.EMFILE, errno.ENFILE)
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -44,7 +46,7 @@ def process_statistics(pid: int | None = None) -> ProcessStatistics:
     tell is 0.
 
     Raises:
-        ProcessLookupError: It has ended.
+        ProcessLookupError: It has ended, or cannot be looked at.
     """
     if not sys.platform.startswith("linux"):
         return _portable()
@@ -55,6 +57,10 @@ def process_statistics(pid: int | None = None) -> ProcessStatistics:
         open_files = len(os.listdir(folder / "fd"))
     except (FileNotFoundError, ProcessLookupError):
         raise ProcessLookupError(f"process {number} has ended") from None
+    except OSError as error:
+        if error.errno not in _NO_FILE_LEFT or number != os.getpid():
+            raise ProcessLookupError(f"process {number} cannot be looked at: {error}") from None
+        return _without_files()
     # The name, in parentheses, may contain anything; what follows its last ")" is fixed.
     fields = line[line.rindex(")") + 2 :].split()
     user, system = int(fields[11]), int(fields[12])
@@ -72,6 +78,15 @@ def process_statistics(pid: int | None = None) -> ProcessStatistics:
 def _booted_s() -> float:
     """Seconds since 1970 at the boot, by the clocks as they are set now."""
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _without_files() -> ProcessStatistics:
+    """What can be told of this process when it may open no file any more.
+
+    That is when the numbers are wanted most: all its files are open.
+    """
+    told = _portable()
+    return replace(told, open_files=told.max_files)
 
 
 def _portable() -> ProcessStatistics:
