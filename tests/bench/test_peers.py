@@ -38,5 +38,5 @@ def test_cpu_of_children_counts_and_they_end_with_the_server() -> None:
     with Started(python("-c", PARENT)) as server:
         child = int(str(server.ready()["child"]))
         assert tree(server.pid) == [server.pid, child]
-        assert cpu_s(tree(server.pid)) >= 0.3
+        assert cpu_s(tree(server.pid)) >= 0.25  # counted in ticks of 10 ms, rounded down
     assert all(has_ended(pid) for pid in (server.pid, child))

@@ -35,11 +35,15 @@ def strict_server(
 
 
 def resident_bytes(server: ServerProcess) -> int:
-    """What all processes of the server have in memory now."""
+    """What all processes of the server have in memory now, each of its own.
+
+    Pages of the mapped data file are not counted: the kernel takes them back as it likes,
+    and each process that looks at one would count it again.
+    """
     return sum(map(_resident_bytes, server.pids))
 
 
 def _resident_bytes(pid: int) -> int:
     status = Path(f"/proc/{pid}/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+    line = next(line for line in status.splitlines() if line.startswith("RssAnon:"))
     return int(line.split()[1]) * 1024
