@@ -33,6 +33,7 @@ from lyredb.storage.remote.wire import (
     Hello,
     Told,
     Wanted,
+    Welcome,
     Work,
     decode_downward,
     decode_upward,
@@ -212,6 +213,33 @@ def test_a_new_stream_to_the_same_writer_loses_no_answer(tmp_path: Path) -> None
                 stored = room.engine.record(16, put(f"k{label}").key)
                 assert isinstance(result, Applied) == (stored is not None)
             assert client_of(room).statistics().attachments == 2
+
+    asyncio.run(body())
+
+
+def test_a_stream_that_does_not_end_does_not_keep_a_worker_from_the_next_writer(
+    tmp_path: Path,
+) -> None:
+    """Somebody may hold the other end of a writer that is gone: nobody ever answers there."""
+
+    async def body() -> None:
+        async with remote(tmp_path) as room:
+            worker = RemoteWriter(room.engine, 9, loop=asyncio.get_running_loop())
+            ours, theirs = socket.socketpair()
+            worker.attach(ours)
+            theirs.sendall(encode(Welcome(RequestRow(1))))
+            await room.until(lambda: worker.is_attached)
+            results: list[object] = []
+            worker.submit([put("lost")], results.append)
+            await asyncio.sleep(0)
+            connect(service_of(room), worker)
+            await room.until(lambda: len(results) == 1)
+            assert isinstance(results[0], Overloaded)
+            worker.submit([put("kept")], results.append)
+            await room.until(lambda: len(results) == 2)
+            assert isinstance(results[1], Applied)
+            await worker.drain(1)
+            theirs.close()
 
     asyncio.run(body())
 

@@ -176,6 +176,11 @@ class Channel:
         self._is_open = False
         self._sock.close()
 
+    def abandon(self) -> None:
+        """Do not wait for the end of what the peer says: it counts as lost now."""
+        if self._is_open:
+            self._lose()
+
     def _release(self) -> None:
         self._loop.remove_reader(self._sock.fileno())
         self._loop.remove_writer(self._sock.fileno())

@@ -129,9 +129,16 @@ class RemoteWriter:
         if self._channel is not None:
             self._next_sock = sock
             self._channel.finish_output()
+            self._loop.call_later(POLL_S, self._stop_waiting_for, self._channel)
             return
         self._channel = Channel(sock, self, loop=self._loop)
         self._channel.send(encode(Hello(self._life)))
+
+    def _stop_waiting_for(self, channel: Channel) -> None:
+        """Leave an earlier writer whose stream does not end although there is a next one."""
+        if self._channel is channel and self._next_sock is not None:
+            _logger.warning("the stream to the earlier writer did not end; it is left")
+            channel.abandon()
 
     def submit(
         self,
