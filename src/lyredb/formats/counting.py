@@ -47,19 +47,7 @@ def check_msgpack_count(data: bytes) -> None:
     Raises:
         InvalidBody: It has more than `MAX_VALUES`.
     """
-    at, end, left = 0, len(data), MAX_VALUES
-    if end <= left:
-        return
-    sizes, lengths = _MSGPACK_SIZES, _MSGPACK_LENGTHS
-    while at < end:
-        code = data[at]
-        width = lengths[code]
-        if width:
-            at += int.from_bytes(data[at + 1 : at + 1 + width], "big")
-        at += sizes[code]
-        left -= 1
-        if left < 0:
-            raise _too_many()
+    _check_heads(data, _MSGPACK_SIZES, _MSGPACK_LENGTHS)
 
 
 def check_cbor_count(data: bytes) -> None:
@@ -68,10 +56,20 @@ def check_cbor_count(data: bytes) -> None:
     Raises:
         InvalidBody: It has more than `MAX_VALUES`.
     """
+    _check_heads(data, _CBOR_SIZES, _CBOR_LENGTHS)
+
+
+def _check_heads(data: bytes, sizes: tuple[int, ...], lengths: tuple[int, ...]) -> None:
+    """Go from head to head, each of which says how far it is to the next.
+
+    Args:
+        data: Of a format in which each value begins with such a byte.
+        sizes: How far, by the first byte.
+        lengths: How many bytes behind it hold a further distance.
+    """
     at, end, left = 0, len(data), MAX_VALUES
     if end <= left:
         return
-    sizes, lengths = _CBOR_SIZES, _CBOR_LENGTHS
     while at < end:
         code = data[at]
         width = lengths[code]
