@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
@@ -40,6 +41,20 @@ class RawMqtt:
             self.socket.sendall(data)
         except (BrokenPipeError, ConnectionResetError):
             pass
+
+    def flood(self, data: bytes, seconds: float) -> int:
+        """Send over and over without reading; return how many bytes the server took."""
+        sent = 0
+        ends = time.monotonic() + seconds
+        self.socket.settimeout(0.2)
+        while time.monotonic() < ends:
+            try:
+                sent += self.socket.send(data[sent % len(data) :])
+            except TimeoutError:
+                pass
+            except (BrokenPipeError, ConnectionResetError):
+                break
+        return sent
 
     def log_in(self, client_id: str = "") -> None:
         """CONNECT as the administrator; fails when refused."""

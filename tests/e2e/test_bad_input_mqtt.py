@@ -301,25 +301,6 @@ def test_subscriptions_beyond_the_limit_get_0x97(strict: ServerProcess) -> None:
         assert client.until(9).codes == [0] * 50 + [0x97] * 10
 
 
-def flood(client: RawMqtt, data: bytes, seconds: float) -> int:
-    """Send without reading for a while; return the bytes that the server took."""
-    sent = 0
-    done = threading.Event()
-    timer = threading.Timer(seconds, done.set)
-    timer.start()
-    client.socket.settimeout(0.2)
-    while not done.is_set():
-        try:
-            sent += client.socket.send(data[sent % len(data) :])
-        except TimeoutError:
-            pass
-        except (BrokenPipeError, ConnectionResetError):
-            break
-    timer.cancel()
-    client.socket.settimeout(10)
-    return sent
-
-
 @pytest.mark.parametrize("version", [4, 5])
 @pytest.mark.parametrize("retain", [False, True], ids=["direct", "retained"])
 def test_publisher_that_never_reads_its_pubacks_costs_bounded_memory(
@@ -341,7 +322,8 @@ def test_publisher_that_never_reads_its_pubacks_costs_bounded_memory(
     client = RawMqtt(strict, version)
     client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
     client.log_in()
-    flood(client, data, 1.0)
+    client.flood(data, 1.0)
+    client.socket.settimeout(10)
     assert resident_bytes(strict) - before < MOST_MEMORY
     client.close()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -42,24 +41,6 @@ def workers() -> Iterator[ServerProcess]:
         yield server
 
 
-def flood(client: RawMqtt, data: bytes) -> int:
-    """Send without reading for a while; return how many bytes the server took."""
-    sent = 0
-    done = threading.Event()
-    timer = threading.Timer(FLOOD_S, done.set)
-    timer.start()
-    client.socket.settimeout(0.2)
-    while not done.is_set():
-        try:
-            sent += client.socket.send(data[sent % len(data) :])
-        except TimeoutError:
-            pass
-        except (BrokenPipeError, ConnectionResetError):
-            break
-    timer.cancel()
-    return sent
-
-
 def packets(topic: str, qos: int, *, retain: bool) -> bytes:
     return b"".join(
         frames.publish(
@@ -87,7 +68,7 @@ def test_a_publisher_without_flow_control_is_bounded(
     with undisturbed(workers), client_of(workers, 2) as slow, client_of(workers, 1) as flooder:
         slow.subscribe(("Sensor/flood/#", 0))
         before = resident_bytes(workers)
-        sent = flood(flooder, data)
+        sent = flooder.flood(data, FLOOD_S)
         assert sent > len(data), "it was a flood"
         grown = resident_bytes(workers) - before
         assert grown < MOST_MEMORY, grown
