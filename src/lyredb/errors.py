@@ -10,6 +10,7 @@
     │   ├── InvalidKey                  a key that the table cannot have
     │   ├── InvalidTopic                a topic or topic filter that is not legal
     │   ├── InvalidQuery                conditions, limit or select that make no sense
+    │   │   └── QueryTooCostly          it would cost more than a query may
     │   ├── InvalidHeader               a header whose value cannot be read
     │   ├── SchemaError                 a schema declaration, with file, line and column
     │   ├── SettingError                a setting, with its key and what is allowed
@@ -37,6 +38,7 @@
     │   └── TransactionTooLarge
     ├── Timeout (TimeoutError)          the peer was too slow
     ├── Overloaded                      try again later
+    │   ├── IndexRebuilding             an index that the query needs is being built
     │   ├── SlowSubscriber              a subscriber that cannot keep up
     │   └── TooManyAttempts             too many wrong passwords
     ├── SessionTakenOver                another connection uses the client id now
@@ -97,6 +99,10 @@ class InvalidTopic(InvalidInput):
 
 class InvalidQuery(InvalidInput):
     """Conditions, limit or select cannot be understood."""
+
+
+class QueryTooCostly(InvalidQuery):
+    """The query would cost more than one may; the message names the limit."""
 
 
 class InvalidHeader(InvalidInput):
@@ -244,6 +250,10 @@ class Overloaded(LyreError):
     def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class IndexRebuilding(Overloaded):
+    """An index that the query needs is being built; the same query works later."""
 
 
 class SlowSubscriber(Overloaded):

@@ -28,15 +28,29 @@ class IndexSource(IntEnum):
     """The creation time in milliseconds, as a number."""
     UPDATED = 2
     """The time of the last write in milliseconds, as a number."""
+    EXPIRES = 3
+    """The deadline in epoch milliseconds, as a number; absent when there is none."""
+    COMPUTED = 4
+    """What `IndexLayout.expression` makes of the body."""
 
 
 @dataclass(frozen=True, slots=True)
 class IndexLayout:
-    """One index: its own slot (``x<slot>``) and the path of attribute names to the value."""
+    """One index: its own slot (``x<slot>``) and the path of attribute names to the value.
+
+    Attributes:
+        slot: Of the index.
+        path: To the value; the name of the attribute alone when it is computed.
+        source: Where the value comes from.
+        expression: Of a computed value; see `lyredb.storage.expression`.
+        version: Of a computed value: another one makes another index.
+    """
 
     slot: int
     path: tuple[str, ...]
     source: IndexSource = IndexSource.BODY
+    expression: str = ""
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +74,12 @@ class TableLayout:
         required: Attributes that a merged patch must have, not null.
         sealed: All attributes that a merged patch may have; ``None`` is an open table.
         bounds: Of attributes that are integers; what a patch adds to must stay within.
+        expiration_ms: After its last write a record is gone, 0 for never.
+        expires_from: The attribute with the deadline (epoch ms or a date), ``""`` for none;
+            where it is absent or null, ``expiration_ms`` holds.
+        eviction_ms: A record that is gone is kept so long before it is removed.
+        scan_interval_ms: Between removals, 0 for the default.
+        blobs: Attributes whose values may be references to files.
     """
 
     slot: int
@@ -69,3 +89,8 @@ class TableLayout:
     required: frozenset[str] = frozenset()
     sealed: frozenset[str] | None = None
     bounds: tuple[IntegerBounds, ...] = ()
+    expiration_ms: int = 0
+    expires_from: str = ""
+    eviction_ms: int = 0
+    scan_interval_ms: int = 0
+    blobs: tuple[str, ...] = ()

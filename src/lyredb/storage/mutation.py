@@ -20,6 +20,8 @@ class Kind(IntEnum):
     INVALIDATE = 5
     SCHEMA = 6
     ACCESS = 7
+    CHECK = 8
+    """Only the precondition is checked; nothing is written or logged."""
 
 
 class DeleteReason(IntEnum):
@@ -44,6 +46,8 @@ class Precondition(msgspec.Struct, frozen=True, array_like=True):
         must_be_absent: Else `RecordExists`.
         unmodified_since_ms: The record is absent or was last written at or before this
             time. HTTP dates have whole seconds: add 999 to allow for the cut.
+        read_version: The version that the record had when it was read, 0 when there was
+            none; else `WriteConflict`.
     """
 
     any_of: frozenset[int] | None = None
@@ -51,6 +55,7 @@ class Precondition(msgspec.Struct, frozen=True, array_like=True):
     must_exist: bool = False
     must_be_absent: bool = False
     unmodified_since_ms: int | None = None
+    read_version: int | None = None
 
 
 class Mutation(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -80,6 +85,8 @@ class Mutation(msgspec.Struct, frozen=True, array_like=True, gc=False):
         session: Origin session for no-local, in the entry.
         reason: Why, for DELETE and INVALIDATE. With EXPIRED a record whose deadline has
             not passed at the commit stays.
+        keep: PUT: attributes that stay as they are in the record that is there, if one is,
+            whatever the body says of them.
     """
 
     slot: int
@@ -97,6 +104,7 @@ class Mutation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     user: str = ""
     session: int = 0
     reason: DeleteReason = DeleteReason.USER
+    keep: tuple[str, ...] = ()
 
     @property
     def size_bytes(self) -> int:

@@ -16,7 +16,7 @@ from lyredb.errors import SchemaError
 
 Where = Callable[[str, str], str]
 """``where(table, attribute)``; the attribute is ``""`` for the table itself."""
-Role = Literal["plain", "primary key", "created", "updated"]
+Role = Literal["plain", "primary key", "created", "updated", "expires"]
 
 SCALARS: Final = (
     "ID",
@@ -28,6 +28,7 @@ SCALARS: Final = (
     "Boolean",
     "Date",
     "Bytes",
+    "Blob",
     "Any",
 )  # fmt: skip
 KEY_TYPES: Final = ("ID", "String", "Int", "Long", "BigInt", "Any")
@@ -36,7 +37,13 @@ TIME_TYPES: Final = ("Date", "Float", "Long")
 """What a time that the server sets can be: a date, or epoch milliseconds."""
 RESERVED_ROOTS: Final = ("health", "metrics", "openapi")
 """First segments of paths that belong to the server."""
-_PLACES: Final[dict[Role, int]] = {"primary key": 0, "plain": 0, "created": 1, "updated": 2}
+_PLACES: Final[dict[Role, int]] = {
+    "primary key": 0,
+    "plain": 0,
+    "expires": 0,
+    "created": 1,
+    "updated": 2,
+}
 DEFAULT_KEY: Final = "id"
 DEFAULT_DATABASE: Final = "data"
 
@@ -72,15 +79,54 @@ class TypeRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Relation:
+    """Where the records are that a virtual attribute stands for.
+
+    ``here`` of this table's record is compared with ``there`` of the target's. ``""`` is
+    the primary key of its side. Either attribute may hold a list: each element counts.
+
+    Attributes:
+        target: Full name of the related table, ``"<database>.<table>"``.
+        here: Attribute of this table (``from``), ``""`` for its key.
+        there: Attribute of the related table (``to``), ``""`` for its key.
+        many: The value is a list of records, not one record.
+    """
+
+    target: str
+    here: str = ""
+    there: str = ""
+    many: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """How a virtual attribute is made from the record.
+
+    Attributes:
+        expression: See `lyredb.storage.expression`; ``""``: code registers a function.
+        version: Another one makes an index of it be built anew; the expression's text
+            when none is declared.
+    """
+
+    expression: str
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Attribute:
     """A declared attribute of a table or nested type.
 
     Attributes:
         name: As in records.
-        type: What values it takes.
-        role: ``primary key``; ``created`` and ``updated`` are set by the server.
+        type: What values it takes; of a relation ``Any`` (a list of it when many).
+        role: ``primary key``; ``created`` and ``updated`` are set by the server;
+            ``expires`` holds the time at which the record is gone.
         indexed: Has an index of its own.
         description: For people, ``""`` for none.
+        relation: It stands for records of another table, and is not stored.
+        computed: It is made from other attributes, and is not stored.
+        enumerable: A virtual attribute that is part of whole records.
+        roles: The roles that may use it; empty: whoever may use the table.
     """
 
     name: str
@@ -88,6 +134,15 @@ class Attribute:
     role: Role = "plain"
     indexed: bool = False
     description: str = ""
+    relation: Relation | None = None
+    computed: Computed | None = None
+    enumerable: bool = False
+    roles: tuple[str, ...] = ()
+
+    @property
+    def is_virtual(self) -> bool:
+        """It is not stored: a relation or computed."""
+        return self.relation is not None or self.computed is not None
 
     @property
     def required(self) -> bool:
@@ -160,6 +215,10 @@ class TableSchema:
         export: ``None``: only code in the same process reaches it.
         expiration_s: Seconds after its last write until a record is gone, 0 for never.
         description: For people, ``""`` for none.
+        eviction_s: Seconds that a record that is gone is kept besides before it is removed.
+        scan_interval_s: Seconds between removals of what is gone, 0 for the default: a
+            quarter of expiration and eviction together.
+        split_segments: Keys with slashes are lists of their segments.
     """
 
     name: str
@@ -171,6 +230,9 @@ class TableSchema:
     export: Export | None = None
     expiration_s: int = 0
     description: str = ""
+    eviction_s: int = 0
+    scan_interval_s: int = 0
+    split_segments: bool = False
 
     @classmethod
     def of(
@@ -184,6 +246,9 @@ class TableSchema:
         export: Export | None = None,
         expiration_s: int = 0,
         description: str = "",
+        eviction_s: int = 0,
+        scan_interval_s: int = 0,
+        split_segments: bool = False,
     ) -> TableSchema:
         """Return the schema of a declared table in its one form.
 
@@ -196,6 +261,9 @@ class TableSchema:
             export: Where it can be reached.
             expiration_s: Seconds, 0 for never.
             description: For people.
+            eviction_s: Seconds.
+            scan_interval_s: Seconds, 0 for the default.
+            split_segments: Keys with slashes are lists.
 
         Raises:
             SchemaError: The declaration makes no sense. Without file and line: whoever
@@ -214,6 +282,9 @@ class TableSchema:
             export=export,
             expiration_s=expiration_s,
             description=description,
+            eviction_s=eviction_s,
+            scan_interval_s=scan_interval_s,
+            split_segments=split_segments,
         )
 
     @property
@@ -311,7 +382,7 @@ def with_key(attributes: Sequence[Attribute]) -> Iterable[Attribute]:
 
 
 def _normal(attribute: Attribute) -> Attribute:
-    if attribute.role == "plain":
+    if attribute.role in ("plain", "expires"):
         return attribute
     indexed = attribute.indexed and attribute.role != "primary key"
     return replace(attribute, type=attribute.type.optional, indexed=indexed)
