@@ -20,7 +20,7 @@ from lyredb.operations.requests import (
     RemoveRole,
     RemoveUser,
 )
-from lyredb.operations.status import Status, memory_of
+from lyredb.operations.status import ProcessStatus, Status, memory_of
 from lyredb.server.board import Board
 from lyredb.server.control_client import ask_server, is_served
 from lyredb.server.desk import Desk
@@ -45,8 +45,11 @@ class Office:
         async def passed(position: int) -> None:
             self.node.tail.advance_to(position)
 
+        async def processes() -> list[ProcessStatus]:
+            return []
+
         self.desk = Desk(
-            self.launch, self.node.engine, self.node.writer, passed=passed, processes=lambda: []
+            self.launch, self.node.engine, self.node.writer, passed=passed, processes=processes
         )
 
     def may_read(self) -> bool:
@@ -167,30 +170,52 @@ def test_each_change_of_users_and_roles_has_a_line_without_the_password(
 
 
 def test_processes_are_told_by_supervisor_board_and_themselves() -> None:
-    board = Board.create(2)
-    board.publish(1, 7)
-    told = Snapshot("worker", 1, 0.0, {"http": {"connections": 3.0}, "mqtt": {"connections": 2.0}})
-    standing = Standing(board, lambda: 9, lambda: [told])
-    assert [one.role for one in standing.processes()] == ["writer"], "before it is told"
-    me = os.getpid()
-    standing.note(
-        Stand(
-            me,
-            (
-                ProcessStand("worker 2", 2, 0, "waiting", 4),
-                ProcessStand("worker 1", 1, me, "ready", 0),
-                ProcessStand("writer", WRITER, me, "ready", 1),
-            ),
+    async def body() -> None:
+        board = Board.create(2)
+        board.publish(1, 7)
+        counts = {"http": {"connections": 3.0}, "mqtt": {"connections": 2.0}}
+        told = Snapshot("worker", 1, 0.0, counts)
+        standing = Standing(board, lambda: 9, lambda: [told])
+        me = os.getpid()
+        standing.note(
+            Stand(
+                me,
+                (
+                    ProcessStand("worker 2", 2, 0, "waiting", 4),
+                    ProcessStand("worker 1", 1, me, "ready", 0),
+                    ProcessStand("writer", WRITER, me, "ready", 1),
+                ),
+            )
         )
-    )
-    supervisor, writer, first, second = standing.processes()
-    assert (supervisor.role, supervisor.pid, writer.restarts) == ("supervisor", me, 1)
-    assert (first.worker, first.position, first.connections) == (1, 7, {"http": 3, "mqtt": 2})
-    assert (second.pid, second.state, second.restarts, second.memory_bytes) == (0, "waiting", 4, 0)
-    assert first.memory_bytes > 1_000_000
-    status = Status("1", "1.0", 0, 9, 1, 0, 0, "", [])
-    assert (status.lag_of(first), status.lag_of(writer)) == (2, 0)
-    board.close()
+        supervisor, writer, first, second = await standing.processes()
+        assert (supervisor.role, supervisor.pid, writer.restarts) == ("supervisor", me, 1)
+        assert (first.worker, first.position, first.connections) == (1, 7, {"http": 3, "mqtt": 2})
+        assert (second.pid, second.state, second.restarts) == (0, "waiting", 4)
+        assert (second.memory_bytes, first.memory_bytes > 1_000_000) == (0, True)
+        status = Status("1", "1.0", 0, 9, 1, 0, 0, "", [])
+        assert (status.lag_of(first), status.lag_of(writer)) == (2, 0)
+        board.close()
+
+    asyncio.run(body())
+
+
+def test_who_asks_before_the_supervisor_has_spoken_hears_what_it_says() -> None:
+    """Commands that waited for a writer come first: half an answer would look like a whole."""
+
+    async def body() -> None:
+        board = Board.create(1)
+        standing = Standing(board, lambda: 9, lambda: [])
+        asked = asyncio.create_task(standing.processes())
+        await asyncio.sleep(0)
+        standing.note(
+            Stand(os.getpid(), (ProcessStand("writer", WRITER, os.getpid(), "ready", 1),))
+        )
+        assert [one.role for one in await asked] == ["supervisor", "writer"]
+        silent = Standing(board, lambda: 9, lambda: [])
+        assert [one.role for one in await silent.processes()] == ["writer"], "nobody speaks"
+        board.close()
+
+    asyncio.run(body())
 
 
 def test_memory_of_nobody_is_nothing() -> None:

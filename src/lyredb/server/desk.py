@@ -58,7 +58,7 @@ class Desk:
         sequencer: Sequencer,
         *,
         passed: Callable[[int], Awaitable[None]],
-        processes: Callable[[], Sequence[ProcessStatus]],
+        processes: Callable[[], Awaitable[Sequence[ProcessStatus]]],
     ) -> None:
         self._folder = launch.application.folder
         self._engine = engine
@@ -134,7 +134,7 @@ class Desk:
             log_bytes=numbers.log_bytes,
             used_bytes=numbers.used_bytes,
             failure=self._engine.failure or self._engine.full,
-            processes=list(self._processes()),
+            processes=list(await self._processes()),
         )
 
 

@@ -175,7 +175,7 @@ class Worker:
         async def passed(position: int) -> None:
             node.tail.advance_to(position)
 
-        def processes() -> list[ProcessStatus]:
+        async def processes() -> list[ProcessStatus]:
             told = connections_of(meter.take())
             pid = os.getpid()
             return [ProcessStatus("server", pid, 0, node.tail.position, told, memory_of(pid))]

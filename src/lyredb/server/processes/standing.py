@@ -6,6 +6,7 @@ how many connections it has is told by itself.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Literal
@@ -17,6 +18,8 @@ from lyredb.server.processes.messages import WRITER, ProcessStand, Stand
 
 _CONNECTED: Final = ("http", "mqtt")
 """Rooms whose statistics count connections."""
+_FIRST_WORD_S: Final = 1.0
+"""How long an answer waits for the first word of the supervisor, which follows the start."""
 
 
 class Standing:
@@ -38,18 +41,28 @@ class Standing:
         self._position = position
         self._collected = collected
         self._stand: Stand | None = None
+        self._told = asyncio.Event()
 
     def note(self, stand: Stand) -> None:
         """Take what the supervisor says."""
         self._stand = stand
+        self._told.set()
 
-    def processes(self) -> list[ProcessStatus]:
-        """Return the supervisor, the writer, and the workers by number."""
+    async def processes(self) -> list[ProcessStatus]:
+        """Return the supervisor, the writer, and the workers by number.
+
+        Commands that have waited for this writer come before the supervisor has said a
+        word: they wait for it. A supervisor that stands still is left out after a second.
+        """
+        try:
+            await asyncio.wait_for(self._told.wait(), _FIRST_WORD_S)
+        except TimeoutError:
+            pass  # only the writer is known then, and says so
         return list(self._tell())
 
     def _tell(self) -> Iterator[ProcessStatus]:
         position, stand = self._position(), self._stand
-        if stand is None:  # in the first moments
+        if stand is None:
             yield ProcessStatus("writer", os.getpid(), 0, position, {}, memory_of(os.getpid()))
             return
         yield ProcessStatus("supervisor", stand.supervisor, 0, 0, {}, memory_of(stand.supervisor))
