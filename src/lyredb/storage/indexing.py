@@ -110,6 +110,8 @@ def _value(decoded: msgspec.Struct | None, source: _Source, stored: bytes) -> ob
         return wire_version(decode_header(stored).created)
     if source.source is IndexSource.UPDATED:
         return wire_version(decode_header(stored).version)
+    if source.source is IndexSource.EXPIRES:
+        return decode_header(stored).expires_ms or ABSENT
     return ABSENT if decoded is None else _at_path(getattr(decoded, source.field), source.path)
 
 

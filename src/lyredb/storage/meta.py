@@ -20,7 +20,7 @@ Slots and workers in names are five decimal digits.
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -79,12 +79,6 @@ class Segment(msgspec.Struct, frozen=True, array_like=True):
     indexed: bool = False
 
 
-class _IndexRow(msgspec.Struct, frozen=True, array_like=True):
-    slot: int
-    path: list[str]
-    source: int
-
-
 class _BoundsRow(msgspec.Struct, frozen=True, array_like=True):
     """The numbers as decimal text: MessagePack's own have 64 bits."""
 
@@ -96,10 +90,16 @@ class _BoundsRow(msgspec.Struct, frozen=True, array_like=True):
 class _TableRow(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str
     key: str
-    indexes: list[_IndexRow]
+    indexes: list[tuple[Any, ...]]
+    """Slot, path and source; of a computed one its expression and version besides."""
     required: list[str]
     sealed: list[str] | None
     bounds: list[_BoundsRow] = []
+    expiration: int = 0
+    expires: str = ""
+    eviction: int = 0
+    scan: int = 0
+    blobs: list[str] = []
 
 
 _formats: Final = msgspec.msgpack.Decoder(Format)
@@ -194,12 +194,24 @@ def encode_layout(layout: TableLayout) -> bytes:
         _TableRow(
             layout.name,
             layout.key_attribute,
-            [_IndexRow(index.slot, list(index.path), index.source) for index in layout.indexes],
+            [_index_row(index) for index in layout.indexes],
             sorted(layout.required),
             None if layout.sealed is None else sorted(layout.sealed),
             [_BoundsRow(one.attribute, str(one.least), str(one.greatest)) for one in layout.bounds],
+            layout.expiration_ms,
+            layout.expires_from,
+            layout.eviction_ms,
+            layout.scan_interval_ms,
+            list(layout.blobs),
         )
     )
+
+
+def _index_row(index: IndexLayout) -> tuple[Any, ...]:
+    row = (index.slot, index.path, index.source)
+    if index.source is IndexSource.COMPUTED:
+        return (*row, index.expression, index.version)
+    return row
 
 
 def decode_layout(name: bytes, row: bytes) -> TableLayout:
@@ -210,12 +222,17 @@ def decode_layout(name: bytes, row: bytes) -> TableLayout:
         name=table.name,
         key_attribute=table.key,
         indexes=tuple(
-            IndexLayout(index.slot, tuple(index.path), IndexSource(index.source))
-            for index in table.indexes
+            IndexLayout(slot, tuple(path), IndexSource(source), *computed)
+            for slot, path, source, *computed in table.indexes
         ),
         required=frozenset(table.required),
         sealed=None if table.sealed is None else frozenset(table.sealed),
         bounds=tuple(
             IntegerBounds(one.attribute, int(one.least), int(one.greatest)) for one in table.bounds
         ),
+        expiration_ms=table.expiration,
+        expires_from=table.expires,
+        eviction_ms=table.eviction,
+        scan_interval_ms=table.scan,
+        blobs=tuple(table.blobs),
     )

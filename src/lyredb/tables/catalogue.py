@@ -19,7 +19,7 @@ from lyredb.storage.layout import TableLayout
 from lyredb.storage.mutation import Applied, Kind, Mutation
 from lyredb.storage.writer import Writer
 from lyredb.tables.builtin import BUILTIN_SCHEMAS
-from lyredb.tables.layouts import IndexKey, layout_of, wanted_indexes
+from lyredb.tables.layouts import IndexKey, key_of_index, layout_of, wanted_indexes
 from lyredb.tables.schema import Schema, TableSchema
 from lyredb.tables.stored import StoredTable
 
@@ -216,7 +216,7 @@ def _layout(
 def _index_slots(layout: TableLayout | None) -> dict[IndexKey, int]:
     if layout is None:
         return {}
-    return {(index.path, index.source): index.slot for index in layout.indexes}
+    return {key_of_index(index): index.slot for index in layout.indexes}
 
 
 def _write_rows(

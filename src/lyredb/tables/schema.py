@@ -145,6 +145,11 @@ class Attribute:
         return self.relation is not None or self.computed is not None
 
     @property
+    def is_stored(self) -> bool:
+        """It stands in the body of a record: neither virtual, nor the key, nor server-set."""
+        return self.role in ("plain", "expires") and not self.is_virtual
+
+    @property
     def required(self) -> bool:
         """A record must have it, not null."""
         return self.type.required
