@@ -85,8 +85,9 @@ class Mutation(msgspec.Struct, frozen=True, array_like=True, gc=False):
         session: Origin session for no-local, in the entry.
         reason: Why, for DELETE and INVALIDATE. With EXPIRED a record whose deadline has
             not passed at the commit stays.
-        keep: PUT: attributes that stay as they are in the record that is there, if one is,
-            whatever the body says of them.
+        may_change: PUT: the only attributes that it sets or takes away in a record that is
+            there, if one is; all others stay as they are, whatever the body says of them,
+            undeclared ones too. ``None``: all. Over an opaque record it is refused.
     """
 
     slot: int
@@ -104,7 +105,7 @@ class Mutation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     user: str = ""
     session: int = 0
     reason: DeleteReason = DeleteReason.USER
-    keep: tuple[str, ...] = ()
+    may_change: tuple[str, ...] | None = None
 
     @property
     def size_bytes(self) -> int:
