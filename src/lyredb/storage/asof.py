@@ -108,6 +108,59 @@ class AsOfScan:
         return record if seq <= self._position else image_at(snapshot, record, seq, self._position)
 
 
+def record_at(snapshot: Snapshot, slot: int, key: bytes, position: int) -> bytes | None:
+    """Return a record as of a position that the log still holds, expired or not.
+
+    Raises:
+        PositionLost: As `image_at`.
+    """
+    record = snapshot.stored(slot, key)
+    stored = record or snapshot.grave(slot, key)
+    if stored is None:
+        return None
+    seq = last_seq_of(stored)
+    return record if seq <= position else image_at(snapshot, record, seq, position)
+
+
+def scan_at(
+    snapshot: Snapshot,
+    slot: int,
+    position: int,
+    start: bytes,
+    stop: bytes | None,
+    *,
+    after: bytes | None = None,
+    reverse: bool = False,
+) -> Iterator[tuple[bytes, bytes]]:
+    """Yield a table's records in a range of keys as of a position that the log still holds.
+
+    Expired ones are among them.
+
+    Raises:
+        PositionLost: As `image_at`.
+    """
+    bounds = (slot, start, stop)
+    records = snapshot.scan_stored(*bounds, after=after, reverse=reverse)
+    graves = snapshot.scan_graves(*bounds, after=after, reverse=reverse)
+    limit = position.to_bytes(8, "big")
+    # Graves older than the position say that there was nothing: only the others count.
+    fresh = ((key, grave, False) for key, grave in graves if grave[8:16] > limit)
+    merged = heapq.merge(
+        ((key, stored, True) for key, stored in records),
+        fresh,
+        key=lambda found: found[0],
+        reverse=reverse,
+    )
+    for key, stored, is_record in merged:
+        if is_record and stored[8:16] <= limit:
+            yield key, stored
+            continue
+        record = stored if is_record else None
+        image = image_at(snapshot, record, last_seq_of(stored), position)
+        if image is not None:
+            yield key, image
+
+
 def image_at(
     snapshot: Snapshot, record: bytes | None, last_seq: int, position: int
 ) -> bytes | None:

@@ -145,6 +145,24 @@ def is_cut(encoded: bytes) -> bool:
     return len(encoded) == SHORT_FORM_BYTES
 
 
+def encode_ordered(value: object) -> bytes:
+    """Return bytes of any length whose order is the order of the values.
+
+    No value's are the beginning of another's, so that several can be joined.
+
+    Raises:
+        InvalidKey: As `encode_index_value`.
+    """
+    return _element(value)
+
+
+def number_of(encoded: bytes) -> float:
+    """Return the double in the index key of a number: the number, or just below it."""
+    ordered = _U64.unpack_from(encoded, 1)[0]
+    bits = ordered ^ _SIGN if ordered & _SIGN else ordered ^ _ALL
+    return _DOUBLE.unpack(_U64.pack(bits))[0]  # type: ignore[no-any-return]  # struct
+
+
 def index_entries(value: object) -> list[bytes]:
     """Return the index keys of an attribute: one, or one per distinct list element.
 

@@ -18,6 +18,7 @@ from lyredb.storage import meta
 from lyredb.storage.directory import Directory
 from lyredb.storage.entry import Entry, decode_entry
 from lyredb.storage.environment import Cursor, EngineError, Handle, Handles, Transaction
+from lyredb.storage.estimate import estimate_range
 from lyredb.storage.record import is_expired
 
 if TYPE_CHECKING:
@@ -146,9 +147,10 @@ class Snapshot:
         stop: bytes | None = None,
         *,
         after: bytes | None = None,
+        reverse: bool = False,
     ) -> Iterator[tuple[bytes, bytes]]:
         """Yield like `scan`, records whose deadline has passed included."""
-        return self._walk(self._handles.records[slot], start, stop, after=after)
+        return self._walk(self._handles.records[slot], start, stop, after=after, reverse=reverse)
 
     def scan_graves(
         self,
@@ -157,13 +159,22 @@ class Snapshot:
         stop: bytes | None = None,
         *,
         after: bytes | None = None,
+        reverse: bool = False,
     ) -> Iterator[tuple[bytes, bytes]]:
         """Yield key and header of the graves in a range."""
-        return self._walk(self._handles.graves[slot], start, stop, after=after)
+        return self._walk(self._handles.graves[slot], start, stop, after=after, reverse=reverse)
 
-    def scan_index(self, index_slot: int) -> Iterator[tuple[bytes, bytes]]:
-        """Yield every pair of encoded value and record key of an index."""
-        return self._walk(self._handles.indexes[index_slot], b"", None)
+    def scan_index(
+        self, index_slot: int, start: bytes = b"", stop: bytes | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs of encoded value and record key of an index, in order.
+
+        Args:
+            index_slot: The index.
+            start: First encoded value.
+            stop: First one that is out, ``None`` for the end of the index.
+        """
+        return self._walk(self._handles.indexes[index_slot], start, stop)
 
     def scan_logx(
         self, ring_slot: int, start: bytes, stop: bytes | None
@@ -186,6 +197,47 @@ class Snapshot:
         with self._reading(), self._transaction.cursor(self._handles.indexes[index_slot]) as cursor:
             if cursor.set_key(encoded):
                 yield from cursor.iternext_dup()
+
+    def index_rows(
+        self,
+        index_slot: int,
+        start: bytes,
+        stop: bytes,
+        *,
+        after: tuple[bytes, bytes] | None = None,
+        reverse: bool = False,
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield encoded value and record key for ``start <= value < stop``.
+
+        Values ascend, or descend with `reverse`; the keys of one value ascend in both.
+        Records whose deadline has passed are among them.
+
+        Args:
+            index_slot: The index.
+            start: First value.
+            stop: First value that is out.
+            after: Go on behind this pair in the direction of the walk.
+            reverse: From the highest value down.
+        """
+        with self._reading(), self._transaction.cursor(self._handles.indexes[index_slot]) as cursor:
+            yield from (
+                _values_down(cursor, start, stop, after)
+                if reverse
+                else _values_up(cursor, start, stop, after)
+            )
+
+    def estimate_index(self, index_slot: int, start: bytes, stop: bytes) -> int:
+        """Return about how many entries an index has in a range. O(log n)."""
+        return self._estimate(self._handles.indexes[index_slot], start, stop, is_index=True)
+
+    def estimate_records(self, slot: int, start: bytes, stop: bytes | None) -> int:
+        """Return about how many records a table has in a range of keys. O(log n)."""
+        return self._estimate(self._handles.records[slot], start, stop, is_index=False)
+
+    def _estimate(self, handle: Handle, start: bytes, stop: bytes | None, *, is_index: bool) -> int:
+        with self._reading(), self._transaction.cursor(handle) as cursor:
+            entries = self._transaction.stat(handle)["entries"]
+            return estimate_range(cursor, entries, start, stop, has_duplicates=is_index)
 
     def count(self, slot: int) -> int:
         """Return how many records are stored, expired ones included. O(1)."""
@@ -358,3 +410,43 @@ def _backwards(
         if key < start:
             return
         yield key, value
+
+
+def _values_up(
+    cursor: Cursor, start: bytes, stop: bytes, after: tuple[bytes, bytes] | None
+) -> Iterator[tuple[bytes, bytes]]:
+    if after is None:
+        found = cursor.set_range(start)
+    else:
+        found = cursor.set_range_dup(*after)
+        if not found:  # the rest of the value's keys is gone, or the value is
+            found = cursor.set_range(after[0] + b"\x00")
+        elif cursor.item() == after:
+            found = cursor.next()
+    if not found:
+        return
+    for encoded, key in cursor:
+        if encoded >= stop:
+            return
+        yield encoded, key
+
+
+def _values_down(
+    cursor: Cursor, start: bytes, stop: bytes, after: tuple[bytes, bytes] | None
+) -> Iterator[tuple[bytes, bytes]]:
+    if after is not None:
+        encoded, last = after
+        if cursor.set_range_dup(encoded, last):
+            for key in cursor.iternext_dup():
+                if key > last:
+                    yield encoded, key
+        stop = encoded
+    behind = cursor.set_range(stop)
+    while cursor.prev_nodup() if behind else cursor.last():
+        behind = True
+        encoded = cursor.key()
+        if encoded < start:
+            return
+        cursor.first_dup()
+        for key in cursor.iternext_dup():
+            yield encoded, key
