@@ -62,7 +62,14 @@ from collections.abc import Iterable
 
 
 class LyreError(Exception):
-    """Base class of all errors that LyreDB raises on purpose."""
+    """Base class of all errors that LyreDB raises on purpose.
+
+    Attributes:
+        mutation: Which write of a transaction was refused, from 0; ``None`` when it was
+            the only one, or no single one.
+    """
+
+    mutation: int | None = None
 
 
 class InvalidInput(LyreError, ValueError):

@@ -9,7 +9,7 @@ from lyredb.errors import LyreError
 from lyredb.storage.engine import Engine
 from lyredb.storage.keys import encode_key
 from lyredb.storage.layout import IndexLayout, TableLayout
-from lyredb.storage.mutation import Applied, Kind, Mutation
+from lyredb.storage.mutation import Applied, Kind, Mutation, Precondition
 from lyredb.storage.record import decode_header, load_body, pack_body
 from lyredb.storage.settings import StorageSettings
 from lyredb.storage.writer import Writer
@@ -108,6 +108,11 @@ def add(key: str, /, **amounts: object) -> Mutation:
 def delete(key: str) -> Mutation:
     """Return a delete of a record."""
     return Mutation(SLOT, encode_key(key), Kind.DELETE)
+
+
+def check_of(key: str, precondition: Precondition | None = None) -> Mutation:
+    """Return a check of a record, which writes nothing."""
+    return Mutation(SLOT, encode_key(key), Kind.CHECK, precondition=precondition)
 
 
 def message(key: str, payload: bytes = b"hello") -> Mutation:

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from msgspec.structs import replace
 
-from lyredb.errors import InvalidRecord, LyreError, PreconditionFailed, RecordExists
+from lyredb.errors import (
+    InvalidRecord,
+    LyreError,
+    PreconditionFailed,
+    RecordExists,
+    WriteConflict,
+)
 from lyredb.storage.check import check
 from lyredb.storage.engine import Engine
 from lyredb.storage.keys import encode_key
@@ -21,6 +27,7 @@ from tests.storage.store import (
     Store,
     add,
     body_of,
+    check_of,
     delete,
     message,
     patch,
@@ -30,9 +37,11 @@ from tests.storage.store import (
 Record = dict[str, Any]
 names = st.sampled_from(["a", "b", "c", "d"])
 values = st.one_of(st.integers(0, 3), st.sampled_from([None, "x", [1, 2]]))
-wishes = st.sampled_from([None, "must_exist", "must_be_absent", "any_of", "none_of"])
+wishes = st.sampled_from(
+    [None, "must_exist", "must_be_absent", "any_of", "none_of", "read_version"]
+)
 changes = st.tuples(
-    st.sampled_from(["put", "patch", "add", "delete", "message"]), names, values, wishes
+    st.sampled_from(["put", "patch", "add", "delete", "message", "check"]), names, values, wishes
 )
 
 
@@ -64,10 +73,13 @@ class WriterModel(RuleBasedStateMachine):
             "add": lambda: add(name, value=2),
             "delete": lambda: delete(name),
             "message": lambda: message(name),
+            "check": lambda: check_of(name),
         }[kind]()
         wanted: dict[str, Any] = {wish: True} if wish else {}
         if wish in ("any_of", "none_of"):
             wanted = {wish: frozenset({self.versions.get(name, 0)})}
+        elif wish == "read_version":
+            wanted = {wish: self.versions.get(name, 0)}
         return replace(made, precondition=Precondition(**wanted)) if wanted else made
 
     @precondition(lambda self: self.waiting)
@@ -92,16 +104,15 @@ class WriterModel(RuleBasedStateMachine):
     ) -> dict[str, Record] | type[LyreError]:
         """Return the records after a transaction, or the error that it meets."""
         for _, name, _, wish in transaction:
-            same = self.versions.get(name) == before.get(name, 0)
-            here = name in self.model
-            if (wish == "must_exist" and not here) or (wish == "any_of" and not (here and same)):
-                return PreconditionFailed
-            if wish == "must_be_absent" and here:
-                return RecordExists
-            if wish == "none_of" and here and same:
-                return PreconditionFailed
+            if wish == "read_version" and self.versions.get(name, 0) != before.get(name, 0):
+                return WriteConflict
         model = {name: dict(record) for name, record in self.model.items()}
-        for kind, name, value, _ in transaction:
+        written: set[str] = set()
+        for kind, name, value, wish in transaction:
+            same = name not in written and self.versions.get(name) == before.get(name, 0)
+            refusal = self.refusal(wish, here=name in model, same=same)
+            if refusal is not None:
+                return refusal
             if kind == "put":
                 model[name] = {"value": value}
             elif kind == "patch":
@@ -114,13 +125,26 @@ class WriterModel(RuleBasedStateMachine):
                 if not isinstance(present, int):
                     return InvalidRecord
                 record["value"] = present + 2
+            if kind not in ("message", "check"):
+                written.add(name)
         return model
+
+    @staticmethod
+    def refusal(wish: str | None, *, here: bool, same: bool) -> type[LyreError] | None:
+        """Return the error of a wish that a record does not meet at its turn."""
+        if (wish == "must_exist" and not here) or (wish == "any_of" and not (here and same)):
+            return PreconditionFailed
+        if wish == "must_be_absent" and here:
+            return RecordExists
+        if wish == "none_of" and here and same:
+            return PreconditionFailed
+        return None
 
     def note_versions(self, transaction: list[Any], reply: Applied) -> None:
         for (kind, name, _, _), outcome in zip(transaction, reply.outcomes, strict=True):
             if kind == "delete":
                 self.versions.pop(name, None)
-            elif kind != "message":
+            elif kind not in ("message", "check"):
                 self.versions[name] = outcome.version
 
     @precondition(lambda self: not self.waiting)

@@ -207,9 +207,10 @@ def _by_origin(
 
 
 def _is_deletion(request: Request) -> bool:
-    """Tell whether a transaction only deletes records."""
+    """Tell whether a transaction only deletes records, whatever it checks beside."""
     return bool(request.transaction) and all(
-        mutation.kind is Kind.DELETE for mutation in request.transaction
+        mutation.kind is Kind.DELETE or mutation.kind is Kind.CHECK
+        for mutation in request.transaction
     )
 
 

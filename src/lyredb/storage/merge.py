@@ -1,8 +1,9 @@
-"""Merging a patch into a record's body, without decoding values that stay as they are."""
+"""Merging a patch or a put into a record's body, without decoding what stays as it is."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -45,6 +46,33 @@ def merge(layout: TableLayout, body: bytes, changes: bytes, operations: bytes) -
                 merged[name] = msgspec.Raw(_sum(layout, name, merged.get(name), amount))
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidRecord("a patch must be a MessagePack map of attributes") from error
+    _check_names(layout, merged)
+    return _encoder.encode(merged)
+
+
+def replace_some(
+    layout: TableLayout, body: bytes, names: Collection[str], present: bytes | None
+) -> bytes:
+    """Return the body of a put whose sender may not change all, checked as a whole.
+
+    Args:
+        layout: Says which attributes the result must and may have.
+        body: What was sent, a MessagePack map.
+        names: The attributes that are as they were sent; all others are as in ``present``.
+        present: The body of the record that is there; ``None``: all is as it was sent.
+
+    Raises:
+        InvalidRecord: No map, or an attribute is missing or not allowed.
+    """
+    try:
+        merged = _shallow.decode(body)
+        if present is not None:
+            merged = {name: value for name, value in merged.items() if name in names}
+            for name, value in _shallow.decode(present).items():
+                if name not in names:
+                    merged[name] = value
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidRecord("a record must be a MessagePack map of attributes") from error
     _check_names(layout, merged)
     return _encoder.encode(merged)
 

@@ -37,7 +37,10 @@ class DeleteReason(IntEnum):
 class Precondition(msgspec.Struct, frozen=True, array_like=True):
     """What must hold for the record when its transaction is checked, in commit order.
 
-    A record whose deadline has passed counts as absent.
+    A record whose deadline has passed counts as absent. All but ``read_version`` are
+    about the record as the earlier mutations of the same transaction have left it: a
+    second creation of a key in one transaction finds the first. ``read_version`` is about
+    the record before the transaction, wherever in it the mutation stands.
 
     Attributes:
         any_of: The record exists with one of these versions (``If-Match``).
@@ -76,15 +79,16 @@ class Mutation(msgspec.Struct, frozen=True, array_like=True, gc=False):
         metadata: A MessagePack map (content type, publish properties), or empty. For a
             PATCH, empty keeps what the record has.
         opaque: The body is a payload to be kept byte for byte.
-        precondition: Checked before anything of the transaction is done.
+        precondition: What must hold, else nothing of the transaction is done.
         full_id: `keys.encode_full_key` of the id when ``key`` is its short form.
-        expires_ms: Deadline in ms since 1970, 0 for none. For a PATCH 0 keeps it.
+        expires_ms: Deadline in ms since 1970, 0 for that of the table's rules; see
+            `deadline.deadline_ms`.
         retain: Flag of the entry: the write came as a retained message.
         qos: Flag of the entry, 0 to 2.
         user: Name for audit, in the entry.
         session: Origin session for no-local, in the entry.
-        reason: Why, for DELETE and INVALIDATE. With EXPIRED a record whose deadline has
-            not passed at the commit stays.
+        reason: Why, for DELETE and INVALIDATE. With EXPIRED or EVICTED a record whose
+            deadline has not passed at the commit stays.
         may_change: PUT: the only attributes that it sets or takes away in a record that is
             there, if one is; all others stay as they are, whatever the body says of them,
             undeclared ones too. ``None``: all. Over an opaque record it is refused.
@@ -119,7 +123,8 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
     Attributes:
         seq: Position of its log entry, 0 when nothing changed (a missing record was
             deleted).
-        version: The record's version now, 0 when there is no entry or none is kept.
+        version: The record's version now, 0 when there is no entry or none is kept. Of a
+            CHECK: the one that was found.
         existed: A live record was there before.
     """
 

@@ -34,12 +34,14 @@ class SequencerStatistics:
     Attributes:
         transactions: Answered, rejected ones included.
         rejected: Answered with an error.
+        conflicts: Of these, those that had read what others changed before they committed.
         waiting: Taken and not answered yet.
         waiting_bytes: What those have in bodies, keys and session rows.
     """
 
     transactions: int
     rejected: int
+    conflicts: int
     waiting: int
     waiting_bytes: int
 
@@ -66,8 +68,9 @@ class Sequencer(Protocol):
 
         Args:
             transaction: At least one mutation, or none when there are session rows.
-                Preconditions are checked against the state before the transaction;
-                all of it is done or nothing.
+                All of it is done or nothing. Preconditions are checked one mutation after
+                the other, see `Precondition`; of an error among several, ``mutation`` says
+                which of them was refused.
             on_reply: Called once, never before this returns, after the commit is on disk,
                 with what was applied or with the error. Replies come in the order of the
                 calls of `submit`, in each of the two lanes.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from lyredb.errors import EngineClosed, LyreError, StorageFailed
+from lyredb.errors import EngineClosed, LyreError, StorageFailed, WriteConflict
 from lyredb.storage.apply import Rows
 from lyredb.storage.commit import Committer, Request
 from lyredb.storage.lanes import Lanes
@@ -64,7 +64,7 @@ class Writer:
         self._closed = False
         self._pokes = Pokes()
         self.leases = IntegerLeases(engine)
-        self._groups = self._transactions = self._rejected = 0
+        self._groups = self._transactions = self._rejected = self._conflicts = 0
 
     @property
     def failure(self) -> str:
@@ -165,6 +165,7 @@ class Writer:
         return WriterStatistics(
             transactions=self._transactions,
             rejected=self._rejected,
+            conflicts=self._conflicts,
             waiting=len(self._lanes),
             waiting_bytes=self._lanes.size_bytes,
             groups=self._groups,
@@ -224,6 +225,7 @@ class Writer:
         self._lanes.remove(requests)
         for request, result in zip(requests, results, strict=True):
             self._rejected += isinstance(result, LyreError)
+            self._conflicts += isinstance(result, WriteConflict)
             try:
                 request.on_reply(result)
             except Exception:

@@ -68,6 +68,10 @@ def _sequencer(room: str, at: str) -> tuple[MetricRow, ...]:
             room, "rejected", f"{at}_transactions_rejected",
             "Of these, those that were refused; nothing was written.",
         ),
+        _counter(
+            room, "conflicts", f"{at}_transaction_conflicts",
+            "Of these, those that had read what others changed before their commit.",
+        ),
         _gauge(room, "waiting", f"{at}_waiting_transactions", "Transactions not answered yet."),
         _gauge(room, "waiting_bytes", f"{at}_waiting_bytes", "Size of these."),
     )  # fmt: skip

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
-from lyredb.errors import EngineClosed, LyreError, Overloaded, StorageFailed
+from lyredb.errors import EngineClosed, LyreError, Overloaded, StorageFailed, WriteConflict
 from lyredb.storage.apply import Rows
 from lyredb.storage.leases import decode_range, encode_slot
 from lyredb.storage.limits import check_outstanding, check_size, size_of
@@ -99,7 +99,7 @@ class RemoteWriter:
         self._waiting: dict[int, _Waiting] = {}
         self._unsent: list[Wanted] = []
         self._mutations = self._bytes = 0
-        self._transactions = self._rejected = 0
+        self._transactions = self._rejected = self._conflicts = 0
         self._is_scheduled = self._is_closed = False
         self._drained: asyncio.Future[None] | None = None
         self._pokes = Pokes()
@@ -214,6 +214,7 @@ class RemoteWriter:
         return RemoteStatistics(
             transactions=self._transactions,
             rejected=self._rejected,
+            conflicts=self._conflicts,
             waiting=len(self._waiting),
             waiting_bytes=self._bytes,
             is_attached=self._is_welcome,
@@ -321,6 +322,7 @@ class RemoteWriter:
             self._bytes -= size
             self._transactions += 1
             self._rejected += isinstance(result, LyreError)
+            self._conflicts += isinstance(result, WriteConflict)
             try:
                 on_reply(result)
             except Exception:
