@@ -6,7 +6,7 @@ body can stand for a value of any size.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 from typing import Final, NoReturn
 
@@ -35,6 +35,8 @@ class CborFormat:
 
     name: Final = "cbor"
     media_type: Final = "application/cbor"
+    head: Final = b"content-type: application/cbor\r\n"
+    """The header lines that describe a body."""
     quality: Final = 1.0
     """The server's preference; an `Accept` quality is multiplied by it."""
 
@@ -46,10 +48,13 @@ class CborFormat:
         """
         return cbor2.dumps(value)
 
-    def encode_sequence(self, values: Iterable[object]) -> Iterator[bytes]:
+    def encode_sequence(
+        self, values: Iterable[object], *, columns: Sequence[str] | None = None
+    ) -> Iterator[bytes]:
         """Yield the parts of an array of indefinite length (RFC 8949 §3.2.2).
 
-        A `PAUSE` among the values is an empty part.
+        A `PAUSE` among the values is an empty part; names stand in the values, so
+        ``columns`` are of no use here.
         """
         yield b"\x9f"
         for value in values:

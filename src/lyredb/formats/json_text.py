@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -26,6 +26,8 @@ class JsonFormat:
 
     name: Final = "json"
     media_type: Final = "application/json"
+    head: Final = b"content-type: application/json\r\n"
+    """The header lines that describe a body."""
     quality: Final = 0.8
     """The server's preference; an `Accept` quality is multiplied by it."""
 
@@ -37,10 +39,13 @@ class JsonFormat:
         """
         return _encoder.encode(value)
 
-    def encode_sequence(self, values: Iterable[object]) -> Iterator[bytes]:
+    def encode_sequence(
+        self, values: Iterable[object], *, columns: Sequence[str] | None = None
+    ) -> Iterator[bytes]:
         """Yield the parts of an array, one element at a time, as it is iterated.
 
-        A `PAUSE` among the values is an empty part.
+        A `PAUSE` among the values is an empty part; names stand in the values, so
+        ``columns`` are of no use here.
         """
         before = b"["
         for value in values:

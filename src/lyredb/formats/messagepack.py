@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -33,6 +33,8 @@ class MessagePackFormat:
 
     name: Final = "msgpack"
     media_type: Final = "application/x-msgpack"
+    head: Final = b"content-type: application/x-msgpack\r\n"
+    """The header lines that describe a body."""
     quality: Final = 0.9
     """The server's preference; an `Accept` quality is multiplied by it."""
 
@@ -47,10 +49,13 @@ class MessagePackFormat:
         except OverflowError:
             return _encoder.encode(_with_extensions(value))
 
-    def encode_sequence(self, values: Iterable[object]) -> Iterator[bytes]:
+    def encode_sequence(
+        self, values: Iterable[object], *, columns: Sequence[str] | None = None
+    ) -> Iterator[bytes]:
         """Yield the values one after the other: a sequence, not one array.
 
-        A `PAUSE` among the values is an empty part.
+        A `PAUSE` among the values is an empty part; names stand in the values, so
+        ``columns`` are of no use here.
         """
         return (b"" if value is PAUSE else self.encode(value) for value in values)
 

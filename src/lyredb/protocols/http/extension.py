@@ -5,15 +5,11 @@ The dot belongs to the id when there is such a record; only else it chooses the 
 
 from __future__ import annotations
 
-from typing import Final
-
-from lyredb.formats import CBOR, JSON, MSGPACK, StructuredFormat
-
-_ENDINGS: Final[dict[str, StructuredFormat]] = {"json": JSON, "cbor": CBOR, "msgpack": MSGPACK}
+from lyredb.formats import AnswerFormat, force_format
 
 
-def split_extension(path: str) -> tuple[str, StructuredFormat] | None:
+def split_extension(path: str) -> tuple[str, AnswerFormat] | None:
     """Return the path without its ending and the format, ``None`` when it has none."""
     base, dot, ending = path.rpartition(".")
-    found = _ENDINGS.get(ending)
-    return (base, found) if dot and found is not None else None
+    found = force_format(ending) if dot else None
+    return None if found is None else (base, found)

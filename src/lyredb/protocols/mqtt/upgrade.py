@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from lyredb.errors import NotAcceptable
-from lyredb.formats import JSON, negotiate
+from lyredb.formats import FORMATS, JSON, negotiate
 from lyredb.plugins.delivery import Format
 from lyredb.protocols.http.request import Request
 from lyredb.protocols.http.upgrade import UpgradedConnection, UpgradedTransport
@@ -78,6 +78,6 @@ class Upgrades:
 def _accepted(accept: str) -> Format:
     """JSON where nothing of ours is accepted: the upgrade has been answered already."""
     try:
-        return negotiate(accept)
+        return negotiate(accept, FORMATS)
     except NotAcceptable:
         return JSON

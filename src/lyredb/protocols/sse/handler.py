@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 
 from lyredb.errors import InvalidHeader, ServerStopping
-from lyredb.formats import FORMATS
+from lyredb.formats import ANSWERS
 from lyredb.plugins.context import Context
 from lyredb.protocols.http.accept import quality_of
 from lyredb.protocols.http.authentication import Authentication
@@ -32,7 +32,7 @@ _RESOLVING: Final = Context(ANONYMOUS, PROTOCOL)
 def wants_stream(accept: str) -> bool:
     """Tell whether a client likes a stream at least as much as any other answer."""
     wish = quality_of(accept, MEDIA_TYPE) * QUALITY
-    others = (quality_of(accept, one.media_type) * one.quality for one in FORMATS)
+    others = (quality_of(accept, one.media_type) * one.quality for one in ANSWERS)
     return wish > 0 and wish >= max(others)
 
 

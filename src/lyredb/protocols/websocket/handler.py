@@ -9,7 +9,7 @@ from lyredb.errors import (
     RecordNotFound,
     ServerStopping,
 )
-from lyredb.formats import StructuredFormat, negotiate
+from lyredb.formats import FORMATS, StructuredFormat, negotiate
 from lyredb.plugins.context import Context
 from lyredb.protocols.http.authentication import Authentication
 from lyredb.protocols.http.backlog import Outflow
@@ -58,7 +58,7 @@ class Sockets:
 
     async def answer(self, request: Request) -> None:
         """Upgrade, then serve until the end."""
-        chosen = negotiate(request.header(b"accept"))
+        chosen = negotiate(request.header(b"accept"), FORMATS)
         self._database.registry.resolve(request.path, PROTOCOL)  # 404 comes before 401
         self._authentication.admit_socket(request)  # strangers' pages learn nothing of logins
         await self._authentication.authenticate(request)
@@ -91,8 +91,11 @@ class Sockets:
         split = split_extension(request.path)
         if split is None or target.kind != "record" or self._database.get(target, context):
             return target, chosen
+        wanted = next((one for one in FORMATS if one is split[1]), None)
+        if wanted is None:  # a format of answers, which messages are not in
+            return target, chosen
         try:
-            return self._database.resolve(split[0], context), split[1]
+            return self._database.resolve(split[0], context), wanted
         except RecordNotFound:
             return target, chosen
 
