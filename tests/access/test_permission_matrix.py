@@ -23,7 +23,7 @@ from lyredb.resources.access import Decision
 from lyredb.resources.requests import Write, WriteOperation
 from lyredb.security.rights import TableRights
 from lyredb.server.composition import find_plugins
-from lyredb.tables.query.query import Query
+from lyredb.tables.query.terms import Query
 from tests.access.readers import (
     Open,
     headers,

@@ -25,7 +25,7 @@ from lyredb.security.rights import RoleDefinition, TableRights
 from lyredb.security.users import User, Users
 from lyredb.server.node import Node
 from lyredb.storage.mutation import Kind
-from lyredb.tables.query.query import Query
+from lyredb.tables.query.terms import Query
 from lyredb.tables.sdl import parse_sdl
 from tests.resources.node_under_test import CONTEXT, Collector
 

@@ -10,15 +10,16 @@ from lyredb.formats import PAUSE
 from lyredb.storage.mutation import Kind, Mutation
 from lyredb.tables.catalogue import Catalogue, decode_schema_row, encode_schema_row
 from lyredb.tables.query.execute import explain, search
-from lyredb.tables.query.query import Query
+from lyredb.tables.query.parse_object import read_where
+from lyredb.tables.query.terms import Query
 from lyredb.tables.schema import Schema
 from lyredb.tables.sdl import parse_sdl
 from tests.tables.conftest import Store
 from tests.tables.schemas import schemas
 
 FIRST = "type A @table @export { id: ID a: Int @indexed b: Int } type B @table { id: ID }"
-BY_A = Query.of(("a", 1))
-BY_B = Query.of(("b", 1))
+BY_A = Query(read_where(("a", 1)))
+BY_B = Query(read_where(("b", 1)))
 
 
 def test_tables_get_slots_that_survive(store: Store) -> None:

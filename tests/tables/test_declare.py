@@ -30,7 +30,7 @@ from lyredb.tables.declare import (
     field,
     schema_of,
 )
-from lyredb.tables.query.conditions import Condition
+from lyredb.tables.query.terms import Condition
 from lyredb.tables.sdl import parse_sdl
 from lyredb.tables.source import load_schema
 
@@ -192,9 +192,9 @@ def test_mistakes_are_told(
 
 def test_columns_make_conditions_with_record_names() -> None:
     """Values of nested classes become what records hold."""
-    assert (Sensor.get_ == 1) == Condition("get", "equals", 1)
+    assert (Sensor.get_ == 1) == Condition(("get",), "equals", 1)
     place = Place.from_dict({"city": "x"})
-    assert (Sensor.place == place) == Condition("place", "equals", {"city": "x"})
+    assert (Sensor.place == place) == Condition(("place",), "equals", {"city": "x"})
     assert len({Sensor.value, Sensor.id}) == 2
 
 

@@ -14,7 +14,8 @@ from lyredb.tables.binding import bind, gateway_for, unbind
 from lyredb.tables.declare import GENERATED, Col, Key, Nested, Table, field
 from lyredb.tables.gateway import Event, RecordWritten, WriteKind
 from lyredb.tables.handle import DictShape, TableHandle
-from lyredb.tables.query.query import Query
+from lyredb.tables.query.parse_object import read_where
+from lyredb.tables.query.terms import Query
 
 
 class Place(Nested):
@@ -158,10 +159,10 @@ def test_search_is_read_as_far_as_one_wants(gateway: Gateway) -> None:
         assert await Counter.search().first() == Counter(key="a")
         assert [value async for value in Counter.search(select="n")] == [1, 2]
         with pytest.raises(InvalidQuery):
-            Counter.search(("n", "greater_than", 3))
+            Counter.search(("n", "greater", 3))
 
     asyncio.run(body())
-    assert gateway.asked[0] == ("find", Query.of(("n", 1), limit=5))
+    assert gateway.asked[0] == ("find", Query(read_where(("n", 1)), limit=5))
 
 
 def test_a_subscription_wraps_records_and_ends_with_its_block(gateway: Gateway) -> None:
@@ -232,7 +233,7 @@ def test_columns_of_another_table_are_refused_in_a_search(gateway: Gateway) -> N
         Counter.search(Place.city == "x")
     derived = TableHandle(gateway, "test.Derived", DictShape("key"))
     derived.search(Derived.n == 1)
-    assert gateway.asked == [("find", Query.of(("n", 1)))]
+    assert gateway.asked == [("find", Query(read_where(("n", 1))))]
 
 
 def test_put_of_nothing_is_told_what_to_do(gateway: Gateway) -> None:

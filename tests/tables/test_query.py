@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import cast
 from urllib.parse import quote
@@ -17,10 +18,10 @@ from lyredb.formats import PAUSE
 from lyredb.storage.engine import Engine
 from lyredb.storage.mutation import Kind, Mutation
 from lyredb.storage.snapshot import Snapshot
-from lyredb.tables.query.conditions import Condition, UrlValue, read_conditions
 from lyredb.tables.query.execute import PAGE_RECORDS, explain, search
+from lyredb.tables.query.parse_object import read_where
 from lyredb.tables.query.parse_url import parse_query
-from lyredb.tables.query.query import Query, Select
+from lyredb.tables.query.terms import Query, Select, Selected
 from lyredb.tables.stored import StoredTable
 from tests.tables.conftest import Store
 
@@ -43,144 +44,8 @@ type Sensor @table {
 def ids(store: Store, table: StoredTable, query: str | Query, prefix: str = "") -> list[object]:
     """The keys of what a query finds."""
     parsed = parse_query(query) if isinstance(query, str) else query
-    one = Query(parsed.conditions, parsed.limit, parsed.offset, Select(("$id",), "values"))
+    one = replace(parsed, select=Select((Selected("$id"),), "values"))
     return list(search(store.engine, table, one, prefix=prefix))
-
-
-def test_conditions_have_several_forms() -> None:
-    """Typed conditions, dictionaries and tuples mean the same."""
-    condition = Condition("a", value=1)
-    assert read_conditions(None) == ()
-    for given_form in (
-        condition,
-        {"attribute": "a", "value": 1},
-        {"attribute": "a", "comparator": "eq", "value": 1},
-        ("a", 1),
-        ("a", "equals", 1),
-        [("a", 1)],
-        [[condition]],
-    ):
-        assert read_conditions(given_form) == (condition,)
-    both = condition & Condition("b", value=2) & Condition("c", value=3)
-    assert read_conditions(both) == read_conditions([("a", 1), ("b", 2), ("c", 3)])
-
-
-@pytest.mark.parametrize(
-    ("given_form", "message"),
-    [
-        ("a=1", "a condition is"),
-        (3, "a condition is"),
-        ({"attribute": "a"}, "needs a value"),
-        ({"attributex": "a", "value": 1}, "did you mean attribute?"),
-        ({"value": 1}, "needs the name"),
-        ({"attribute": ["rel", "a"], "value": 1}, "not supported yet"),
-        ({"operator": "or", "conditions": []}, "not supported yet"),
-        (("a", "greater_than", 1), "greater_than is not supported yet"),
-        (("a", "equal", 1), "did you mean equals?"),
-        (("a", 1, 2, 3), "a condition is"),
-        (("a",), "a condition is"),
-    ],
-)
-def test_other_forms_are_refused(given_form: object, message: str) -> None:
-    """With what is wrong, and what would be right."""
-    with pytest.raises(InvalidQuery) as caught:
-        read_conditions(given_form)
-    assert message in str(caught.value)
-
-
-def test_a_condition_has_no_truth_value() -> None:
-    """``and`` and chained comparisons would silently drop a condition."""
-    condition = Condition("a", value=1)
-    with pytest.raises(TypeError, match="`&`"):
-        assert condition
-    with pytest.raises(TypeError, match="`&`"):
-        assert condition & condition
-
-
-@pytest.mark.parametrize(
-    ("text", "query"),
-    [
-        ("", Query()),
-        ("a=1", Query((Condition("a", value=UrlValue("1", False)),))),
-        ("a===1", Query((Condition("a", value=UrlValue("1", False)),))),
-        ("a[]=1", Query((Condition("a", value=UrlValue("1", False)),))),
-        ("a==1", Query((Condition("a", value=UrlValue("1", True)),))),
-        ("a=eq=1", Query((Condition("a", value=UrlValue("1", True)),))),
-        ("a==number:1", Query((Condition("a", value=UrlValue("1", True, "number")),))),
-        ("a==x%3Ay", Query((Condition("a", value=UrlValue("x:y", True)),))),
-        ("a=x:y", Query((Condition("a", value=UrlValue("x:y", False)),))),
-        ("a=", Query((Condition("a", value=UrlValue("", False)),))),
-        ("a=1+1", Query((Condition("a", value=UrlValue("1 1", False)),))),
-        ("a==1+1", Query((Condition("a", value=UrlValue("1+1", True)),))),
-        ("%C3%A9=%26%3D", Query((Condition("é", value=UrlValue("&=", False)),))),
-        ("limit(5)", Query(limit=5)),
-        ("limit(5,8)&", Query(limit=3, offset=5)),
-        ("select(a)", Query(select=Select(("a",), "values"))),
-        ("select(a,)", Query(select=Select(("a",)))),
-        ("select(a,%62)", Query(select=Select(("a", "b")))),
-        ("select([a,b])", Query(select=Select(("a", "b"), "arrays"))),
-        (
-            "a=1&&b=2&limit(1)&select($id)",
-            Query(
-                (
-                    Condition("a", value=UrlValue("1", False)),
-                    Condition("b", value=UrlValue("2", False)),
-                ),
-                limit=1,
-                select=Select(("$id",), "values"),
-            ),
-        ),
-    ],
-)  # fmt: skip
-def test_queries_in_urls(text: str, query: Query) -> None:
-    """Equality, limit and select of the conventions' language."""
-    assert parse_query(text) == query
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("a", "is no condition"),
-        ("=1", "is no condition"),
-        ("a=gt=1", "gt is not supported yet"),
-        ("a>1", "> is not supported yet"),
-        ("a<=1", "<= is not supported yet"),
-        ("a!=1", "!= is not supported yet"),
-        ("a=xx=1", "unknown comparator 'xx'"),
-        ("a==x*", "not supported yet"),
-        ("a=1|b=2", "not supported yet"),
-        ("(a=1)", "not supported yet"),
-        ("[a=1]", "not supported yet"),
-        ("sort(a)", "sort() is not supported yet"),
-        ("limitt(1)", "did you mean limit?"),
-        ("limit(1)&limit(2)", "twice"),
-        ("limit(-1)", "numbers from 0 up"),
-        ("limit(5,1)", "before it starts"),
-        ("limit(1,2,3)", "limit is"),
-        ("limit()", "limit is"),
-        ("select()", "needs names"),
-        ("select(a,,b)", "needs names"),
-        ("select(rel{x})", "not supported yet"),
-        ("limit(1", "not closed"),
-        ("limit(1))", "unbalanced"),
-        ("a=" + "x" * 16_384, "at most"),
-    ],
-)
-def test_what_is_not_understood_is_refused(text: str, message: str) -> None:
-    """Never taken for something different."""
-    with pytest.raises(InvalidQuery) as caught:
-        parse_query(text)
-    assert message in str(caught.value)
-
-
-@given(st.text(alphabet="ab=&|()[]{}<>!,*:$%limtsec1 \x00é", max_size=30))
-@settings(max_examples=300)
-def test_any_text_is_a_query_or_invalid(text: str) -> None:
-    """Nothing else than `InvalidQuery` leaves the parser."""
-    try:
-        parse_query(text)
-    except InvalidQuery:
-        pass
 
 
 @pytest.fixture
@@ -257,15 +122,15 @@ def test_a_value_that_the_attribute_cannot_have_is_refused(
 def test_conditions_from_code_are_typed_values(store: Store, sensors: StoredTable) -> None:
     """True is not 1, a date may be a date, a string is no number."""
     when = datetime(2024, 1, 5, 20, 7, 27, tzinfo=UTC)
-    assert ids(store, sensors, Query.of(("any", True))) == ["c"]
-    assert ids(store, sensors, Query.of(("any", 1))) == ["b/1"]
-    assert ids(store, sensors, Query.of(("when", when))) == ["c"]
-    assert ids(store, sensors, Query.of(("tags", ["x", "y"]))) == ["a"]
+    assert ids(store, sensors, Query(read_where(("any", True)))) == ["c"]
+    assert ids(store, sensors, Query(read_where(("any", 1)))) == ["b/1"]
+    assert ids(store, sensors, Query(read_where(("when", when)))) == ["c"]
+    assert ids(store, sensors, Query(read_where(("tags", ["x", "y"])))) == ["a"]
     assert ids(
-        store, sensors, Query.of(("at", datetime(2023, 11, 14, 22, 13, 21, tzinfo=UTC)))
+        store, sensors, Query(read_where(("at", datetime(2023, 11, 14, 22, 13, 21, tzinfo=UTC))))
     ) == ["c"]
     with pytest.raises(InvalidQuery, match="Invalid value for attribute value"):
-        ids(store, sensors, Query.of(("value", "1")))
+        ids(store, sensors, Query(read_where(("value", "1"))))
 
 
 @pytest.mark.parametrize(
@@ -293,7 +158,7 @@ def test_values_that_the_index_cuts_are_told_apart(store: Store) -> None:
     begin = "x" * 600
     store.put(table, "a", {"site": begin + "a"})
     store.put(table, "b", {"site": begin + "b"})
-    assert ids(store, table, Query.of(("site", begin + "b"))) == ["b"]
+    assert ids(store, table, Query(read_where(("site", begin + "b")))) == ["b"]
 
 
 def test_a_prefix_is_a_part_of_the_table(store: Store, sensors: StoredTable) -> None:
@@ -321,7 +186,7 @@ def test_undeclared_keys_are_found_as_text_and_as_number(store: Store) -> None:
     table = store.table("type A @table { x: Int }")
     store.put(table, 7, {"x": 1})
     assert ids(store, table, "id=7") == ids(store, table, "id==7") == [7]
-    assert ids(store, table, Query.of(("id", 7))) == [7]
+    assert ids(store, table, Query(read_where(("id", 7)))) == [7]
 
 
 class WatchedEngine:
@@ -367,7 +232,7 @@ def test_a_search_that_finds_little_lets_others_have_a_turn(store: Store) -> Non
     body = table.encode({"any": 1}, "")
     keys = [f"k{number:05}" for number in range(3 * PAGE_RECORDS)]
     store.write(*(Mutation(table.slot, table.encode_key(key), Kind.PUT, body) for key in keys))
-    assert list(search(store.engine, table, Query.of(("undeclared", 2)))) == [PAUSE] * 3
+    assert list(search(store.engine, table, Query(read_where(("undeclared", 2))))) == [PAUSE] * 3
     everything = search(store.engine, table, Query(offset=3 * PAGE_RECORDS - 1))
     assert [one is PAUSE for one in everything] == [True, True, True, False]
 
@@ -390,7 +255,7 @@ def test_the_index_finds_what_a_scan_finds(
         store.write(Mutation(table.slot, table.encode_key(f"k{number}"), Kind.DELETE))
     for number, record in enumerate(records):
         store.put(table, f"k{number}", record)
-    by_index = ids(store, plain, Query.of(("any", wanted)))
+    by_index = ids(store, plain, Query(read_where(("any", wanted))))
     everything = list(search(store.engine, table, Query()))
     assert by_index == [
         record["id"]  # type: ignore[index]  # records

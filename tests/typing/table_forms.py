@@ -25,7 +25,7 @@ from lyredb.tables.declare import (
 )
 from lyredb.tables.gateway import Event, Gateway
 from lyredb.tables.handle import DictShape, TableHandle
-from lyredb.tables.query.conditions import Condition, Conditions
+from lyredb.tables.query.terms import Condition, Group
 
 
 class Place(Nested, sealed=True):
@@ -56,7 +56,7 @@ def columns_make_conditions() -> None:
     assert_type(Sensor.id, Key[str])
     assert_type(Sensor.at, UpdatedTime[float])
     assert_type(Sensor.value == 3, Condition)
-    assert_type((Sensor.value == 3) & (Sensor.site == "north"), Conditions)
+    assert_type((Sensor.value == 3) & (Sensor.site == "north"), Group)
 
 
 def instances_have_values(sensor: Sensor) -> None:

@@ -32,7 +32,7 @@ from lyredb.storage.engine import Engine
 from lyredb.storage.mutation import Mutation
 from lyredb.storage.sequencer import Sequencer
 from lyredb.tables.query.execute import search
-from lyredb.tables.query.query import Query
+from lyredb.tables.query.terms import Query
 from lyredb.tables.stored import StoredTable
 
 _logger: Final = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from lyredb.tables.declare.table import ClassShape, table_name
 from lyredb.tables.gateway import RecordWritten, WriteKind
 from lyredb.tables.handle import DictShape, TableHandle
 from lyredb.tables.hints import did_you_mean
-from lyredb.tables.query.query import Query
+from lyredb.tables.query.terms import Query
 from lyredb.tables.schema import DEFAULT_DATABASE
 from lyredb.tables.stored import StoredTable
 

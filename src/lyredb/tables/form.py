@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from lyredb.errors import InvalidBody, InvalidQuery
-from lyredb.tables.query.conditions import UrlValue
+from lyredb.tables.query.terms import UrlValue
 from lyredb.tables.query.values import condition_value
 from lyredb.tables.schema import TableSchema
 

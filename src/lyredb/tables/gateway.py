@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeVar
 
 from lyredb.storage.keys import KeyValue
-from lyredb.tables.query.query import Query
+from lyredb.tables.query.terms import Query
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

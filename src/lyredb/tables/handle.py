@@ -6,7 +6,7 @@ The two differ in the shape of a record only: an instance of a class, or a dicti
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Final, Generic, Protocol, Self, TypeVar, cast, overload
 
@@ -14,8 +14,14 @@ from lyredb.errors import InvalidQuery
 from lyredb.formats import PAUSE
 from lyredb.storage.keys import KeyValue
 from lyredb.tables.gateway import Event, EventSource, Gateway
-from lyredb.tables.query.conditions import Condition, ConditionLike
-from lyredb.tables.query.query import Query, Select
+from lyredb.tables.query.parse_object import (
+    SelectLike,
+    WhereLike,
+    count_of,
+    read_select,
+    read_where,
+)
+from lyredb.tables.query.terms import Condition, Query, conditions_in
 from lyredb.tables.validation import OPERATION
 
 NOT_GIVEN: Final = object()
@@ -189,7 +195,7 @@ class TableHandle(Generic[T]):
     @overload
     def search(
         self,
-        conditions: ConditionLike | Iterable[ConditionLike] | None = None,
+        conditions: WhereLike | Iterable[WhereLike] | None = None,
         *,
         limit: int | None = None,
         offset: int = 0,
@@ -198,19 +204,19 @@ class TableHandle(Generic[T]):
     @overload
     def search(
         self,
-        conditions: ConditionLike | Iterable[ConditionLike] | None = None,
+        conditions: WhereLike | Iterable[WhereLike] | None = None,
         *,
         limit: int | None = None,
         offset: int = 0,
-        select: str | Sequence[str] | Select,
+        select: SelectLike,
     ) -> Found[Any]: ...
     def search(
         self,
-        conditions: ConditionLike | Iterable[ConditionLike] | None = None,
+        conditions: WhereLike | Iterable[WhereLike] | None = None,
         *,
         limit: int | None = None,
         offset: int = 0,
-        select: str | Sequence[str] | Select | None = None,
+        select: SelectLike | None = None,
     ) -> Found[Any]:
         """Find records: ``async for sensor in Sensor.search(Sensor.site == "north")``.
 
@@ -224,8 +230,13 @@ class TableHandle(Generic[T]):
         Raises:
             InvalidQuery, UnknownAttribute: At once.
         """
-        query = Query.of(conditions, limit=limit, offset=offset, select=select)
-        for condition in query.conditions:
+        query = Query(
+            where=read_where(conditions),
+            limit=None if limit is None else count_of("limit", limit),
+            offset=count_of("offset", offset),
+            select=read_select(select),
+        )
+        for condition in conditions_in(query.where):
             self._require_own(condition)
         found = self._gateway.find_records(self.name, query)
         return Found(found, self._shape.wrap if select is None else None)

@@ -17,7 +17,7 @@ from lyredb.resources.requests import Reading
 from lyredb.resources.target import Target
 from lyredb.storage.clock import etag
 from lyredb.tables.query.parse_url import parse_query
-from lyredb.tables.query.query import ID_NAME, UPDATED_NAME, Query, Select
+from lyredb.tables.query.terms import EVERYTHING, ID_NAME, UPDATED_NAME, Query, Select
 
 _SANDBOX: Final = b"content-security-policy: sandbox\r\n"
 """What somebody stored is not run as a page of ours."""
@@ -139,27 +139,32 @@ def query_of(request: Request) -> Query:
 
 def _select_of(request: Request) -> Select | None:
     query = query_of(request)
-    if query.conditions or query.limit is not None or query.offset:
+    if query != Query(select=query.select):
         raise InvalidQuery("a single record takes select(…) only")
     return query.select
 
 
 def selected(reading: Reading, select: Select) -> object:
     """What a select makes of one record."""
-    plain = tuple(name for name in select.names if name not in (ID_NAME, UPDATED_NAME))
+    names = tuple(item.name for item in select.items)
+    if any(item.select for item in select.items):
+        raise InvalidQuery("selecting attributes of related records is not supported yet")
+    if EVERYTHING in names:
+        return reading.value()
+    plain = tuple(name for name in names if name not in (ID_NAME, UPDATED_NAME))
     found = reading.select(plain) if plain else {}
-    if ID_NAME in select.names:
+    if ID_NAME in names:
         key = reading.id
         found[ID_NAME] = list(key) if isinstance(key, tuple) else key
-    if UPDATED_NAME in select.names:
+    if UPDATED_NAME in names:
         found[UPDATED_NAME] = reading.updated_ms
     match select.form:
         case "values":
-            return found.get(select.names[0])
+            return found.get(names[0])
         case "arrays":
-            return [found.get(name) for name in select.names]
+            return [found.get(name) for name in names]
         case _:
-            return {name: found[name] for name in select.names if name in found}
+            return {name: found[name] for name in names if name in found}
 
 
 def _send(service: Service, request: Request, value: object, tag: str) -> None:

@@ -19,7 +19,7 @@ from typing import (
     overload,
 )
 
-from lyredb.tables.query.conditions import EQUALS, Condition
+from lyredb.tables.query.terms import Condition
 from lyredb.tables.schema import Role
 
 T = TypeVar("T")
@@ -135,7 +135,7 @@ class Column(Generic[T]):
         instance._lyre_record().pop(self.attribute, None)
 
     def __eq__(self, other: object) -> Condition:  # type: ignore[override]  # makes a condition
-        return Condition(self.attribute, EQUALS, unwrap(other), self.owner)
+        return Condition((self.attribute,), "equals", unwrap(other), self.owner)
 
     def __ne__(self, other: object) -> NoReturn:
         raise TypeError(f"`{self!r} != …` is not supported yet; only == is")

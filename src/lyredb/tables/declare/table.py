@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Never, Self, dataclass_transform, overload
 
@@ -13,8 +13,7 @@ from lyredb.tables.declare.arguments import refuse_unknown, require_type
 from lyredb.tables.declare.columns import GENERATED, Column, Key, field
 from lyredb.tables.declare.fields import Fields
 from lyredb.tables.handle import NOT_GIVEN, Found, Shape, Subscription, TableHandle
-from lyredb.tables.query.conditions import ConditionLike
-from lyredb.tables.query.query import Select
+from lyredb.tables.query.parse_object import SelectLike, WhereLike
 from lyredb.tables.schema import DEFAULT_DATABASE, DEFAULT_KEY, Export
 
 
@@ -131,7 +130,7 @@ class Table(Fields):
     @classmethod
     def search(
         cls,
-        conditions: ConditionLike | Iterable[ConditionLike] | None = None,
+        conditions: WhereLike | Iterable[WhereLike] | None = None,
         *,
         limit: int | None = None,
         offset: int = 0,
@@ -141,20 +140,20 @@ class Table(Fields):
     @classmethod
     def search(
         cls,
-        conditions: ConditionLike | Iterable[ConditionLike] | None = None,
+        conditions: WhereLike | Iterable[WhereLike] | None = None,
         *,
         limit: int | None = None,
         offset: int = 0,
-        select: str | Sequence[str] | Select,
+        select: SelectLike,
     ) -> Found[Any]: ...
     @classmethod
     def search(
         cls,
-        conditions: ConditionLike | Iterable[ConditionLike] | None = None,
+        conditions: WhereLike | Iterable[WhereLike] | None = None,
         *,
         limit: int | None = None,
         offset: int = 0,
-        select: str | Sequence[str] | Select | None = None,
+        select: SelectLike | None = None,
     ) -> Found[Any]:
         """Find records; see `TableHandle.search`."""
         handle = _handle(cls)

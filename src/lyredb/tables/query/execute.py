@@ -16,7 +16,7 @@ from lyredb.storage.keys import TAG_STRING, KeyValue, encode_key, is_cut
 from lyredb.storage.record import decode_header
 from lyredb.storage.snapshot import Snapshot
 from lyredb.tables.query.plan import Plan, plan
-from lyredb.tables.query.query import ID_NAME, UPDATED_NAME, Query, Select
+from lyredb.tables.query.terms import EVERYTHING, ID_NAME, UPDATED_NAME, Query, Select
 from lyredb.tables.stored import MS_SHIFT, StoredTable
 
 PAGE_RECORDS: Final = 500
@@ -181,8 +181,10 @@ def _range(prefix: str) -> tuple[bytes, bytes | None]:
 def _presenter(table: StoredTable, select: Select | None) -> Present:
     if select is None:
         return table.decode
-    read = _reader(table, select.names)
-    names = select.names
+    names = tuple(item.name for item in select.items)
+    if EVERYTHING in names:
+        return table.decode
+    read = _reader(table, names)
     match select.form:
         case "values":
             name = names[0]

@@ -11,16 +11,23 @@ from lyredb.storage.keys import ABSENT, encode_index_value
 from lyredb.storage.layout import IndexLayout, IndexSource
 from lyredb.storage.record import decode_header
 from lyredb.tables.hints import did_you_mean
-from lyredb.tables.query.conditions import Condition, UrlValue
 from lyredb.tables.query.matching import matches
-from lyredb.tables.query.query import ID_NAME, UPDATED_NAME, Query
+from lyredb.tables.query.terms import (
+    EVERYTHING,
+    ID_NAME,
+    UPDATED_NAME,
+    Condition,
+    Query,
+    UrlValue,
+    conditions_in,
+)
 from lyredb.tables.query.values import condition_value
 from lyredb.tables.stored import CONTENT_TYPE, DATA, MS_SHIFT, StoredTable
 
 Access = Literal["key", "index", "scan", "nothing"]
 Filter = Callable[[bytes], bool]
 """Takes the stored record."""
-_SPECIAL: Final = (ID_NAME, UPDATED_NAME)
+_SPECIAL: Final = (ID_NAME, UPDATED_NAME, EVERYTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +75,14 @@ def plan(table: StoredTable, query: Query, building: frozenset[int] = frozenset(
         UnknownAttribute: The table cannot have an attribute that the query names.
         InvalidQuery: An attribute cannot have the value that is looked for.
     """
-    for name in query.select.names if query.select else ():
-        if name not in _SPECIAL:
-            _check_attribute(table, name)
+    for item in query.select.items if query.select else ():
+        if item.select is not None:
+            raise InvalidQuery("selecting attributes of related records is not supported yet")
+        if item.name not in _SPECIAL:
+            _check_attribute(table, item.name)
     filters = []
     chosen: Plan | None = None
-    for condition in query.conditions:
+    for condition in _equalities(query):
         _check_attribute(table, condition.attribute)
         if condition.attribute == table.schema.primary_key:
             access, test = _by_key(table, condition)
@@ -85,6 +94,24 @@ def plan(table: StoredTable, query: Query, building: frozenset[int] = frozenset(
         filters.append((condition, test))
     found = chosen or Plan("scan")
     return Plan(found.access, tuple(filters), found.key, found.index, found.encoded, found.by)
+
+
+def _equalities(query: Query) -> tuple[Condition, ...]:
+    """What the execution knows: equalities that must all hold, in the order of the keys."""
+    where = query.where
+    conditions = conditions_in(where)
+    if not (where is None or isinstance(where, Condition)) and (
+        where.operator != "and" or len(conditions) != len(where.members)
+    ):
+        raise InvalidQuery("groups of conditions are not supported yet")
+    for condition in conditions:
+        if condition.comparator != "equals":
+            raise InvalidQuery(f"{condition.comparator} is not supported yet; use equals")
+        if len(condition.path) > 1:
+            raise InvalidQuery("conditions on related attributes are not supported yet")
+    if query.sort:
+        raise InvalidQuery("sort is not supported yet")
+    return conditions
 
 
 def _check_attribute(table: StoredTable, name: str) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from lyredb.errors import InvalidQuery
 from lyredb.tables.hints import did_you_mean
-from lyredb.tables.query.conditions import UrlValue
+from lyredb.tables.query.terms import UrlValue
 from lyredb.tables.schema import TableSchema, TypeRef
 from lyredb.tables.times import ms_of_date, parse_date
 from lyredb.tables.values import Problems, compile_check
