@@ -61,7 +61,7 @@ class Database:
         self._loop = asyncio.get_running_loop()
         turns = Turns(self._loop.call_soon)
         self._rooms = Rooms(engine, registry, access, hub, tail, turns, HeldBytes())
-        self._writing = Writing(writer, hub, access, engine.now_ms)
+        self._writing = Writing(writer, hub, access)
         self._subscriptions: dict[Subscriber, dict[Subscription, None]] = {}
         self._on_access_change: list[Callable[[Principal], None]] = []
 

@@ -65,15 +65,8 @@ class Fence(Protocol):
 class Writing:
     """Turns a `Write` into a mutation and its reply into `Written`."""
 
-    def __init__(
-        self,
-        writer: Sequencer,
-        fence: Fence,
-        access: Access,
-        now_ms: Callable[[], int],
-    ) -> None:
+    def __init__(self, writer: Sequencer, fence: Fence, access: Access) -> None:
         self._writer = writer
-        self._now_ms = now_ms
         self._fence = fence
         self._access = access
         self._integers = IntegerKeys(writer)
@@ -98,8 +91,6 @@ class Writing:
         """
         table = write.target.table
         limit = self._admitted(write, context)
-        if table.schema.expiration_s and not write.expires_ms and write.operation != "delete":
-            write = replace(write, expires_ms=table.deadline_ms(self._now_ms()))
         integer = None
         if _needs_integer(write):
             integer = self._integers.take(table.slot)

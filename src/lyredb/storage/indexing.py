@@ -1,12 +1,13 @@
 """Which index keys a stored record has: the indexed values, decoded and encoded.
 
 Only the indexed attributes, and those that a computed one is made of, are decoded; msgspec
-skips the rest in C (0.3 µs for one of 30 attributes). Of two versions of a record only values that differ are encoded.
+skips the rest in C (0.3 µs for one of 30 attributes). Of two versions of a record only
+values that differ are encoded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -18,9 +19,16 @@ from lyredb.storage.clock import wire_version
 from lyredb.storage.expression import Expression, parse
 from lyredb.storage.keys import ABSENT, index_entries
 from lyredb.storage.layout import IndexLayout, IndexSource, TableLayout
-from lyredb.storage.record import OPAQUE, body_offset_of, decode_header
+from lyredb.storage.record import OPAQUE, body_offset_of, decode_header, has_deadline
 
-_PLAIN: Final = frozenset((str, int, float, bool, type(None), datetime, type(ABSENT)))
+
+class _Nowhere:
+    __slots__ = ()
+
+
+_NOWHERE: Final = _Nowhere()
+"""The value of a record that is not in an index at all: one without a deadline."""
+_PLAIN: Final = frozenset((str, int, float, bool, type(None), datetime, type(ABSENT), _Nowhere))
 """Types whose equal values have equal index keys."""
 
 
@@ -52,7 +60,7 @@ class IndexExtractor:
         only: One index instead of all of them, for a build.
     """
 
-    __slots__ = ("_decoder", "_is_plain", "_sources")
+    __slots__ = ("_decoder", "_is_plain", "_reads_body", "_sources")
 
     def __init__(self, layout: TableLayout, only: IndexLayout | None = None) -> None:
         indexes = layout.indexes if only is None else (only,)
@@ -66,6 +74,8 @@ class IndexExtractor:
             gc=False,
         )
         self._decoder = msgspec.msgpack.Decoder(struct, ext_hook=decode_extension)
+        in_body = (IndexSource.BODY, IndexSource.COMPUTED)
+        self._reads_body = any(index.source in in_body for index in indexes)
         self._is_plain = all(index.source is IndexSource.BODY for index in indexes)
         self._sources = [_source(index, fields) for index in indexes]
 
@@ -92,15 +102,15 @@ class IndexExtractor:
                 if type(left) is type(right) and type(left) in _PLAIN and left == right:
                     continue
             if before is not None:
-                out.update((source.slot, value) for value in index_entries(before[number]))
+                out.update((source.slot, value) for value in _encoded(before[number]))
             if after is not None:
-                into.update((source.slot, value) for value in index_entries(after[number]))
+                into.update((source.slot, value) for value in _encoded(after[number]))
         return (out - into, into - out) if out and into else (out, into)
 
     def _values(self, stored: bytes) -> list[object]:
         """Return the value of each index."""
         decoded = None
-        if not stored[19] & OPAQUE:
+        if self._reads_body and not stored[19] & OPAQUE:
             try:
                 decoded = self._decoder.decode(memoryview(stored)[body_offset_of(stored) :])
             except (msgspec.DecodeError, RecursionError, ValueError) as error:
@@ -110,6 +120,11 @@ class IndexExtractor:
         if decoded is None:
             return [ABSENT] * len(self._sources)
         return [_at_path(getattr(decoded, source.field), source.path) for source in self._sources]
+
+
+def _encoded(value: object) -> Sequence[bytes]:
+    """The keys of a value; what is nowhere has none, what is absent stands as that."""
+    return () if value is _NOWHERE else index_entries(value)
 
 
 def _names(index: IndexLayout) -> frozenset[str]:
@@ -135,7 +150,7 @@ def _value(decoded: msgspec.Struct | None, source: _Source, stored: bytes) -> ob
     if source.source is IndexSource.UPDATED:
         return wire_version(decode_header(stored).version)
     if source.source is IndexSource.EXPIRES:
-        return decode_header(stored).expires_ms or ABSENT
+        return decode_header(stored).expires_ms if has_deadline(stored) else _NOWHERE
     if decoded is None:
         return ABSENT
     if source.expression is not None:

@@ -78,21 +78,19 @@ class LastWill:
         limits = self._service.limits
         check_topic(will.topic, limits)
         _check_size(len(will.payload) + len(will.properties.forward), limits.max_will_bytes)
-        mutation, lifetime_s = self._written(will) if will.retain else self._told(will)
+        mutation = self._written(will) if will.retain else self._told(will)
         _check_size(mutation.size_bytes, MAX_WILL_BYTES)
-        if will.properties.has(Property.MESSAGE_EXPIRY):
-            lifetime_s = will.properties.number(Property.MESSAGE_EXPIRY)
         if not mutation.key:
             return None
-        return Will(msgspec.structs.replace(mutation, expires_ms=0), round(1000 * lifetime_s))
+        has_expiry = will.properties.has(Property.MESSAGE_EXPIRY)
+        lifetime_s = will.properties.number(Property.MESSAGE_EXPIRY) if has_expiry else 0
+        return Will(msgspec.structs.replace(mutation, expires_ms=0), 1000 * lifetime_s)
 
-    def _written(self, will: packets.Will) -> tuple[Mutation, float]:
-        write = self._write_of(will)
-        expiration_s = write.target.table.schema.expiration_s if will.payload else 0
-        return self._service.database.prepare(write, self._context), expiration_s or 0
+    def _written(self, will: packets.Will) -> Mutation:
+        return self._service.database.prepare(self._write_of(will), self._context)
 
-    def _told(self, will: packets.Will) -> tuple[Mutation, float]:
-        mutation = self._service.database.prepare_message(
+    def _told(self, will: packets.Will) -> Mutation:
+        return self._service.database.prepare_message(
             will.topic,
             will.payload,
             self._context,
@@ -100,7 +98,6 @@ class LastWill:
             content_type=will.properties.text(Property.CONTENT_TYPE) or self._content_type,
             properties=will.properties.forward,
         )
-        return mutation, 0
 
     def publish(self, on_settled: Callable[[], None]) -> None:
         """Publish the will now, and never again.
