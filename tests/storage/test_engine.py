@@ -23,6 +23,7 @@ from lyredb.storage.data_file import FILE_NAME
 from lyredb.storage.engine import Engine
 from lyredb.storage.keys import encode_index_value, encode_key
 from lyredb.storage.layout import IndexLayout, IndexSource, TableLayout
+from lyredb.storage.mutation import Applied
 from tests.storage.store import (
     ROOMY,
     SLOT,
@@ -178,7 +179,8 @@ def test_an_added_index_is_built_while_others_write(tmp_path: Path) -> None:
     assert store.engine.building == {VALUE_INDEX}
     steps = store.engine.build_index(TABLE, TABLE.indexes[0])
     next(steps)
-    store.commit(put("k0001", value=9), put("k2400", value=9), put("new", value=9))
+    store.submit(put("k0001", value=9), put("k2400", value=9), put("new", value=9))
+    store.writer.commit_now()  # without maintenance, which would go on with the build
     store.close()
     store = Store(tmp_path, table=TABLE)
     assert store.engine.building == {VALUE_INDEX}
@@ -190,6 +192,75 @@ def test_an_added_index_is_built_while_others_write(tmp_path: Path) -> None:
         found = snapshot.index_keys(VALUE_INDEX, encode_index_value(9))
         assert list(found) == [encode_key(name) for name in ("k0001", "k2400", "new")]
     assert check(store.engine) == []
+    store.close()
+
+
+def test_the_writer_builds_and_empties_indexes_between_groups(tmp_path: Path) -> None:
+    """One step at a time, so that a write never waits for more than one."""
+    plain = replace(TABLE, indexes=())
+    store = Store(tmp_path, table=plain)
+    store.commit(*(put(f"k{number:04d}", value=number % 5) for number in range(5000)))
+    store.engine.define_table(TABLE)
+    store.writer.wake()
+    store.ticks.pop(0)()
+    assert store.engine.building == {VALUE_INDEX}
+    reply = store.submit(put("new", value=9))
+    store.ticks.pop(0)()
+    assert isinstance(reply[0], Applied)
+    assert store.engine.building == {VALUE_INDEX}
+    store.run()
+    assert store.engine.building == frozenset()
+    assert check(store.engine) == []
+    store.engine.define_table(plain)
+    assert store.engine.dropping == {VALUE_INDEX}
+    assert store.engine.allocate_slots(indexes=1).indexes == (17,)
+    store.writer.wake()
+    store.ticks.pop(0)()
+    store.close()
+    store = Store(tmp_path, table=plain)
+    assert store.engine.dropping == {VALUE_INDEX}
+    store.writer.wake()
+    store.run()
+    assert store.engine.dropping == frozenset()
+    assert store.engine.allocate_slots(indexes=1).indexes == (16,)
+    store.close()
+
+
+_READER = """
+import sys
+from lyredb.storage.engine import Engine
+engine = Engine.open(sys.argv[1], readonly=True)
+for line in sys.stdin:
+    if line.strip() == "refresh":
+        engine.refresh_shape()
+    indexes = sorted(index.slot for index in engine.layouts[16].indexes)
+    print(indexes, sorted(engine.building), flush=True)
+"""
+
+
+def test_a_reading_engine_sees_when_an_index_is_complete(tmp_path: Path) -> None:
+    """Beside the process that builds it: while it is not, a query must not use it."""
+    plain = replace(TABLE, indexes=())
+    store = Store(tmp_path, table=plain)
+    store.commit(*(put(f"k{number:04d}", value=number % 5) for number in range(2500)))
+    command = [sys.executable, "-c", _READER, str(tmp_path)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as reader:
+
+        def answer(line: str) -> str:
+            assert reader.stdin is not None
+            assert reader.stdout is not None
+            print(line, file=reader.stdin, flush=True)
+            return reader.stdout.readline().strip()
+
+        assert answer("look") == "[] []"
+        store.engine.define_table(TABLE)
+        assert answer("look") == "[] []"
+        assert answer("refresh") == f"[{VALUE_INDEX}] [{VALUE_INDEX}]"
+        store.writer.wake()
+        store.run()
+        assert answer("look") == f"[{VALUE_INDEX}] []"
     store.close()
 
 

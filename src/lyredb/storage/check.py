@@ -70,7 +70,7 @@ def _shape_of(snapshot: Snapshot) -> tuple[Mapping[int, TableLayout], frozenset[
     building = snapshot.scan_meta(meta.BUILD_PREFIX)
     return (
         {layout.slot: layout for layout in layouts},
-        frozenset(int(name.removeprefix(meta.BUILD_PREFIX)) for name, _ in building),
+        meta.slots_in((name for name, _ in building), meta.BUILD_PREFIX),
     )
 
 

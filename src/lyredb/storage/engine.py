@@ -22,7 +22,7 @@ from typing import Final
 
 from lyredb.errors import EngineClosed, StorageError, StorageFailed
 from lyredb.storage import directory as directories
-from lyredb.storage import meta, retention, shape
+from lyredb.storage import index_builds, meta, retention, shape
 from lyredb.storage.clock import Clock
 from lyredb.storage.data_directory import DirectoryLock, free_bytes
 from lyredb.storage.directory import Directory
@@ -64,6 +64,7 @@ class EngineStatistics:
     used_bytes: int
     readers: int
     tables: int
+    building: int
     failed: bool
 
 
@@ -76,7 +77,7 @@ class Engine:
         clock: Stamps versions; restored from the log.
         position: The last position that is committed.
         layouts: The tables by slot. Replaced, never changed in place.
-        building: The slots of indexes that are not complete yet.
+        dropping: The slots of removed indexes that are not empty yet, and not free.
         log_index: Finds the entries of a table or key; see `Snapshot.entries_of`.
     """
 
@@ -101,7 +102,8 @@ class Engine:
         self.position = 0
         self.clock = Clock(now_ms)
         self.layouts: Mapping[int, TableLayout] = {}
-        self.building: frozenset[int] = frozenset()
+        self.dropping: frozenset[int] = frozenset()
+        self._building: frozenset[int] = frozenset()
         self.log_index = LogIndex(self)
         self._format = self._load()
         self._log.follows = environment.readonly
@@ -168,17 +170,17 @@ class Engine:
                 raise StorageFailed("the data directory was never completely made")
             form = meta.decode_format(row, page_size=self._environment.page_size())
             self._load_position(snapshot)
-            self.layouts = {
-                layout.slot: layout
-                for layout in (
-                    meta.decode_layout(*row) for row in snapshot.scan_meta(meta.TABLE_PREFIX)
-                )
-            }
-            self.building = frozenset(
-                int(name.removeprefix(meta.BUILD_PREFIX))
-                for name, _ in snapshot.scan_meta(meta.BUILD_PREFIX)
-            )
+            self._load_shape(snapshot)
         return form
+
+    def _load_shape(self, snapshot: Snapshot) -> None:
+        """Read which tables and indexes there are, all of one moment."""
+        rows = snapshot.scan_meta(meta.TABLE_PREFIX)
+        self.layouts = {
+            layout.slot: layout for layout in (meta.decode_layout(*row) for row in rows)
+        }
+        self._building = _slots(snapshot, meta.BUILD_PREFIX)
+        self.dropping = _slots(snapshot, meta.DROP_PREFIX)
 
     def _load_position(self, snapshot: Snapshot) -> None:
         row = snapshot.meta_row(meta.POSITION)
@@ -190,8 +192,9 @@ class Engine:
     def refresh(self) -> int:
         """Take note of what the writing process has committed; return the last position.
 
-        For an engine that was opened for reading: tables stay those of the opening, the
-        position and the log's segments are those of now. One that writes knows already.
+        For an engine that was opened for reading: tables stay as they are until
+        `refresh_shape`, the position and the log's segments are those of now. One that
+        writes knows already.
 
         Raises:
             EngineClosed, StorageFailed: As `snapshot`.
@@ -200,6 +203,40 @@ class Engine:
             with self.snapshot() as snapshot:
                 self.position = snapshot.position
         return self.position
+
+    def refresh_shape(self) -> None:
+        """Take note of the tables and indexes that the writing process has by now.
+
+        Raises:
+            EngineClosed, StorageFailed: As `snapshot`.
+        """
+        if not self._log.follows:
+            return
+        while True:
+            # A database must be open before the transaction in which it is read.
+            self._environment.discover()
+            with self.snapshot() as snapshot:
+                self._load_shape(snapshot)
+            handles = self._environment.handles
+            slots = {index.slot for table in self.layouts.values() for index in table.indexes}
+            if handles.records.keys() >= self.layouts.keys() and handles.indexes.keys() >= slots:
+                return
+
+    @property
+    def building(self) -> frozenset[int]:
+        """The slots of indexes that are not complete, and must not be used.
+
+        An engine that was opened for reading looks at the store while there are any: an
+        index that is complete here is complete in every snapshot that begins afterwards.
+        """
+        if self._building and self._log.follows:
+            with self.snapshot() as snapshot:
+                self._building = _slots(snapshot, meta.BUILD_PREFIX)
+        return self._building
+
+    def note_building(self, slots: frozenset[int]) -> None:
+        """Take note of a commit that changed which indexes are complete. Only for this room."""
+        self._building = slots
 
     @property
     def log_id(self) -> bytes:
@@ -315,15 +352,17 @@ class Engine:
 
     def allocate_slots(self, *, tables: int = 0, indexes: int = 0) -> shape.FreeSlots:
         """Return the lowest free slots; see `shape.allocate_slots`."""
-        return shape.allocate_slots(self.layouts, tables=tables, indexes=indexes)
+        return shape.allocate_slots(
+            self.layouts, tables=tables, indexes=indexes, taken=self.dropping
+        )
 
     def check_room(self, layouts: Iterable[TableLayout]) -> None:
         """Check that all these tables can be defined; see `shape.check_room`."""
         shape.check_room(self, layouts)
 
     def build_index(self, table: TableLayout, index: IndexLayout) -> Iterator[int]:
-        """Fill an index in bounded steps; see `shape.build_index`."""
-        return shape.build_index(self, table, index)
+        """Fill an index in bounded steps; see `index_builds.build_index`."""
+        return index_builds.build_index(self, table, index)
 
     def open_databases(self, *names: str) -> None:
         """Create and open databases before the commit that needs them.
@@ -403,6 +442,7 @@ class Engine:
                 used_bytes=self._environment.used_bytes(),
                 readers=self._environment.readers(),
                 tables=len(self.layouts),
+                building=len(self.building),
                 failed=bool(self._failure),
             )
 
@@ -468,6 +508,10 @@ class Engine:
             _logger.critical("the data file cannot be read either: %s", error)
             return
         _logger.critical("reopened at position %d, before it was %d", self.position, before)
+
+
+def _slots(snapshot: Snapshot, prefix: bytes) -> frozenset[int]:
+    return meta.slots_in((name for name, _ in snapshot.scan_meta(prefix)), prefix)
 
 
 def _abort(transaction: Transaction) -> None:

@@ -8,6 +8,7 @@
 ``table/<slot>``       MessagePack map; a `TableLayout`
 ``build/<slot>``       of an index that is not complete: its table's slot
                        (``>H``), then the last record key that is in it
+``drop/<slot>``        empty; of an index that is removed and not empty yet
 ``indexing``           progress of the log's index; see `logx`
 ``lease/<slot>``       the highest integer key of a table that was leased, unsigned
 ``request/<worker>``   what came of a worker's last requests; see `request_row`
@@ -20,6 +21,7 @@ Slots and workers in names are five decimal digits.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -39,6 +41,7 @@ DIRECTORY: Final = b"directory"
 INDEXING: Final = b"indexing"
 TABLE_PREFIX: Final = b"table/"
 BUILD_PREFIX: Final = b"build/"
+DROP_PREFIX: Final = b"drop/"
 SCHEMA_PREFIX: Final = b"schema/"
 LEASE_PREFIX: Final = b"lease/"
 REQUEST_PREFIX: Final = b"request/"
@@ -115,6 +118,16 @@ def table_row_name(slot: int) -> bytes:
 def build_row_name(index_slot: int) -> bytes:
     """Return the name of an incomplete index's progress row."""
     return BUILD_PREFIX + b"%05d" % index_slot
+
+
+def drop_row_name(index_slot: int) -> bytes:
+    """Return the name of the row of a removed index that is not empty yet."""
+    return DROP_PREFIX + b"%05d" % index_slot
+
+
+def slots_in(names: Iterable[bytes], prefix: bytes) -> frozenset[int]:
+    """Return the slots in names of rows that begin so."""
+    return frozenset(int(name.removeprefix(prefix)) for name in names)
 
 
 def lease_row_name(slot: int) -> bytes:

@@ -1,15 +1,15 @@
 """Changes to the shape of the store: tables, and indexes that are added or removed.
 
 A table's layout is a row in ``meta``. An index that is added to a table with records
-has a progress row until `build_index` has come to the end; the writer keeps it up to
-date from its first moment, so that build and writes may alternate.
+has a progress row until it is built; the writer keeps it up to date from its first moment,
+so that build and writes may alternate. One that is removed is written no more from the same
+commit on, and emptied afterwards, before its slot is free. Both steps: `index_builds`.
 """
 
 from __future__ import annotations
 
 import struct
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lyredb.errors import StorageError
@@ -23,19 +23,17 @@ from lyredb.storage.environment import (
     index_name,
     record_name,
 )
-from lyredb.storage.indexing import IndexExtractor
-from lyredb.storage.layout import FIRST_FREE_SLOT, MAX_SLOT, IndexLayout, TableLayout
-from lyredb.storage.snapshot import Snapshot
+from lyredb.storage.layout import FIRST_FREE_SLOT, MAX_SLOT, TableLayout
 
 if TYPE_CHECKING:
     from lyredb.storage.engine import Engine
 
-STEP_MS: Final = 10.0
-"""How long one step of a build may hold the writer."""
-STEP_RECORDS: Final = 1000
+EMPTIED_AT_ONCE: Final = 1000
+"""Entries of an index that is emptied in the commit that removes it: some 0.1 ms."""
 MAX_TABLE_DATABASES: Final = MAX_DATABASES - len(FIXED_NAMES) - 2 * RING_SEGMENTS
 """What is left beside the log for tables, of which each needs two, and indexes."""
-_BUILD: Final = struct.Struct(">H")
+BUILD: Final = struct.Struct(">H")
+"""How a progress row begins: with the slot of the table."""
 
 
 class FreeSlots(NamedTuple):
@@ -46,15 +44,25 @@ class FreeSlots(NamedTuple):
 
 
 def allocate_slots(
-    layouts: Mapping[int, TableLayout], *, tables: int = 0, indexes: int = 0
+    layouts: Mapping[int, TableLayout],
+    *,
+    tables: int = 0,
+    indexes: int = 0,
+    taken: frozenset[int] = frozenset(),
 ) -> FreeSlots:
     """Return the lowest free slots from 16 up. They are taken by `define_table` only.
+
+    Args:
+        layouts: The tables that there are.
+        tables: How many slots of tables are wanted.
+        indexes: How many slots of indexes are wanted.
+        taken: Slots of indexes that are not free though no table has them.
 
     Raises:
         StorageError: There are not so many left.
     """
     used = {index.slot for layout in layouts.values() for index in layout.indexes}
-    return FreeSlots(_lowest_free(set(layouts), tables), _lowest_free(used, indexes))
+    return FreeSlots(_lowest_free(set(layouts), tables), _lowest_free(used | taken, indexes))
 
 
 def _lowest_free(used: set[int], count: int) -> tuple[int, ...]:
@@ -94,9 +102,9 @@ def check_room(engine: Engine, layouts: Iterable[TableLayout]) -> None:
 def define_table(engine: Engine, layout: TableLayout) -> None:
     """Make a table, or change the indexes and names of one that exists.
 
-    Data is never deleted. Removed indexes are emptied; an added index of a table with
-    records is listed in ``engine.building`` until `build_index` is through. An
-    identical layout writes nothing.
+    Data is never deleted. A removed index is listed in ``engine.dropping`` until it is
+    empty, a small one is emptied at once; an added index of a table with records is listed
+    in ``engine.building`` until it is built. An identical layout writes nothing.
 
     Raises:
         StorageError: A slot of an index belongs to another index.
@@ -116,17 +124,19 @@ def define_table(engine: Engine, layout: TableLayout) -> None:
     removed = [index for index in kept if index not in layout.indexes]
     added = [index for index in layout.indexes if index not in kept]
     building = engine.building - {index.slot for index in removed}
+    dropping = engine.dropping
     with engine.write() as transaction:
         for index in removed:
-            _empty_index(engine, transaction, index.slot)
+            dropping |= _remove_index(engine, transaction, index.slot)
         if transaction.stat(engine.handles.records[layout.slot])["entries"]:
             building |= {index.slot for index in added}
             for index in added:
-                _put_progress(engine, transaction, layout.slot, index.slot, b"")
+                put_progress(engine, transaction, layout.slot, index.slot, b"")
         row = meta.encode_layout(layout)
         transaction.put(meta.table_row_name(layout.slot), row, db=engine.handles.meta)
     engine.layouts = {**engine.layouts, layout.slot: layout}
-    engine.building = building
+    engine.note_building(building)
+    engine.dropping = dropping
 
 
 def _check_slots(layouts: Mapping[int, TableLayout], layout: TableLayout) -> None:
@@ -155,7 +165,17 @@ def drop_table(engine: Engine, slot: int) -> None:
             _empty_index(engine, transaction, index.slot)
         transaction.delete(meta.table_row_name(slot), db=engine.handles.meta)
     engine.layouts = {key: value for key, value in engine.layouts.items() if key != slot}
-    engine.building -= {index.slot for index in layout.indexes}
+    engine.note_building(engine.building - {index.slot for index in layout.indexes})
+
+
+def _remove_index(engine: Engine, transaction: Transaction, slot: int) -> frozenset[int]:
+    """Empty a small index now; return the slot of a large one, which is emptied in steps."""
+    if transaction.stat(engine.handles.indexes[slot])["entries"] <= EMPTIED_AT_ONCE:
+        _empty_index(engine, transaction, slot)
+        return frozenset()
+    transaction.delete(meta.build_row_name(slot), db=engine.handles.meta)
+    transaction.put(meta.drop_row_name(slot), b"", db=engine.handles.meta)
+    return frozenset((slot,))
 
 
 def _empty_index(engine: Engine, transaction: Transaction, slot: int) -> None:
@@ -163,50 +183,9 @@ def _empty_index(engine: Engine, transaction: Transaction, slot: int) -> None:
     transaction.delete(meta.build_row_name(slot), db=engine.handles.meta)
 
 
-def _put_progress(
+def put_progress(
     engine: Engine, transaction: Transaction, slot: int, index_slot: int, last: bytes
 ) -> None:
-    row = _BUILD.pack(slot) + last
+    """Write how far the build of an index has come: the last key, empty for none."""
+    row = BUILD.pack(slot) + last
     transaction.put(meta.build_row_name(index_slot), row, db=engine.handles.meta)
-
-
-def build_index(engine: Engine, table: TableLayout, index: IndexLayout) -> Iterator[int]:
-    """Fill an index from the table's records; yields after each committed step.
-
-    A step takes at most 10 ms or 1,000 records. Between steps others may write; a
-    restart goes on where the last step ended. An index that is complete yields nothing.
-
-    Yields:
-        How many records the step has indexed.
-    """
-    extractor = IndexExtractor(table, only=index)
-    while index.slot in engine.building:
-        with engine.snapshot() as snapshot:
-            row = snapshot.meta_row(meta.build_row_name(index.slot))
-            assert row is not None, "it is listed as building"
-            pairs, last, count = _next_pairs(snapshot, table.slot, row[_BUILD.size :], extractor)
-        with engine.write() as transaction:
-            with transaction.cursor(engine.handles.indexes[index.slot]) as cursor:
-                cursor.putmulti(sorted(pairs))
-            if last:
-                _put_progress(engine, transaction, table.slot, index.slot, last)
-            else:
-                transaction.delete(meta.build_row_name(index.slot), db=engine.handles.meta)
-        if not last:
-            engine.building -= {index.slot}
-        yield count
-
-
-def _next_pairs(
-    snapshot: Snapshot, slot: int, after: bytes, extractor: IndexExtractor
-) -> tuple[list[tuple[bytes, bytes]], bytes, int]:
-    """Return index pairs of the next records, the last key (empty at the end), a count."""
-    deadline = time.monotonic() + STEP_MS / 1000
-    pairs: list[tuple[bytes, bytes]] = []
-    count = 0
-    for key, stored in snapshot.scan_stored(slot, after=after or None):
-        pairs += ((encoded, key) for _, encoded in extractor.entries(stored))
-        count += 1
-        if count == STEP_RECORDS or time.monotonic() > deadline:
-            return pairs, key, count
-    return pairs, b"", count

@@ -137,12 +137,16 @@ class Writer:
             self._commit_group()
 
     def maintain(self) -> bool:
-        """Do one bounded step of retention or log indexing; tell whether more is due.
+        """Do one bounded step of maintenance; tell whether more is due.
 
         The writer does it by itself after groups; an idle server calls it now and then,
         so that old entries go away also when nothing is written.
         """
         return not self._busy and self._maintenance.step(self._committer)
+
+    def wake(self) -> None:
+        """Have maintenance go on from the next tick, step by step until nothing is due."""
+        self._schedule()
 
     def close(self) -> None:
         """Commit what waits, and refuse everything from here on. The engine stays open."""

@@ -85,6 +85,7 @@ _STORAGE = (
     _gauge("engine", "used_bytes", "data_file_used_bytes", "Used of the data file, log included."),
     _gauge("engine", "readers", "data_file_readers", "Reader slots of the data file in use."),
     _gauge("engine", "tables", "tables", "Tables, those of the system included."),
+    _gauge("engine", "building", "indexes_building", "Indexes that queries have to wait for."),
     _gauge("engine", "failed", "storage_failed", "1 when the store is read-only after a failure."),
     _counter("writer", "groups", "commit_groups", "Commits of what waited, each one fsync."),
     *_sequencer("writer", "writer"),
