@@ -156,7 +156,15 @@ class NotFound(LyreError, LookupError):
 
 
 class RecordNotFound(NotFound):
-    """The table has no record with this key."""
+    """The table has no record with this key.
+
+    Attributes:
+        deleted_ms: When it was deleted, in epoch ms; 0 when that is not known or not told.
+    """
+
+    def __init__(self, message: str, *, deleted_ms: int = 0) -> None:
+        super().__init__(message)
+        self.deleted_ms = deleted_ms
 
 
 class UnknownTopic(NotFound):

@@ -30,8 +30,9 @@ from lyredb.resources.turns import Turns
 from lyredb.resources.writing import Done, Writing, message_mutation
 from lyredb.storage.engine import Engine
 from lyredb.storage.mutation import Mutation
+from lyredb.storage.record import DELETED, decode_header
 from lyredb.storage.sequencer import Sequencer
-from lyredb.tables.query.execute import search
+from lyredb.tables.query.execute import explain, search
 from lyredb.tables.query.terms import Query
 from lyredb.tables.stored import StoredTable
 
@@ -69,16 +70,49 @@ class Database:
         """Resolve a decoded path without its leading slash; see `Registry.resolve`."""
         return self.registry.resolve(path, context.protocol)
 
-    def describe(self, target: Target, context: Context) -> dict[str, object]:
-        """Describe a table: its names, attributes and number of records.
+    def meant(self, target: Target) -> Target:
+        """Return the record whose id is all of a property's path, where there is one.
+
+        ``Sensor/a.value`` is the record ``a.value`` before it is an attribute of ``a``. A
+        target that is no property is returned as it is.
+        """
+        if target.kind != "property":
+            return target
+        literal = self.registry.literal(target)
+        if literal is None or self._engine.record(literal.table.slot, literal.key) is None:
+            return target
+        return literal
+
+    def describe(
+        self, target: Target, context: Context, *, counts: bool = False
+    ) -> dict[str, object]:
+        """Describe a table: its names and attributes.
+
+        Args:
+            target: Of the table.
+            context: Who asks.
+            counts: Tell how many records there are, too.
 
         Raises:
             NotAuthorised: The principal may not.
         """
         self._access.require(context.principal, "describe", target.table)
+        if not counts:
+            return describe(target.table)
         with self._engine.snapshot() as snapshot:
-            count = snapshot.count(target.table.slot)
-        return describe(target.table, count)
+            return describe(target.table, snapshot.count(target.table.slot))
+
+    def deleted_version(self, target: Target, context: Context) -> int:
+        """Return the version with which a record was deleted, 0 when that is not known.
+
+        Raises:
+            NotAuthorised: The principal may not read the table.
+        """
+        self._access.require(context.principal, "read", target.table)
+        with self._engine.snapshot() as snapshot:
+            grave = snapshot.grave(target.table.slot, target.key)
+        header = None if grave is None else decode_header(grave)
+        return header.version if header is not None and header.flags & DELETED else 0
 
     def get(self, target: Target, context: Context) -> Reading | None:
         """Read one record, ``None`` when there is none.
@@ -105,6 +139,15 @@ class Database:
             raise InvalidQuery("a query needs the path of a table or collection")
         found = search(self._engine, target.table, query, prefix=target.prefix)
         return self._while_allowed(found, target.table, context)
+
+    def explain(self, target: Target, query: Query, context: Context) -> dict[str, object]:
+        """Return how `search` would find it.
+
+        Raises:
+            NotAuthorised, InvalidQuery, UnknownAttribute: As `search`.
+        """
+        self._access.require(context.principal, "read", target.table)
+        return explain(self._engine, target.table, query, prefix=target.prefix)
 
     def _while_allowed(
         self, found: Iterator[object], table: StoredTable, context: Context

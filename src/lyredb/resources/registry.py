@@ -129,8 +129,10 @@ class Registry:
         Returns:
             ``None`` when the table can have no such key.
         """
-        base = target.topic[: len(target.topic) - len(str(target.id))]
-        text = f"{target.id}.{target.attribute}"
+        assert target.id is not None, "a property is one of a record"
+        named = target.table.key_to_text(target.id)
+        base = target.topic[: len(target.topic) - len(named)]
+        text = f"{named}.{target.attribute}"
         try:
             record_id, key = target.table.locate(text)
         except (InvalidKey, RecordNotFound):
@@ -212,6 +214,15 @@ class Registry:
         # §4.7.1.2), which does not lie in the collection `a/`.
         wildcard = "+/#" if prefix else "#"
         return Target("collection", table, f"{whole}{wildcard}", prefix=prefix)
+
+    def record(self, table: StoredTable, value: object) -> Target:
+        """The target of a table's record, named by its key as code or a body has it.
+
+        Raises:
+            InvalidKey: The table cannot have it.
+        """
+        key = table.check_key(value)
+        return Target("record", table, self.topic_of(table, key), key, table.encode_key(key))
 
     def base_of(self, table: StoredTable) -> str:
         """The path that the table's topics begin with; an internal one if not exported."""

@@ -113,37 +113,161 @@ def test_property_is_one_attribute_and_undeclared_ones_belong_to_the_id() -> Non
 
 
 def test_a_record_with_the_id_of_a_property_path_comes_first() -> None:
-    """As it does before a format's ending; writes are to that record, as over MQTT."""
+    """In every method, as it does before a format's ending."""
 
     async def body() -> None:
         async with serving(RestPlugin()) as node:
             await node.put("Sensor/a", {"value": 1.5})
             assert (await node.call("GET", "/Sensor/a.value")).body == b"1.5"
-            put = await node.call("PUT", "/Sensor/a.value", b'{"value": 7}', head=JSON)
-            assert put.status == 204
-            get = await node.call("GET", "/Sensor/a.value")
-            assert json.loads(get.body) == {"id": "a.value", "value": 7}
+            made = await node.call("POST", "/Sensor/", b'{"id": "a.value", "value": 7}', head=JSON)
+            assert made.status == 201
             await node.call("PATCH", "/Sensor/a.value", b'{"site": "x"}', head=JSON)
             get = await node.call("GET", "/Sensor/a.value")
             assert json.loads(get.body) == {"id": "a.value", "value": 7, "site": "x"}
             assert json.loads((await node.call("GET", "/Sensor/a")).body)["value"] == 1.5
+            options = await node.call("OPTIONS", "/Sensor/a.value")
+            assert options.headers["allow"].startswith("GET, HEAD, PUT, PATCH, DELETE")
             assert (await node.call("DELETE", "/Sensor/a.value")).status == 200
             assert (await node.call("GET", "/Sensor/a.value")).body == b"1.5"
-            options = await node.call("OPTIONS", "/Sensor/a.value")
-            assert options.headers["allow"] == "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"
 
     asyncio.run(body())
 
 
-def test_a_property_path_that_can_be_no_key_takes_no_writes() -> None:
-    """Of a table with integer keys."""
+def test_a_property_is_set_and_set_to_null_alone() -> None:
+    async def body() -> None:
+        async with serving(RestPlugin()) as node:
+            await node.put("Sensor/a", {"value": 1.5, "site": "x"})
+            put = await node.call("PUT", "/Sensor/a.value", b"7", head=JSON)
+            assert (put.status, put.body) == (204, b"")
+            assert (await node.call("GET", "/Sensor/a.value")).body == b"7"
+            deleted = await node.call("DELETE", "/Sensor/a.value")
+            assert (deleted.status, deleted.body) == (200, b"true")
+            whole = json.loads((await node.call("GET", "/Sensor/a")).body)
+            assert whole == {"id": "a", "value": None, "site": "x"}
+
+    asyncio.run(body())
+
+
+def test_a_property_is_text_bytes_or_what_curl_sends() -> None:
+    """``curl -d`` says that everything is a form; bytes are for attributes that hold them."""
+
+    async def body() -> None:
+        async with serving(RestPlugin()) as node:
+            await node.put("Sensor/a", {"value": 1.5})
+
+            async def put(name: str, content: bytes, media_type: str) -> int:
+                head = f"content-type: {media_type}\r\n".encode()
+                return (await node.call("PUT", f"/Sensor/a.{name}", content, head=head)).status
+
+            assert await put("site", "süd".encode("latin-1"), "text/plain; charset=latin-1") == 204
+            assert await put("value", b"3.5", "application/x-www-form-urlencoded") == 204
+            assert await put("raw", b"\x00\xff", "application/octet-stream") == 204
+            assert await put("site", b"\x00", "image/png") == 415
+            assert await put("site", b"\xff", "text/plain") == 400
+            assert await put("value", b'"x"', "application/json") == 400
+            whole = json.loads((await node.call("GET", "/Sensor/a")).body)
+            assert (whole["site"], whole["value"], whole["raw"]) == ("süd", 3.5, "AP8=")
+
+    asyncio.run(body())
+
+
+def test_a_property_of_no_record_is_nowhere() -> None:
+    """PUT is 404 and makes nothing; a DELETE has nothing to do; conditions come first."""
+
+    async def body() -> None:
+        async with serving(RestPlugin()) as node:
+            assert (await node.call("PUT", "/Sensor/a.value", b"7", head=JSON)).status == 404
+            assert (await node.call("DELETE", "/Sensor/a.value")).status == 200
+            star = b"if-match: *\r\n"
+            for method in ("PUT", "DELETE"):
+                reply = await node.call(method, "/Sensor/a.value", b"7", head=JSON + star)
+                assert reply.status == 412, method
+            assert (await node.call("GET", "/Sensor/a")).status == 404
+
+    asyncio.run(body())
+
+
+def test_a_property_is_written_on_the_condition_of_its_record() -> None:
+    async def body() -> None:
+        async with serving(RestPlugin()) as node:
+            await node.put("Sensor/a", {"value": 1.5})
+            tag = (await node.call("GET", "/Sensor/a.value")).headers["etag"].encode()
+            head = JSON + b"if-match: " + tag + b"\r\n"
+            assert (await node.call("PUT", "/Sensor/a.value", b"2", head=head)).status == 204
+            assert (await node.call("PUT", "/Sensor/a.value", b"3", head=head)).status == 412
+            assert (await node.call("GET", "/Sensor/a.value")).body == b"2"
+
+    asyncio.run(body())
+
+
+def test_keys_and_times_of_the_server_are_read_only_properties() -> None:
+    schema = """type T @table @export {
+        id: Int @primaryKey n: Int made: Float @createdTime }"""
+
+    async def body() -> None:
+        async with serving(RestPlugin(), schema=schema) as node:
+            await node.put("T/7", {"n": 3})
+            for name in ("id", "made"):
+                reply = await node.call("PUT", f"/T/7.{name}", b"4", head=JSON)
+                assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD, OPTIONS, TRACE")
+            assert (await node.call("PUT", "/T/7.n", b"4", head=JSON)).status == 204
+            assert (await node.call("GET", "/T/7.n")).body == b"4"
+
+    asyncio.run(body())
+
+
+def test_a_format_can_end_the_path_where_keys_are_numbers() -> None:
+    """``7.json`` cannot be a key, so it is looked at without its ending; for reads only."""
 
     async def body() -> None:
         async with serving(RestPlugin()) as node:
             await node.put("Counter/7", {"n": 3})
-            reply = await node.call("PUT", "/Counter/7.n", b'{"n": 4}', head=JSON)
-            assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
-            assert (await node.call("GET", "/Counter/7.n")).body == b"3"
+            assert (await node.call("GET", "/Counter/7.json")).body == b'{"id":7,"n":3}'
+            assert (await node.call("GET", "/Counter/7.n.json")).body == b"3"
+            assert (await node.call("GET", "/Counter/.json")).body == b'[{"id":7,"n":3}]'
+            assert (await node.call("GET", "/Counter/8.json")).status == 404
+            assert (await node.call("PUT", "/Counter/7.json", b"{}", head=JSON)).status == 404
+
+    asyncio.run(body())
+
+
+def test_trace_tells_what_came_without_secrets() -> None:
+    async def body() -> None:
+        async with serving(RestPlugin()) as node:
+            head = b"cookie: a=secret\r\nvia: 1.1 proxy\r\nx-api-key: secret\r\n"
+            reply = await node.call("TRACE", "/Sensor/a?token=secret", head=head)
+            assert (reply.status, reply.headers["content-type"]) == (200, "message/http")
+            assert reply.body.startswith(b"TRACE /Sensor/a HTTP/1.1\r\n")
+            assert b"via: 1.1 proxy\r\n" in reply.body
+            assert b"secret" not in reply.body
+            assert b"authorization" not in reply.body.lower()
+
+    asyncio.run(body())
+
+
+def test_dates_are_told_and_heeded_when_asked_for() -> None:
+    """Also by the 404 of a record that was deleted; without the setting by nobody."""
+
+    async def body() -> None:
+        async with serving(RestPlugin(), settings={"rest.lastModified": True}) as node:
+            await node.put("Sensor/a", {"value": 1.5})
+            moment = (await node.call("GET", "/Sensor/a")).headers["last-modified"]
+            since = f"if-modified-since: {moment}\r\n".encode()
+            assert (await node.call("GET", "/Sensor/a", head=since)).status == 304
+            old = b"if-modified-since: Sat, 01 Jan 2000 00:00:00 GMT\r\n"
+            assert (await node.call("GET", "/Sensor/a", head=old)).status == 200
+            both = since + b'if-none-match: "0000000000"\r\n'
+            assert (await node.call("GET", "/Sensor/a", head=both)).status == 200
+            await node.delete("Sensor/a")
+            gone = await node.call("GET", "/Sensor/a")
+            assert gone.status == 404
+            assert gone.headers["last-modified"] >= moment[:3]
+            assert "last-modified" not in (await node.call("GET", "/Sensor/b")).headers
+        async with serving(RestPlugin()) as node:
+            await node.put("Sensor/a", {"value": 1.5})
+            reply = await node.call("GET", "/Sensor/a", head=since)
+            assert reply.status == 200
+            assert "last-modified" not in reply.headers
 
     asyncio.run(body())
 
@@ -198,6 +322,12 @@ def test_table_is_described() -> None:
                 "data",
             )
             assert "value" in {attribute["name"] for attribute in described["attributes"]}
+            assert "recordCount" not in described
+        counts = {"rest.includeExpensiveRecordCountEstimates": True}
+        async with serving(RestPlugin(), settings=counts) as node:
+            await node.put("Sensor/a", {"value": 1.5})
+            described = json.loads((await node.call("GET", "/Sensor")).body)
+            assert (described["recordCount"], described["estimatedRecordRange"]) == (1, [1, 1])
 
     asyncio.run(body())
 

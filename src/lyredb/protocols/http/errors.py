@@ -8,6 +8,7 @@ RFC 9457 problem details for clients that ask for them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from email.utils import formatdate
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final
@@ -97,6 +98,9 @@ def headers_of(error: Exception) -> bytes:
         return CHALLENGE
     if isinstance(error, errors.UnsupportedOperation):
         return b"allow: " + ", ".join(error.allowed).encode("ascii", "replace") + b"\r\n"
+    if isinstance(error, errors.RecordNotFound) and error.deleted_ms:
+        moment = formatdate(error.deleted_ms // 1000, usegmt=True)
+        return f"last-modified: {moment}\r\n".encode()
     if isinstance(error, errors.Overloaded):
         return b"retry-after: %d\r\n" % max(1, error.retry_after_s)
     if status_of(error) == 503:

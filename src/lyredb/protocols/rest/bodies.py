@@ -1,17 +1,28 @@
-"""What a request's body is: a value to store, or bytes to keep as they are."""
+"""What a request's body is: a value to store, several, or bytes to keep as they are."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from lyredb.errors import InvalidBody, UnsupportedContentType
-from lyredb.formats import JSON, StructuredFormat, format_for_content_type, guess_json
+from lyredb.errors import InvalidBody, LyreError, UnsupportedContentType
+from lyredb.formats import (
+    JSON,
+    BodyFormat,
+    body_format,
+    decode_text,
+    essence_of,
+    guess_json,
+    is_multipart,
+    is_text,
+)
 from lyredb.resources.registry import shorten
+from lyredb.resources.target import Target
 from lyredb.tables.form import read_form
 from lyredb.tables.stored import StoredTable
 
 FORM_TYPE: Final = "application/x-www-form-urlencoded"
+_BYTE_TYPES: Final = ("Bytes", "Blob")
 
 
 def value_in(table: StoredTable, content_type: str, body: bytes) -> Mapping[str, object] | None:
@@ -26,30 +37,20 @@ def value_in(table: StoredTable, content_type: str, body: bytes) -> Mapping[str,
         UnsupportedContentType: A multipart form: its parts would be kept as one lump.
     """
     if content_type == "application/json":  # as nearly all say it
-        return _decode_object(JSON, body)
-    if content_type.lstrip()[:10].lower() == "multipart/":
+        return _object(JSON.decode(body))
+    if is_multipart(content_type):
         raise UnsupportedContentType("multipart bodies are not taken; send application/json")
-    if content_type and not _is_form(content_type):
-        chosen = format_for_content_type(content_type)
+    is_form = essence_of(content_type) == FORM_TYPE
+    if content_type and not is_form:
+        chosen = body_format(content_type)
     else:
         chosen = JSON if guess_json(body) else None
     if chosen is not None:
-        return _decode_object(chosen, body)
-    return read_form(body, table.schema) if content_type and _is_form(content_type) else None
+        return _object(chosen.decode(body))
+    return read_form(body, table.schema) if is_form else None
 
 
-def _is_form(content_type: str) -> bool:
-    return content_type.partition(";")[0].strip().lower() == FORM_TYPE
-
-
-def _decode_object(chosen: StructuredFormat, body: bytes) -> Mapping[str, object]:
-    """Decode a record or changes.
-
-    Raises:
-        InvalidBody: Not in the format, or no object (``null``, a number, a list …).
-        NestingTooDeep: Nested too deep.
-    """
-    value = chosen.decode(body)
+def _object(value: object) -> Mapping[str, object]:
     if type(value) is dict:  # asking for a Mapping takes four times as long
         return value
     if not isinstance(value, Mapping):
@@ -65,13 +66,110 @@ def object_in(table: StoredTable, content_type: str, body: bytes) -> Mapping[str
         InvalidBody, NestingTooDeep: As the names say.
     """
     value = value_in(table, content_type, body)
-    if value is not None:
-        return value
+    if value is None:
+        raise _unstructured(content_type, "an object", "or as a form")
+    return value
+
+
+def object_or_objects(
+    table: StoredTable, content_type: str, body: bytes
+) -> Mapping[str, object] | list[Mapping[str, object]]:
+    """Return the object, or the objects of the list, that a body has to be.
+
+    Raises:
+        UnsupportedContentType: Of another type than the structured ones.
+        InvalidBody, NestingTooDeep: As the names say.
+    """
+    chosen = _structured(content_type, body)
+    if chosen is None:
+        return object_in(table, content_type, body)
+    value = chosen.decode(body)
+    if isinstance(value, list):
+        return _objects(value)
+    if not isinstance(value, Mapping):
+        raise InvalidBody(f"the body must be an object or a list of objects, got {_kind(value)}")
+    return value
+
+
+def objects_in(content_type: str, body: bytes) -> list[Mapping[str, object]]:
+    """Return the objects of the list that a body has to be.
+
+    Raises:
+        UnsupportedContentType: Of another type than the structured ones.
+        InvalidBody, NestingTooDeep: As the names say.
+    """
+    value = structured_value(content_type, body, "a list of objects")
+    if not isinstance(value, list):
+        raise InvalidBody(f"the body must be a list of objects, got {_kind(value)}")
+    return _objects(value)
+
+
+def structured_value(content_type: str, body: bytes, wanted: str) -> object:
+    """Return the value that a body in one of the structured formats is.
+
+    Args:
+        content_type: As sent; without one it is JSON when it begins as an object or list.
+        body: As received.
+        wanted: What it should be, for messages.
+
+    Raises:
+        UnsupportedContentType: Of another type than the structured ones.
+        InvalidBody, NestingTooDeep: As the names say.
+    """
+    chosen = _structured(content_type, body)
+    if chosen is None:
+        raise _unstructured(content_type, wanted)
+    return chosen.decode(body)
+
+
+def property_in(target: Target, content_type: str, body: bytes) -> object:
+    """Return the value of one attribute that a body is.
+
+    What has no type, or that of a form, which ``curl -d`` says of everything, is JSON.
+    What is of no structured type is bytes where the attribute holds bytes, else text.
+
+    Raises:
+        UnsupportedContentType: Of a type that is neither, for an attribute without bytes.
+        InvalidBody, NestingTooDeep: As the names say.
+    """
+    if not content_type or essence_of(content_type) == FORM_TYPE:
+        return JSON.decode(body)
+    chosen = body_format(content_type)
+    if chosen is not None:
+        return chosen.decode(body)
+    attribute = target.table.schema.attribute(target.attribute)
+    if attribute is not None and attribute.type.name in _BYTE_TYPES:
+        return body
+    if is_text(content_type):
+        return decode_text(body, content_type)
+    raise _unstructured(content_type, "a value", "or text/plain")
+
+
+def _structured(content_type: str, body: bytes) -> BodyFormat | None:
+    """The format of a body that may be a list; JSON when nothing else is said."""
+    if content_type and essence_of(content_type) != FORM_TYPE:
+        return body_format(content_type)
+    return JSON if body.lstrip(b" \t\r\n")[:1] in (b"{", b"[") else None
+
+
+def _objects(values: Sequence[object]) -> list[Mapping[str, object]]:
+    found: list[Mapping[str, object]] = []
+    for number, value in enumerate(values, 1):
+        if not isinstance(value, Mapping):
+            raise InvalidBody(f"element {number} must be an object, got {_kind(value)}")
+        found.append(value)
+    return found
+
+
+def _unstructured(content_type: str, wanted: str, also: str = "") -> LyreError:
     if not content_type:
-        raise InvalidBody("the body must be an object; say its type by Content-Type")
-    raise UnsupportedContentType(
-        "this needs a body in application/json, application/cbor, application/x-msgpack or as "
-        f"a form, not {shorten(content_type)}"
+        return InvalidBody(f"the body must be {wanted}; say its type by Content-Type")
+    if is_multipart(content_type):
+        return UnsupportedContentType("multipart bodies are not taken; send application/json")
+    also = f" {also}" if also else ""
+    return UnsupportedContentType(
+        f"this needs {wanted} in application/json, application/cbor or "
+        f"application/x-msgpack{also}, not {shorten(content_type)}"
     )
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from lyredb.formats import StructuredFormat
+from lyredb.formats import AnswerFormat
 from lyredb.protocols.http.errors import name_of, sentence_of
 from lyredb.protocols.http.request import Request
 from lyredb.protocols.rest.searches import OpenSearches
-from lyredb.protocols.rest.service import head_of
+from lyredb.protocols.rest.service import PROTOCOL, Service, head_of
+from lyredb.resources.target import Target
+from lyredb.tables.query.terms import EVERYTHING, Query, Select
+from lyredb.tables.schema import TableSchema
 
 PART_BYTES: Final = 64 * 1024
 """A part is sent, and other work of the loop done, as soon as it has this size."""
@@ -19,8 +22,43 @@ PART_BYTES: Final = 64 * 1024
 logger: Final = logging.getLogger("lyredb.http")
 
 
+async def answer_collection(
+    service: Service, request: Request, target: Target, query: Query
+) -> None:
+    """Answer with what a query finds, or with its plan when it asks for that."""
+    chosen = service.format_of(request)
+    context = request.context(PROTOCOL)
+    if query.explain:
+        plan = service.database.explain(target, query, context)
+        request.respond(200, head_of(chosen), chosen.encode(plan))
+        return
+    found = service.database.search(target, query, context)
+    if request.method == "HEAD":
+        request.respond_head(200, head_of(chosen))
+        return
+    columns = columns_of(target.table.schema, query.select)
+    await send_collection(request, chosen, found, service.searches, columns)
+
+
+def columns_of(schema: TableSchema, select: Select | None) -> tuple[str, ...] | None:
+    """The names for formats that say them once; ``None`` where values have none.
+
+    Without a select the declared attributes that whole records have: the first of them is
+    the key, declared or not.
+    """
+    if select is None or any(item.name == EVERYTHING for item in select.items):
+        declared = [one.name for one in schema.attributes if not one.is_virtual or one.enumerable]
+        key = () if schema.attribute(schema.primary_key) else (schema.primary_key,)
+        return (*key, *declared)
+    return tuple(item.name for item in select.items) if select.form == "objects" else None
+
+
 async def send_collection(
-    request: Request, chosen: StructuredFormat, values: Iterator[object], searches: OpenSearches
+    request: Request,
+    chosen: AnswerFormat,
+    values: Iterator[object],
+    searches: OpenSearches,
+    columns: Sequence[str] | None,
 ) -> None:
     """Answer with all values.
 
@@ -32,19 +70,23 @@ async def send_collection(
     """
     stream = _Values(values)
     try:
-        await _send(request, chosen, stream, searches)
+        await _send(request, chosen, stream, searches, columns)
     finally:
         if stream.has_begun:
             searches.end()
 
 
 async def _send(
-    request: Request, chosen: StructuredFormat, stream: _Values, searches: OpenSearches
+    request: Request,
+    chosen: AnswerFormat,
+    stream: _Values,
+    searches: OpenSearches,
+    columns: Sequence[str] | None,
 ) -> None:
     exchange = request.exchange
     parts: list[bytes] = []
     size = 0
-    for part in chosen.encode_sequence(stream):
+    for part in chosen.encode_sequence(stream, columns=columns):
         if not part:
             # The search looked at many records: others have a turn before it goes on.
             await asyncio.sleep(0)

@@ -14,52 +14,30 @@ from lyredb.plugins.context import Context
 from lyredb.protocols.http.authentication import Authentication
 from lyredb.protocols.http.request import Request
 from lyredb.protocols.rest import reading
-from lyredb.protocols.rest.searches import OpenSearches
+from lyredb.protocols.rest.methods import READS, methods_of, operation_of
+from lyredb.protocols.rest.paths import resolve
+from lyredb.protocols.rest.prepared import Batch
+from lyredb.protocols.rest.querying import answer_query
 from lyredb.protocols.rest.service import PROTOCOL, Service
-from lyredb.protocols.rest.writing import OPERATIONS, WRITES, Fail, perform, submit
-from lyredb.resources.database import Database
-from lyredb.resources.registry import Registry
+from lyredb.protocols.rest.tracing import answer_trace
+from lyredb.protocols.rest.writing import Fail, perform, prepare_of, submit
 from lyredb.resources.target import Target
 
-_READS: Final = frozenset(("GET", "HEAD"))
-
-
-def methods_of(target: Target) -> tuple[str, ...]:
-    """The methods that a target answers, for ``Allow``."""
-    target = _as_written(target)
-    writes = () if target.prefix else WRITES[target.kind]
-    # Not POST below a prefix: a generated key does not begin with it.
-    return ("GET", "HEAD", *writes, "OPTIONS")
-
-
-def _as_written(target: Target) -> Target:
-    """What a write to a path means: never an attribute, but the record of that id."""
-    if target.kind != "property":
-        return target
-    return Registry.literal(target) or target
+_LISTS: Final = b"["
+"""How the bodies begin that are many writes, nearly always; see `Rest.now`."""
 
 
 class Rest:
     """The handler that is mounted.
 
     Args:
-        database: Where everything is.
+        service: What all answers share.
         authentication: Who asks.
-        max_body_bytes: Largest body.
-        max_open_searches: Long results that are sent at a time.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        authentication: Authentication,
-        *,
-        max_body_bytes: int,
-        max_open_searches: int,
-    ) -> None:
-        self._resolve = database.registry.resolve
+    def __init__(self, service: Service, authentication: Authentication) -> None:
         self._authentication = authentication
-        self._service = Service(database, max_body_bytes, OpenSearches(max_open_searches))
+        self._service = service
 
     def wants_table(self, request: Request) -> bool:
         """Tell whether an exported table has this path.
@@ -80,7 +58,7 @@ class Rest:
             return None
         if request.target is None:
             try:
-                request.target = self._resolve(request.path, PROTOCOL)
+                request.target = resolve(self._service, request)
             except UnknownTopic:
                 return None
         return request.target
@@ -93,18 +71,22 @@ class Rest:
         target = request.target
         assert target is not None, "resolved by the predicate"
         method = request.method
-        if method in _READS:
+        if method in READS:
             answer = reading.NOW[target.kind]
             if answer is None or self._authentication.quick(request) is None:
                 return False
             return answer(self._service, request, target)
-        target = _as_written(target)
-        prepare = None if target.prefix else WRITES[target.kind].get(method)
-        if prepare is None or self._authentication.quick(request) is None:
+        prepare = prepare_of(method, target)
+        body = request.exchange.body
+        if prepare is None or (body.startswith(_LISTS) and target.kind == "collection"):
+            return False
+        if self._authentication.quick(request) is None:
             return False
         context = request.context(PROTOCOL)
         self._admit(request, target, context)
-        prepared = prepare(self._service, request, target, bytes(request.exchange.body))
+        prepared = prepare(self._service, request, target, bytes(body))
+        if isinstance(prepared, Batch):
+            return False
         submit(self._service, request, prepared, context, fail)
         return True
 
@@ -112,48 +94,48 @@ class Rest:
         """Authenticate, then answer by method and kind of target."""
         target, method = request.target, request.method
         assert target is not None, "resolved by the predicate"
+        allowed = methods_of(target)
+        if method not in allowed:
+            raise UnsupportedOperation(f"{method} is not possible here", allowed=allowed)
         if method == "OPTIONS":
-            allow = ", ".join(methods_of(target))
-            request.respond(204, f"allow: {allow}\r\n".encode())
+            request.respond(204, f"allow: {', '.join(allowed)}\r\n".encode())
             return
-        if method not in methods_of(target):
-            raise UnsupportedOperation(f"{method} is not possible here", allowed=methods_of(target))
+        if method == "TRACE":
+            answer_trace(request)
+            return
         if request.account is None:
             await self._authentication.authenticate(request)
-        if method in _READS:
+        if method in READS:
             await self._read(request, target)
-            return
-        target = _as_written(target)
+        elif method == "QUERY":
+            await answer_query(self._service, request, target)
+        else:
+            await self._write(request, target)
+
+    async def _write(self, request: Request, target: Target) -> None:
         context = request.context(PROTOCOL)
         self._admit(request, target, context)
-        await perform(self._service, request, target, WRITES[target.kind][method], context)
+        await perform(self._service, request, target, context)
 
     def _admit(self, request: Request, target: Target, context: Context) -> None:
         """Refuse before the body is looked at: strangers learn nothing about it."""
         self._authentication.admit_change(request)
         _refuse_compressed(request)
-        _refuse_query(request)
-        operation = OPERATIONS[request.method]
-        self._service.database.admit(operation, target, context)
+        if request.query and not _takes_query(request.method, target):
+            raise InvalidQuery("a write takes no query")
+        self._service.database.admit(operation_of(request.method, target), target, context)
 
     async def _read(self, request: Request, target: Target) -> None:
         answer = reading.NOW[target.kind]
-        if answer is not None and answer(self._service, request, target):
-            return
-        if target.kind == "record":
-            await reading.get_by_ending(self._service, request)
-        else:
+        if answer is None:
             await reading.get_collection(self._service, request, target)
+        elif not answer(self._service, request, target):
+            await reading.get_by_ending(self._service, request)
 
 
-def _refuse_query(request: Request) -> None:
-    """Refuse conditions that a write would not heed.
-
-    Raises:
-        InvalidQuery: There is a query.
-    """
-    if request.query:
-        raise InvalidQuery("a write takes no query")
+def _takes_query(method: str, target: Target) -> bool:
+    """Only a DELETE of a collection says by a query which records it is about."""
+    return method == "DELETE" and target.kind == "collection"
 
 
 def _refuse_compressed(request: Request) -> None:

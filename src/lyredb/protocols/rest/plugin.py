@@ -9,6 +9,8 @@ from lyredb.plugins.scope import Address, Scope
 from lyredb.plugins.settings import Setting
 from lyredb.protocols.http.authentication import authentication_of
 from lyredb.protocols.rest.dispatch import Rest
+from lyredb.protocols.rest.service import RestOptions, Service
+from lyredb.protocols.rest.settings import REST_SETTINGS
 from lyredb.resources.database import Database
 from lyredb.security.authenticator import Authenticator
 
@@ -22,17 +24,13 @@ class RestPlugin:
     """REST (a `lyredb.plugins.scope.ProtocolPlugin`)."""
 
     name = "rest"
-    settings: Sequence[Setting] = ()
+    settings: Sequence[Setting] = REST_SETTINGS
 
     def prepare(self, scope: RestScope) -> None:
         """Mount."""
         login = authentication_of(scope.http)
-        rest = Rest(
-            scope.resources,
-            login,
-            max_body_bytes=scope.settings.integer("http.maxBodySize"),
-            max_open_searches=scope.settings.integer("rest.maxOpenSearches"),
-        )
+        service = Service(scope.resources, RestOptions.of(scope.settings))
+        rest = Rest(service, login)
         scope.http.mount("rest", rest.wants_table, rest.answer, now=rest.now)
         scope.http.mount(
             "rest open topics",

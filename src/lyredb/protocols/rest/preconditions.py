@@ -1,18 +1,25 @@
-"""Conditional writes: headers to what the writer checks at commit (RFC 9110 §13)."""
+"""Conditional requests (RFC 9110 §13): what is decided here, and what the writer checks.
+
+A condition on a write of a record is decided at its commit. Conditions on a read, and on
+a collection, which has neither entity tag nor date, are decided from what is known.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC
-from email.utils import parsedate_to_datetime
+from email.utils import formatdate, parsedate_to_datetime
+from typing import Final
 
-from lyredb.protocols.http.entity_tags import parse_tags
+from lyredb.errors import PreconditionFailed
+from lyredb.protocols.http.entity_tags import matches_weakly, parse_tags
 from lyredb.protocols.http.request import Request
-from lyredb.storage.clock import parse_etag
+from lyredb.storage.clock import parse_etag, version_ms
 from lyredb.storage.mutation import Precondition
 
-_SUB_SECOND_MS = 999
+_SUB_SECOND_MS: Final = 999
 """HTTP dates have whole seconds: what was written within one counts as not later."""
+_CONDITIONS: Final = frozenset((b"if-match", b"if-none-match", b"if-unmodified-since"))
 
 
 def precondition_of(request: Request) -> Precondition | None:
@@ -36,7 +43,49 @@ def precondition_of(request: Request) -> Precondition | None:
     return Precondition(any_of, none_of, must_exist, must_be_absent, since)
 
 
-_CONDITIONS = frozenset((b"if-match", b"if-none-match", b"if-unmodified-since"))
+def check_collection(request: Request) -> None:
+    """Decide the conditions of a write to a collection, which is always there.
+
+    It has no entity tag, so no list of them matches, and no date (§13.1.4).
+
+    Raises:
+        PreconditionFailed: ``If-Match`` with tags, or ``If-None-Match: *``.
+        InvalidHeader: A list of entity tags cannot be read.
+    """
+    if not request.headers.keys() & _CONDITIONS:
+        return
+    any_of, _ = _if_match(request)
+    if any_of is not None:
+        raise PreconditionFailed("a collection has no entity tag that could match")
+    _, must_be_absent = _if_none_match(request)
+    if must_be_absent:
+        raise PreconditionFailed("the collection is there, and the request asked for none")
+
+
+def is_known(request: Request, tag: str, version: int, *, by_date: bool) -> bool:
+    """Tell whether a reader has what it asks for: then the answer is 304.
+
+    Args:
+        request: A read.
+        tag: Of what it asks for, strong.
+        version: When that was written.
+        by_date: Heed ``If-Modified-Since``, which counts without ``If-None-Match`` only.
+
+    Raises:
+        InvalidHeader: A list of entity tags cannot be read.
+    """
+    known = request.headers.get(b"if-none-match")
+    if known is not None:
+        return matches_weakly(known.decode("latin-1"), tag)
+    if not by_date or b"if-modified-since" not in request.headers:
+        return False
+    since = _time_ms(request.header(b"if-modified-since"))
+    return since is not None and version_ms(version) <= since
+
+
+def last_modified(version: int) -> bytes:
+    """Return the header line that tells when something was written."""
+    return f"last-modified: {formatdate(version_ms(version) // 1000, usegmt=True)}\r\n".encode()
 
 
 def _if_match(request: Request) -> tuple[frozenset[int] | None, bool]:

@@ -1,26 +1,26 @@
-"""GET and HEAD of records, properties, collections and tables (conventions 3.1 to 3.3)."""
+"""GET and HEAD of records, properties and descriptions (conventions 3.1 to 3.3)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
-from urllib.parse import unquote_to_bytes
 
-from lyredb.errors import InvalidQuery, RecordNotFound, UnknownAttribute
-from lyredb.formats import guess_json
-from lyredb.protocols.http.entity_tags import matches_weakly
-from lyredb.protocols.http.extension import split_extension
+from lyredb.errors import InvalidQuery, LyreError, RecordNotFound, UnknownAttribute
+from lyredb.formats import PAUSE, guess_json
 from lyredb.protocols.http.request import Request
-from lyredb.protocols.rest.collection import send_collection
+from lyredb.protocols.rest.collection import answer_collection
+from lyredb.protocols.rest.paths import has_ending, resolve, without_ending
+from lyredb.protocols.rest.preconditions import is_known, last_modified
+from lyredb.protocols.rest.querying import query_of
 from lyredb.protocols.rest.service import PROTOCOL, Service, head_of
 from lyredb.resources.requests import Reading
 from lyredb.resources.target import Target
-from lyredb.storage.clock import etag
-from lyredb.tables.query.parse_url import parse_query
-from lyredb.tables.query.terms import EVERYTHING, ID_NAME, UPDATED_NAME, Query, Select
+from lyredb.storage.clock import etag, version_ms
+from lyredb.tables.query.terms import Condition, Query, Select, Selected
 
 _SANDBOX: Final = b"content-security-policy: sandbox\r\n"
 """What somebody stored is not run as a page of ours."""
+_NO_RECORD: Final = "there is no such record"
 
 
 def get_record(service: Service, request: Request, target: Target) -> bool:
@@ -31,81 +31,88 @@ def get_record(service: Service, request: Request, target: Target) -> bool:
     """
     reading = service.database.get(target, request.context(PROTOCOL))
     if reading is None:
-        if split_extension(request.path) is not None:
+        if has_ending(request):
             return False
-        raise RecordNotFound("there is no such record")
-    tag = etag(reading.version)
-    known = request.headers.get(b"if-none-match")
-    if known is not None and matches_weakly(known.decode("latin-1"), tag):
-        request.respond(304, f"etag: {tag}\r\nvary: accept\r\n".encode())
+        raise _missing(service, request, target)
+    head = _validators(service, request, reading)
+    if head is None:
         return True
     if request.query:
         select = _select_of(request)
         if select is not None:
-            _send(service, request, selected(reading, select), tag)
+            _send(service, request, selected(service, request, target, select), head)
             return True
     payload = reading.payload
     if payload is None:
-        _send(service, request, reading.value(), tag)
+        _send(service, request, reading.value(), head)
         return True
     kind = _payload_type(reading.content_type, payload)
-    head = f"content-type: {kind}\r\netag: {tag}\r\nvary: accept\r\n".encode("ascii")
-    request.respond(200, head + _SANDBOX, payload)
+    request.respond(200, f"content-type: {kind}\r\n".encode("ascii") + head + _SANDBOX, payload)
     return True
+
+
+def _validators(service: Service, request: Request, reading: Reading) -> bytes | None:
+    """The header lines that tell a record's state; ``None`` when 304 was answered."""
+    tag = etag(reading.version)
+    head = f"etag: {tag}\r\nvary: accept\r\n".encode()
+    by_date = service.options.last_modified
+    if by_date:
+        head += last_modified(reading.version)
+    if not is_known(request, tag, reading.version, by_date=by_date):
+        return head
+    request.respond(304, head)
+    return None
+
+
+def _missing(service: Service, request: Request, target: Target) -> LyreError:
+    """What is told of a record that is not there; of a deleted one, when it went away."""
+    if service.options.last_modified:
+        version = service.database.deleted_version(target, request.context(PROTOCOL))
+        if version:
+            return RecordNotFound(_NO_RECORD, deleted_ms=version_ms(version))
+    return RecordNotFound(_NO_RECORD)
 
 
 async def get_by_ending(service: Service, request: Request) -> None:
     """Answer for the path without the name of a format at its end, which then decides."""
-    split = split_extension(request.path)
-    assert split is not None, "looked at before"
-    request.path, chosen = split
-    request.headers[b"accept"] = chosen.media_type.encode()
-    target = service.database.resolve(request.path, request.context(PROTOCOL))
+    found = without_ending(request)
+    assert found, "looked at before"
+    target = resolve(service, request)
     answer = NOW[target.kind]
     if answer is None:
         await get_collection(service, request, target)
     elif not answer(service, request, target):
-        raise RecordNotFound("there is no such record")
+        raise _missing(service, request, target)
 
 
 def get_property(service: Service, request: Request, target: Target) -> bool:
-    """Answer with one attribute: 200, 304, or 404 when it is absent.
-
-    A record that has the whole path as its id comes first, as it does before the ending
-    that names a format.
-    """
-    literal = service.database.registry.literal(target)
-    if literal is not None and service.database.get(literal, request.context(PROTOCOL)):
-        return get_record(service, request, literal)
+    """Answer with one attribute: 200, 304, or 404 when it is absent."""
     reading = service.database.get(target, request.context(PROTOCOL))
     if reading is None:
-        raise RecordNotFound("there is no such record")
-    found = reading.select((target.attribute,))
-    if target.attribute not in found:
-        raise UnknownAttribute(f"the record has no {target.attribute}")
-    tag = etag(reading.version)
-    known = request.headers.get(b"if-none-match")
-    if known is not None and matches_weakly(known.decode("latin-1"), tag):
-        request.respond(304, f"etag: {tag}\r\nvary: accept\r\n".encode())
+        raise _missing(service, request, target)
+    name = target.attribute
+    attribute = target.table.schema.attribute(name)
+    if attribute is not None and attribute.relation is not None:
+        found = selected(service, request, target, Select((Selected(name),)))
+    else:
+        found = reading.select((name,))
+    if not isinstance(found, dict) or name not in found:
+        raise UnknownAttribute(f"the record has no {name}")
+    head = _validators(service, request, reading)
+    if head is None:
         return True
-    value = found[target.attribute]
+    value = found[name]
     if isinstance(value, bytes):
-        head = f"content-type: application/octet-stream\r\netag: {tag}\r\n".encode()
-        request.respond(200, head, value)
+        request.respond(200, b"content-type: application/octet-stream\r\n" + head, value)
         return True
-    _send(service, request, value, tag)
+    _send(service, request, value, head)
     return True
 
 
 def get_table(service: Service, request: Request, target: Target) -> bool:
-    """Answer with the table's description.
-
-    Returns:
-        False when there is a query, so that the table is meant as a collection.
-    """
-    if request.query:
-        return False
-    description = service.database.describe(target, request.context(PROTOCOL))
+    """Answer with the table's description."""
+    counts = service.options.counts
+    description = service.database.describe(target, request.context(PROTOCOL), counts=counts)
     chosen = service.format_of(request)
     request.respond(200, head_of(chosen), chosen.encode(description))
     return True
@@ -113,28 +120,7 @@ def get_table(service: Service, request: Request, target: Target) -> bool:
 
 async def get_collection(service: Service, request: Request, target: Target) -> None:
     """Answer with the matching records, streamed when they are many."""
-    chosen = service.format_of(request)
-    query = query_of(request)
-    found = service.database.search(target, query, request.context(PROTOCOL))
-    if request.method == "HEAD":
-        request.respond_head(200, head_of(chosen))
-        return
-    await send_collection(request, chosen, found, service.searches)
-
-
-def query_of(request: Request) -> Query:
-    """The query behind ``?``.
-
-    Raises:
-        InvalidQuery: It cannot be understood.
-    """
-    raw = request.query
-    try:
-        text = raw.decode()
-        unquote_to_bytes(raw).decode()  # the parser's own decoding replaces what is wrong
-    except UnicodeDecodeError:
-        raise InvalidQuery("the query is not UTF-8") from None
-    return parse_query(text)
+    await answer_collection(service, request, target, query_of(request))
 
 
 def _select_of(request: Request) -> Select | None:
@@ -144,33 +130,25 @@ def _select_of(request: Request) -> Select | None:
     return query.select
 
 
-def selected(reading: Reading, select: Select) -> object:
-    """What a select makes of one record."""
-    names = tuple(item.name for item in select.items)
-    if any(item.select for item in select.items):
-        raise InvalidQuery("selecting attributes of related records is not supported yet")
-    if EVERYTHING in names:
-        return reading.value()
-    plain = tuple(name for name in names if name not in (ID_NAME, UPDATED_NAME))
-    found = reading.select(plain) if plain else {}
-    if ID_NAME in names:
-        key = reading.id
-        found[ID_NAME] = list(key) if isinstance(key, tuple) else key
-    if UPDATED_NAME in names:
-        found[UPDATED_NAME] = reading.updated_ms
-    match select.form:
-        case "values":
-            return found.get(names[0])
-        case "arrays":
-            return [found.get(name) for name in names]
-        case _:
-            return {name: found[name] for name in names if name in found}
+def selected(service: Service, request: Request, target: Target, select: Select) -> object:
+    """What a select makes of one record.
+
+    Raises:
+        RecordNotFound: It went away a moment ago.
+    """
+    key = target.id if not isinstance(target.id, tuple) else list(target.id)
+    where = Condition((target.table.schema.primary_key,), "equals", key)
+    collection = service.database.registry.collection(target.table)
+    context = request.context(PROTOCOL)
+    for found in service.database.search(collection, Query(where, select=select), context):
+        if found is not PAUSE:
+            return found
+    raise RecordNotFound(_NO_RECORD)
 
 
-def _send(service: Service, request: Request, value: object, tag: str) -> None:
+def _send(service: Service, request: Request, value: object, head: bytes) -> None:
     chosen = service.format_of(request)
-    head = f"content-type: {chosen.media_type}\r\netag: {tag}\r\nvary: accept\r\n".encode()
-    request.respond(200, head, chosen.encode(value))
+    request.respond(200, chosen.head + head, chosen.encode(value))
 
 
 def _payload_type(content_type: str, payload: bytes) -> str:
