@@ -76,7 +76,7 @@ def test_a_table_may_be_called_tables() -> None:
         ({"system": {"user": {"read": True}}}, "system: the database of the server itself"),
         ({"data": {7: {"read": True}}}, "data: 7 is no name"),
         ({"structure_user": True}, "structure_user: is not known"),
-        ({"data": {"T": {"attributes": {"a": {"read": True}}}}}, "rights on single attributes"),
+        ({"data": {"T": {"attributes": {"a": {"read": True}}}}}, "read of a needs read of the table"),
         ({"permission": {}, "data": {}}, "data: stands beside permission"),
         ({"data": {"tables": {"T": {}}, "U": {}}}, "data.U: stands beside tables"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -21,6 +22,7 @@ role_app = typer.Typer(
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The role.")]
+_RIGHT: Final = re.compile(r"(?P<right>[^,()]+)(?:\((?P<names>[^()]*)\)\s*)?(?:,|$)")
 _WORDS: Final = {"all": ("read", "insert", "update", "delete"), "none": ()}
 
 
@@ -63,7 +65,8 @@ def set_role(
         typer.Argument(
             metavar="DATABASE.TABLE=RIGHT,...",
             help="What it may do: read, insert, update, delete; or all, or none for a table "
-            "that * would give it; * for any database or table. What is not named it may not.",
+            "that * would give it; * for any database or table. What is not named it may not. "
+            "Attributes in parentheses, read(name,phone), are the only ones that a right is for.",
         ),
     ] = None,
     super_user: Annotated[bool, typer.Option("--super-user", help="It may do everything.")] = False,
@@ -121,6 +124,9 @@ def export_roles(
 def read_rights(texts: Sequence[str]) -> dict[str, Any]:
     """Return the definition that ``data.Sensor=read,insert`` and the like stand for.
 
+    ``data.Employee=read(name,phone),update(phone)`` names the attributes that a right is for;
+    beside such a one, a right without names is for every declared attribute.
+
     Raises:
         InvalidInput: One has another form, or a table comes twice, of which only one could
             hold; which rights there are is seen later.
@@ -135,10 +141,48 @@ def read_rights(texts: Sequence[str]) -> dict[str, Any]:
         if name in tables:
             raise InvalidInput(f"{table} is named twice; write {table}=RIGHT,RIGHT")
         named = _WORDS.get(rights)
-        if named is None:
-            named = tuple(right.strip() for right in rights.split(","))
-        tables[name] = dict.fromkeys(named, True)
+        tables[name] = _read_list(rights) if named is None else dict.fromkeys(named, True)
     return definition
+
+
+def _read_list(text: str) -> dict[str, Any]:
+    """Read ``read(name,phone),insert``."""
+    from lyredb.security.rights import ATTRIBUTE_RIGHTS
+
+    rights: dict[str, Any] = {}
+    attributes: dict[str, dict[str, bool]] = {}
+    for right, names in _split(text):
+        rights[right] = True
+        for name in names:
+            attributes.setdefault(name, {})[right] = True
+    if attributes:
+        for right, names in _split(text):
+            if not names and right in ATTRIBUTE_RIGHTS:
+                for one in ("*", *attributes):
+                    attributes.setdefault(one, {})[right] = True
+        rights["attributes"] = attributes
+    return rights
+
+
+def _split(text: str) -> list[tuple[str, tuple[str, ...]]]:
+    """Return each right with the attributes behind it in parentheses, ``()`` for none.
+
+    Raises:
+        InvalidInput: A parenthesis is missing, or there is nothing in it.
+    """
+    found: list[tuple[str, tuple[str, ...]]] = []
+    rest = text
+    while rest:
+        one = _RIGHT.match(rest)
+        if one is None:
+            raise InvalidInput(f"{text!r} is not of the form RIGHT,RIGHT(ATTRIBUTE,ATTRIBUTE)")
+        names = one["names"]
+        listed = tuple(name.strip() for name in names.split(",")) if names is not None else ()
+        if names is not None and not all(listed):
+            raise InvalidInput(f"{text!r} has an attribute without a name")
+        found.append((one["right"].strip(), listed))
+        rest = rest[one.end() :]
+    return found
 
 
 def _roles(app: Path, data: str | None, config: Path | None) -> list[RoleEntry]:

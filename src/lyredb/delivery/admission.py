@@ -40,7 +40,10 @@ class Destination:
 
 
 class View(Protocol):
-    """What of a message a class of principals sees."""
+    """What of a message a class of principals sees.
+
+    Hashable; equal views see the same, and share what is made for them.
+    """
 
     def apply(self, message: Message) -> Message | None:
         """Return the message as it may be seen, ``None`` when it may not."""

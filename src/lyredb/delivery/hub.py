@@ -313,10 +313,17 @@ class Hub:
         made_for: Group | None = None
         made_view: View = ALL
         frame, id_at = b"", 0
+        parts: dict[View, Message | None] | None = None
         for group, view in route.targets:
             if group.cases != EVERY_CASE and not group.admits(message):
                 continue
-            seen = message if view is ALL else view.apply(message)
+            seen: Message | None = message
+            if view is not ALL:
+                if parts is None:
+                    parts = {}
+                if view not in parts:
+                    parts[view] = view.apply(message)
+                seen = parts[view]
             if seen is None:
                 continue
             if raw and view is ALL and group.raw == raw_kind and group.qos >= qos:

@@ -298,6 +298,29 @@ class Message:
                 pass
         return self._text()
 
+    def attributes(self) -> dict[str, object] | None:
+        """Return the top level of a record, or of a message that is an object.
+
+        ``None`` for everything else: a delete, an opaque record, a payload that is no
+        structured value or another one than an object.
+
+        Raises:
+            InvalidRecord: The stored record is damaged.
+        """
+        if self.kind == "delete":
+            return None
+        if self._table is not None:
+            value = self.value()
+        else:
+            source = _format_of(self.content_type, self._data)
+            if source is None:
+                return None
+            try:
+                value = source.decode(self._data)
+            except LyreError:
+                return None  # a publisher may send anything
+        return value if isinstance(value, dict) else None
+
     def _text(self) -> object:
         try:
             return self._data.decode()

@@ -55,17 +55,22 @@ class Router:
         return route
 
     def _targets(self, topic: bytes, groups: Sequence[Group]) -> tuple[tuple[Group, View], ...]:
-        """The groups whose principal may read the topic, those with equal frames adjacent."""
+        """The groups whose principal may read the topic, those with equal frames adjacent.
+
+        Equal views are one object: who distributes tells them apart by identity.
+        """
         views: dict[tuple[Principal, str], View | None] = {}
+        alike: dict[View, View] = {}
         targets: dict[object, list[tuple[Group, View]]] = {}
         for group in groups:
             who = (group.service.principal, group.service.protocol)
             if who not in views:
-                views[who] = self._admission.read(*who, topic)
+                seen = self._admission.read(*who, topic)
+                views[who] = None if seen is None else alike.setdefault(seen, seen)
             view = views[who]
             if view is not None:
-                targets.setdefault(group.frame_key, []).append((group, view))
-        return tuple(target for alike in targets.values() for target in alike)
+                targets.setdefault((group.frame_key, view), []).append((group, view))
+        return tuple(target for adjacent in targets.values() for target in adjacent)
 
     def path(self, ingress: Ingress, topic: bytes) -> Path:
         """Make and cache a path, closed.

@@ -5,6 +5,9 @@
     reader:
       data:
         Sensor: {read: true}
+        Employee:
+          read: true
+          attributes: {name: {read: true}}
 
 What the file names is set. What it does not name stays: a role that was made by
 ``lyredb role`` is not removed because a file does not know of it.
@@ -78,5 +81,9 @@ def _short(definition: Mapping[str, object]) -> dict[str, object]:
     return short
 
 
-def _given(rights: Mapping[str, bool]) -> dict[str, bool]:
-    return {right: True for right in RIGHTS if rights.get(right)}
+def _given(rights: Mapping[str, object]) -> dict[str, object]:
+    given: dict[str, object] = {right: True for right in RIGHTS if rights.get(right)}
+    attributes = rights.get("attributes")
+    if isinstance(attributes, Mapping):
+        given["attributes"] = {name: _given(one) for name, one in attributes.items()}
+    return given

@@ -1,27 +1,25 @@
 """The one decision: who may read, write and publish what.
 
 A decision class is a role. Every path into the data asks here, by one of the `Decision`
-names, and each name stands for rights on a table in one place, `_ALLOWS`. Whether a
-write that replaces or makes a record does the one or the other is known at its commit
-only; there the condition decides that `WriteLimit` makes of the rights.
+names, and each name stands for rights on a table in one place, `_ALLOWS`. What is narrower
+than a table is asked besides: which attributes are `readable` and `writable`, and what
+`limit` a write has that was decided for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
-from msgspec.structs import replace
-
 from lyredb.delivery.admission import ALL, Destination, View
-from lyredb.errors import LyreError, NotAuthorised, RecordExists, RecordMissing
+from lyredb.errors import LyreError, NotAuthorised
 from lyredb.plugins.context import Principal
+from lyredb.resources.allowance import EVERYTHING, NOTHING, Allowance, allowance_of
 from lyredb.resources.registry import Registry
 from lyredb.resources.target import Target
+from lyredb.resources.write_limit import WriteLimit
 from lyredb.security.principals import Role
-from lyredb.security.rights import ALL_RIGHTS, NO_RIGHTS, TableRights
-from lyredb.storage.mutation import Precondition
+from lyredb.security.rights import TableRights
 from lyredb.tables.stored import StoredTable
 
 Decision = Literal["describe", "read", "subscribe", "insert", "save", "delete", "publish"]
@@ -41,6 +39,10 @@ _ALLOWS: Final[Mapping[Decision, Callable[[TableRights], bool]]] = {
     "delete": lambda rights: rights.delete,
     "publish": lambda rights: rights.insert,
 }
+_SEES: Final[frozenset[Decision]] = frozenset(("read", "subscribe"))
+"""Decisions after which something is seen: by the view that belongs to the table."""
+_MAX_ALLOWANCES: Final = 10_000
+"""Roles times tables; beyond it they are worked out again."""
 _TOLD: Final[Mapping[str, str]] = {"save": "insert or update", "publish": "publish to"}
 """How a refusal calls what was wanted, where a decision has a name that no role has."""
 
@@ -62,41 +64,39 @@ class Rights(Protocol):
         """The log position of the last change, told yet or not."""
 
 
-@dataclass(frozen=True, slots=True)
-class WriteLimit:
-    """What a write that replaces or makes a record may do, when it may not do both.
+class Reader:
+    """What one principal may read, for one answer; a ``Readable`` of the query engine.
 
-    Attributes:
-        may: The one that it may.
-        who: Whose limit it is, for messages.
-        table: Name of the table, for messages.
+    It remembers what it has said, so that a long answer can end when that is true no more.
     """
 
-    may: Literal["insert", "update"]
-    who: str
-    table: str
+    __slots__ = ("_access", "_changes", "_principal", "_said")
 
-    def on(self, asked: Precondition | None) -> Precondition:
-        """Return the condition of the writer: what the client asked, and this limit."""
-        given = asked or Precondition()
-        if self.may == "insert":
-            return replace(given, must_be_absent=True)
-        return replace(given, must_exist=True)
+    def __init__(self, access: Access, principal: Principal) -> None:
+        self._access = access
+        self._principal = principal
+        self._changes = access.changes
+        self._said: dict[StoredTable, frozenset[str] | None] = {}
 
-    def refusal(self, error: LyreError, asked: Precondition | None) -> NotAuthorised | None:
-        """Return the lack of rights behind a condition that did not hold, if it is that.
+    def __call__(self, table: StoredTable) -> frozenset[str] | None:
+        """See `Access.readable`."""
+        names = self._said[table] = self._access.readable(self._principal, table)
+        return names
 
-        A client whose own condition did not hold is told so, with any rights.
+    def require_still(self) -> None:
+        """See to it that all that was said holds; cheap while no role has changed.
+
+        Raises:
+            NotAuthorised: Something may be read no more.
         """
-        given = asked or Precondition()
-        if self.may == "insert":
-            if isinstance(error, RecordExists) and not given.must_be_absent:
-                return _refused(self.who, "update", self.table)
-            return None
-        needed = given.must_exist or given.any_of is not None
-        if isinstance(error, RecordMissing) and not needed:
-            return _refused(self.who, "insert", self.table)
-        return None
+        changes = self._access.changes
+        if changes == self._changes:
+            return
+        for table, said in self._said.items():
+            now = self._access.readable(self._principal, table)
+            if now is not None and (said is None or not said <= now):
+                raise _refused(self._principal.name, "read all of", table.schema.name)
+        self._changes = changes
 
 
 class Access:
@@ -110,6 +110,7 @@ class Access:
     def __init__(self, registry: Registry, roles: Rights) -> None:
         self._registry = registry
         self._roles = roles
+        self._allowances: dict[tuple[str, str], tuple[TableRights, StoredTable, Allowance]] = {}
 
     @property
     def changes(self) -> int:
@@ -122,11 +123,60 @@ class Access:
 
     def rights(self, principal: Principal, table: StoredTable) -> TableRights:
         """Return what somebody may do with a table."""
+        return self._allowance(principal, table).rights
+
+    def readable(self, principal: Principal, table: StoredTable) -> frozenset[str] | None:
+        """Return the attributes that somebody may read, ``None`` for all.
+
+        Raises:
+            NotAuthorised: It may not read the table.
+        """
+        found = self._allowance(principal, table)
+        if not found.rights.read:
+            raise _refused(principal.name, "read", table.schema.name)
+        return found.readable
+
+    def writable(
+        self, principal: Principal, table: StoredTable, right: Literal["insert", "update"]
+    ) -> frozenset[str] | None:
+        """Return the attributes that may be given to a new record, or changed in one.
+
+        ``None`` for all. The key and the times that the server sets are always among them:
+        what a request says of these has no effect.
+
+        Raises:
+            NotAuthorised: It may do neither with any record of the table.
+        """
+        found = self._allowance(principal, table)
+        if not getattr(found.rights, right):
+            raise _refused(principal.name, right, table.schema.name)
+        return found.insertable if right == "insert" else found.updatable
+
+    def usable(self, principal: Principal, table: StoredTable) -> frozenset[str] | None:
+        """Return the attributes with which somebody may do anything, ``None`` for all."""
+        return self._allowance(principal, table).usable
+
+    def reader(self, principal: Principal) -> Reader:
+        """Return what a query asks which attributes it may use."""
+        return Reader(self, principal)
+
+    def _allowance(self, principal: Principal, table: StoredTable) -> Allowance:
         if not isinstance(principal, Role):
-            return NO_RIGHTS
+            return NOTHING
         if principal.super_user:
-            return ALL_RIGHTS
-        return self._roles.rights(principal.name, table.name)
+            return EVERYTHING
+        name = principal.name
+        rights = self._roles.rights(name, table.name)
+        known = self._allowances.get((name, table.name))
+        # Both are made anew when the role or the schema changes, so identity tells.
+        if known is not None and known[0] is rights and known[1] is table:
+            return known[2]
+        is_super = self._roles.is_super_user(name)
+        found = EVERYTHING if is_super else allowance_of(name, rights, table)
+        if len(self._allowances) >= _MAX_ALLOWANCES:
+            self._allowances.clear()
+        self._allowances[(name, table.name)] = (rights, table, found)
+        return found
 
     def is_super_user(self, principal: Principal) -> bool:
         """Tell whether somebody may do everything, the server's own tables included."""
@@ -135,13 +185,11 @@ class Access:
         )
 
     def limit(self, principal: Principal, table: StoredTable) -> WriteLimit | None:
-        """Return what restricts a ``save`` that was decided for, ``None`` if nothing does."""
-        rights = self.rights(principal, table)
-        if rights.insert and rights.update:
-            return None
-        return WriteLimit(
-            "insert" if rights.insert else "update", principal.name, table.schema.name
-        )
+        """Return what restricts a put, patch or creation, ``None`` if nothing does.
+
+        It does not decide whether there may be one at all: that is `require`.
+        """
+        return self._allowance(principal, table).limit
 
     def require(self, principal: Principal, decision: Decision, table: StoredTable) -> View:
         """Return what part of the table the principal sees when it does this.
@@ -156,7 +204,10 @@ class Access:
 
     def decide(self, principal: Principal, decision: Decision, table: StoredTable) -> View | None:
         """As `require`, with ``None`` for a refusal."""
-        return ALL if _ALLOWS[decision](self.rights(principal, table)) else None
+        found = self._allowance(principal, table)
+        if not _ALLOWS[decision](found.rights):
+            return None
+        return found.view if decision in _SEES else ALL
 
     def publish(self, principal: Principal, protocol: str, topic: bytes) -> Destination:
         """Admit messages to a topic (implements ``delivery.Admission``).
@@ -189,6 +240,11 @@ class Access:
         except LyreError:
             # Not a topic of this protocol: a wildcard simply does not reach it.
             return None
+
+
+def unreadable(principal: Principal, table: StoredTable, what: str) -> NotAuthorised:
+    """Return the refusal of an attribute that may not be read, whether there is one or not."""
+    return NotAuthorised(f"{principal.name} may not read {what[:60]} of {table.schema.name}")
 
 
 def _refused(who: str, what: str, table: str) -> NotAuthorised:

@@ -7,9 +7,10 @@ hold a few records more than the filter matches; the reader compares topics.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from lyredb.delivery.admission import ALL, View
 from lyredb.delivery.filters import parse_filter
 from lyredb.errors import LyreError, NotAuthorised, UnknownTopic
 from lyredb.plugins.context import Context
@@ -29,10 +30,12 @@ class Coverage:
 
     Attributes:
         tables: Full names of the tables.
+        masks: What is seen of their messages, by name; without those of which all is.
         ranges: Where current state lies, by slot and key.
     """
 
     tables: frozenset[str]
+    masks: Mapping[str, View]
     ranges: Sequence[KeyRange]
 
 
@@ -48,11 +51,11 @@ def coverage(topic_filter: str, registry: Registry, access: Access, context: Con
     parse_filter(topic_filter, allow_internal=context.protocol == "python")
     levels = topic_filter.split("/")
     mounted = list(_mounted(levels, registry, context.protocol))
-    allowed = [
-        (table, rest)
+    seen = [
+        (table, rest, access.decide(context.principal, "subscribe", table))
         for table, rest in mounted
-        if access.decide(context.principal, "subscribe", table) is not None
     ]
+    allowed = [(table, rest, view) for table, rest, view in seen if view is not None]
     if mounted and not allowed:
         who = context.principal.name
         raise NotAuthorised(f"{who} may not subscribe to {shorten(topic_filter)}")
@@ -60,9 +63,10 @@ def coverage(topic_filter: str, registry: Registry, access: Access, context: Con
         raise UnknownTopic(f"no table is exported as {shorten(topic_filter)}")
     if WILDCARDS.isdisjoint(levels):
         registry.topic(topic_filter, context.protocol)
-    ranges = [found for table, rest in allowed for found in _ranges(table, rest)]
-    tables = frozenset(table.name for table, _ in allowed)
-    return Coverage(tables, sorted(ranges, key=lambda found: (found.slot, found.start)))
+    ranges = [found for table, rest, _ in allowed for found in _ranges(table, rest)]
+    tables = frozenset(table.name for table, _, _ in allowed)
+    masks = {table.name: view for table, _, view in allowed if view is not ALL}
+    return Coverage(tables, masks, sorted(ranges, key=lambda found: (found.slot, found.start)))
 
 
 def _mounted(

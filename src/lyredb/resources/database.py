@@ -19,9 +19,10 @@ from lyredb.delivery.tail import Tail
 from lyredb.errors import InvalidQuery, LyreError, ServerStopping
 from lyredb.plugins.context import Context, Principal
 from lyredb.plugins.delivery import Publisher, Subscriber
-from lyredb.resources.access import Access
+from lyredb.resources.access import Access, Reader, unreadable
 from lyredb.resources.description import describe
 from lyredb.resources.held import HeldBytes
+from lyredb.resources.narrowing import narrowed
 from lyredb.resources.registry import Registry
 from lyredb.resources.requests import Reading, SubscribeOptions, Write, WriteOperation, Written
 from lyredb.resources.subscription import Rooms, Subscription
@@ -30,11 +31,9 @@ from lyredb.resources.turns import Turns
 from lyredb.resources.writing import Done, Writing, message_mutation
 from lyredb.storage.engine import Engine
 from lyredb.storage.mutation import Mutation
-from lyredb.storage.record import DELETED, decode_header
 from lyredb.storage.sequencer import Sequencer
-from lyredb.tables.query.execute import explain, search
+from lyredb.tables.query.execute import search
 from lyredb.tables.query.terms import Query
-from lyredb.tables.stored import StoredTable
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -70,61 +69,38 @@ class Database:
         """Resolve a decoded path without its leading slash; see `Registry.resolve`."""
         return self.registry.resolve(path, context.protocol)
 
-    def meant(self, target: Target) -> Target:
-        """Return the record whose id is all of a property's path, where there is one.
-
-        ``Sensor/a.value`` is the record ``a.value`` before it is an attribute of ``a``. A
-        target that is no property is returned as it is.
-        """
-        if target.kind != "property":
-            return target
-        literal = self.registry.literal(target)
-        if literal is None or self._engine.record(literal.table.slot, literal.key) is None:
-            return target
-        return literal
-
-    def describe(
-        self, target: Target, context: Context, *, counts: bool = False
-    ) -> dict[str, object]:
-        """Describe a table: its names and attributes.
-
-        Args:
-            target: Of the table.
-            context: Who asks.
-            counts: Tell how many records there are, too.
+    def describe(self, target: Target, context: Context) -> dict[str, object]:
+        """Describe a table: its names, attributes and number of records.
 
         Raises:
             NotAuthorised: The principal may not.
         """
         self._access.require(context.principal, "describe", target.table)
-        if not counts:
-            return describe(target.table)
         with self._engine.snapshot() as snapshot:
-            return describe(target.table, snapshot.count(target.table.slot))
-
-    def deleted_version(self, target: Target, context: Context) -> int:
-        """Return the version with which a record was deleted, 0 when that is not known.
-
-        Raises:
-            NotAuthorised: The principal may not read the table.
-        """
-        self._access.require(context.principal, "read", target.table)
-        with self._engine.snapshot() as snapshot:
-            grave = snapshot.grave(target.table.slot, target.key)
-        header = None if grave is None else decode_header(grave)
-        return header.version if header is not None and header.flags & DELETED else 0
+            count = snapshot.count(target.table.slot)
+        names = self._access.usable(context.principal, target.table)
+        return describe(target.table, count, names)
 
     def get(self, target: Target, context: Context) -> Reading | None:
         """Read one record, ``None`` when there is none.
 
         Raises:
-            NotAuthorised: The principal may not read the table.
+            NotAuthorised: The principal may not read the table, or not the attribute that the
+                target names (there or not), or only some attributes and these are bytes.
         """
-        self._access.require(context.principal, "read", target.table)
+        table = target.table
+        names = self._access.readable(context.principal, table)
+        if names is not None and target.kind == "property" and target.attribute not in names:
+            raise unreadable(context.principal, table, target.attribute)
         if target.id is None:
             return None
-        stored = self._engine.record(target.table.slot, target.key)
-        return None if stored is None else Reading(target.table, target.id, stored)
+        stored = self._engine.record(table.slot, target.key)
+        if stored is None:
+            return None
+        reading = Reading(table, target.id, stored, names)
+        if names is not None and reading.header.opaque:
+            raise unreadable(context.principal, table, "what is no object")
+        return reading
 
     def search(self, target: Target, query: Query, context: Context) -> Iterator[object]:
         """Yield matching records, or what the query selects of them, lazily.
@@ -134,32 +110,14 @@ class Database:
                 may not any more.
             InvalidQuery, UnknownAttribute: Raised at once, not on iteration.
         """
-        self._access.require(context.principal, "read", target.table)
+        reader = self._access.reader(context.principal)
+        names = reader(target.table)
         if target.kind not in ("collection", "table"):
             raise InvalidQuery("a query needs the path of a table or collection")
+        if names is not None:
+            query = narrowed(query, names, target.table, context.principal)
         found = search(self._engine, target.table, query, prefix=target.prefix)
-        return self._while_allowed(found, target.table, context)
-
-    def explain(self, target: Target, query: Query, context: Context) -> dict[str, object]:
-        """Return how `search` would find it.
-
-        Raises:
-            NotAuthorised, InvalidQuery, UnknownAttribute: As `search`.
-        """
-        self._access.require(context.principal, "read", target.table)
-        return explain(self._engine, target.table, query, prefix=target.prefix)
-
-    def _while_allowed(
-        self, found: Iterator[object], table: StoredTable, context: Context
-    ) -> Iterator[object]:
-        """A long answer ends where the right to it ends."""
-        access = self._access
-        changes = access.changes
-        for one in found:
-            if access.changes != changes:
-                access.require(context.principal, "read", table)
-                changes = access.changes
-            yield one
+        return _while_allowed(found, reader)
 
     def admit(self, operation: WriteOperation, target: Target, context: Context) -> None:
         """Refuse a write that may not be, before its body is read.
@@ -373,6 +331,13 @@ class Database:
 
     def _all(self) -> list[Subscription]:
         return [one for each in self._subscriptions.values() for one in each]
+
+
+def _while_allowed(found: Iterator[object], reader: Reader) -> Iterator[object]:
+    """A long answer ends where the right to it ends."""
+    for one in found:
+        reader.require_still()
+        yield one
 
 
 def _isolated(subscription: Subscription, act: Callable[[], None]) -> None:

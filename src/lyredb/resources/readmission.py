@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from msgspec.structs import replace
-
 from lyredb.errors import NotAuthorised
-from lyredb.resources.access import WriteLimit
+from lyredb.resources.allowance import EVERYTHING, NOTHING, Allowance, allowance_of
 from lyredb.security.principals import ANONYMOUS
-from lyredb.security.rights import NO_RIGHTS, TableRights
 from lyredb.security.role_rows import role_in
 from lyredb.security.users import user_in
 from lyredb.storage.engine import Engine
@@ -34,13 +31,14 @@ class Readmission:
         self._tables = tables
 
     def __call__(self, mutation: Mutation) -> Mutation:
-        """Return what may be sent: the write, with the condition that its rights need.
+        """Return what may be sent: the write, with what its commit has to see to.
 
         Raises:
             NotAuthorised: Its user may not do it any more.
         """
         table = self._tables.get(mutation.slot)
-        rights = NO_RIGHTS if table is None else self._rights(mutation.user, table)
+        found = NOTHING if table is None else self._allowance(mutation.user, table)
+        rights = found.rights
         name = "a table" if table is None else table.schema.name
         who = mutation.user or ANONYMOUS.name
         if mutation.kind is Kind.PUT or mutation.kind is Kind.PATCH:
@@ -51,20 +49,20 @@ class Readmission:
             allowed = mutation.kind is Kind.MESSAGE and rights.insert
         if not allowed:
             raise NotAuthorised(f"{who} may not write to {name} any more")
-        if mutation.kind in (Kind.MESSAGE, Kind.DELETE) or (rights.insert and rights.update):
-            return mutation
-        limit = WriteLimit("insert" if rights.insert else "update", who, name)
-        return replace(mutation, precondition=limit.on(mutation.precondition))
+        return mutation if table is None or found.limit is None else found.limit.applied(mutation)
 
-    def _rights(self, user: str, table: StoredTable) -> TableRights:
+    def _allowance(self, user: str, table: StoredTable) -> Allowance:
         with self._engine.snapshot() as snapshot:
             role = ANONYMOUS.name
             if user:
-                found = user_in(snapshot, user)
-                if found is None or not found.active:
-                    return NO_RIGHTS
-                role = found.role
+                known = user_in(snapshot, user)
+                if known is None or not known.active:
+                    return NOTHING
+                role = known.role
             definition = role_in(snapshot, role)
         if definition is None:
-            return NO_RIGHTS
-        return definition.rights(table.schema.database, table.schema.name)
+            return NOTHING
+        if definition.super_user:
+            return EVERYTHING
+        rights = definition.rights(table.schema.database, table.schema.name)
+        return allowance_of(role, rights, table)

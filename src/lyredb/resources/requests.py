@@ -72,15 +72,28 @@ class Written(msgspec.Struct, frozen=True):
 class Reading:
     """One record as it was at the time of reading, decoded when asked.
 
+    Args:
+        table: Its table.
+        record_id: Its key.
+        stored: The record's bytes as stored.
+        names: The attributes that may be seen, ``None`` for all; never of an opaque record.
+
     Attributes:
         id: The record's key.
-        stored: The record's bytes as stored.
+        stored: The record's bytes as stored, whatever may be seen of them.
     """
 
-    __slots__ = ("_header", "_table", "id", "stored")
+    __slots__ = ("_header", "_names", "_table", "id", "stored")
 
-    def __init__(self, table: StoredTable, record_id: KeyValue, stored: bytes) -> None:
+    def __init__(
+        self,
+        table: StoredTable,
+        record_id: KeyValue,
+        stored: bytes,
+        names: frozenset[str] | None = None,
+    ) -> None:
         self._table = table
+        self._names = names
         self._header: RecordHeader | None = None
         self.id = record_id
         self.stored = stored
@@ -116,10 +129,16 @@ class Reading:
 
     def value(self) -> dict[str, object]:
         """The whole record as a mapping, key and server-set times included."""
-        return self._table.decode(self.id, self.stored, self.header)
+        record = self._table.decode(self.id, self.stored, self.header)
+        names = self._names
+        if names is None:
+            return record
+        return {name: value for name, value in record.items() if name in names}
 
     def select(self, names: tuple[str, ...]) -> dict[str, object]:
-        """Only these attributes; what is absent is left out."""
+        """Only these attributes; what is absent or may not be seen is left out."""
+        if self._names is not None:
+            names = tuple(name for name in names if name in self._names)
         return self._table.decode_only(self.id, self.stored, names)
 
 

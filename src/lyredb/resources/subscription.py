@@ -19,10 +19,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import cast
 
 from lyredb.delivery.cursor import CatchUp
 from lyredb.delivery.filters import INTERNAL, matches, parse_filter
 from lyredb.delivery.hub import Hub, Terms
+from lyredb.delivery.message import Message as DeliveredMessage
 from lyredb.delivery.position import Position, format_position, parse_position
 from lyredb.delivery.tail import Tail
 from lyredb.errors import LyreError, PositionLost
@@ -85,6 +87,7 @@ class Subscription:
         "_is_known",
         "_is_returning",
         "_levels",
+        "_masks",
         "_on_close",
         "_options",
         "_ranges",
@@ -122,6 +125,7 @@ class Subscription:
         covered = coverage(topic_filter, rooms.registry, rooms.access, context)
         self._ranges = covered.ranges
         self._tables = covered.tables
+        self._masks = covered.masks
         self._has_lost = False
         self._reading: CatchUp | None = None
         self._levels = parse_filter(topic_filter, allow_internal=topic_filter[:1] == INTERNAL)
@@ -233,7 +237,8 @@ class Subscription:
         """Decide anew: what may not be read any more is not sent from now on.
 
         The subscription goes on with the tables that are left, and ends when there is
-        none. A table that it gains brings its later changes, not its current state.
+        none. A table that it gains brings its later changes, not its current state, and so
+        does an attribute.
         """
         if self.state is State.CLOSED:
             return
@@ -243,9 +248,29 @@ class Subscription:
         except LyreError as error:
             self.revoke(error)
             return
+        self._masks = covered.masks
         if not self._tables <= covered.tables:
             self._tables &= covered.tables
             self._has_lost = True
+
+    def tables_changed(self) -> None:
+        """Follow the filter into another schema; end when it reaches nothing there.
+
+        A table that it gains brings its later changes, not its current state. One that
+        reads begins again when there is other to be read.
+        """
+        self.access_changed()
+        if self.state is State.CLOSED:
+            return
+        rooms = self._rooms
+        covered = coverage(self.filter, rooms.registry, rooms.access, self.context)
+        if not self._has_lost:
+            self._tables = covered.tables
+        if covered.ranges == self._ranges:
+            return
+        self._ranges = covered.ranges
+        if self.state is State.READING and self._reading is not None:
+            self._start_over("tables were added or are exported elsewhere")
 
     def revoke(self, reason: Exception) -> None:
         """End it because of lost rights: not even what waits for its turn is sent."""
@@ -331,12 +356,24 @@ class Subscription:
         if self._has_lost:
             # What was read or held before the right to it ended.
             messages = [message for message in messages if message.table in self._tables]
+        if self._masks:
+            messages = self._masked(messages)
         if not messages:
             return
         if self._options.encoding.takes_messages:
             self._subscriber.write_messages(messages)
             return
         self._subscriber.write(batch_of(messages, self._options))
+
+    def _masked(self, messages: Sequence[Message]) -> list[Message]:
+        """Return what is seen of messages that were read from the store, or held."""
+        seen: list[Message] = []
+        for message in messages:
+            mask = self._masks.get(message.table)
+            part = message if mask is None else mask.apply(cast("DeliveredMessage", message))
+            if part is not None:
+                seen.append(part)
+        return seen
 
     def _go_live(self, position: int) -> None:
         """The tail stands where reading ended: from here on the groups deliver."""

@@ -23,10 +23,11 @@ from lyredb.errors import (
 )
 from lyredb.formats import JSON, format_for_content_type, guess_json
 from lyredb.plugins.context import Context
-from lyredb.resources.access import Access, Decision, WriteLimit
+from lyredb.resources.access import Access, Decision
 from lyredb.resources.integers import IntegerKeys
 from lyredb.resources.registry import shorten
 from lyredb.resources.requests import Write, WriteOperation, Written
+from lyredb.resources.write_limit import WriteLimit
 from lyredb.storage.keys import KeyValue, encode_full_key, is_short_form
 from lyredb.storage.metadata import encode_metadata
 from lyredb.storage.mutation import Applied, Kind, Mutation, Precondition
@@ -107,14 +108,8 @@ class Writing:
         Raises:
             NotAuthorised: It may not be.
         """
-        decision, table = _DECISIONS[write.operation], write.target.table
-        if decision != "save":
-            self._access.require(context.principal, decision, table)
-            return None
-        rights = self._access.rights(context.principal, table)
-        if rights.insert and rights.update:  # as most who write have
-            return None
-        self._access.require(context.principal, decision, table)
+        table = write.target.table
+        self._access.require(context.principal, _DECISIONS[write.operation], table)
         return self._access.limit(context.principal, table)
 
     def _resume(
@@ -149,7 +144,7 @@ class Writing:
                     self._integers.discard(slot)
                     self._resume(write, context, done, None)
                     return
-                done(_meaning(result, write, limit))
+                done(_meaning(result, write, mutation, limit))
                 return
             outcome = result.outcomes[0]
             self._fence.release(slot, key, outcome.seq)
@@ -199,7 +194,8 @@ class Writing:
         self, write: Write, context: Context, limit: WriteLimit | None, integer: int | None
     ) -> tuple[KeyValue, Mutation]:
         if write.operation == "create":
-            return _creation(write, context, integer)
+            record_id, mutation = _creation(write, context, integer)
+            return record_id, mutation if limit is None else limit.applied(mutation)
         target = write.target
         if target.id is None or target.kind != "record":
             name = target.table.schema.name
@@ -210,9 +206,10 @@ class Writing:
             case "patch":
                 mutation = self._patch(write, context, target.id)
             case _:
-                mutation = _put(write, context, target.id)
+                is_partial = limit is not None and limit.is_partial
+                mutation = _put(write, context, target.id, is_partial=is_partial)
         if limit is not None:
-            mutation = replace(mutation, precondition=limit.on(write.precondition))
+            mutation = limit.applied(mutation)
         return target.id, mutation
 
     @staticmethod
@@ -297,17 +294,27 @@ def _leased(integer: int | None) -> int:
     return integer
 
 
-def _put(write: Write, context: Context, record_id: KeyValue) -> Mutation:
+def _put(write: Write, context: Context, record_id: KeyValue, *, is_partial: bool) -> Mutation:
+    """A put; of a user who may not change all, ``is_partial``, it need not have all."""
     table = write.target.table
     value = write.value if write.value is not None else _structured(write)
     if value is not None:
-        body = table.encode(_mapping(value), record_id)
+        record = _mapping(value)
+        body = _part(table, record, record_id) if is_partial else table.encode(record, record_id)
         return _assemble(write, context, record_id, Kind.PUT, body=body)
     _require_opaque(table, write.content_type)
     metadata = encode_metadata(content_type=write.content_type, properties=write.properties)
     return _assemble(
         write, context, record_id, Kind.PUT, body=write.payload, metadata=metadata, opaque=True
     )
+
+
+def _part(table: StoredTable, record: Mapping[str, object], record_id: KeyValue) -> bytes:
+    """The body of a put to which its commit adds what stays: then it has to be whole."""
+    body, operations = table.encode_changes(record, record_id)
+    if operations:
+        raise InvalidRecord("a put replaces values; send a PATCH to add to them")
+    return body
 
 
 def _structured(write: Write) -> Mapping[str, object] | None:
@@ -385,16 +392,18 @@ def _assemble(
     )
 
 
-def _meaning(error: LyreError, write: Write, limit: WriteLimit | None) -> LyreError:
+def _meaning(
+    error: LyreError, write: Write, mutation: Mutation, limit: WriteLimit | None
+) -> LyreError:
     """A record that exists is a conflict for ``create`` and a failed condition for others.
 
     Where it may not be replaced, or may not be made, it is a lack of rights.
     """
-    refusal = None if limit is None else limit.refusal(error, write.precondition)
+    if write.operation == "create" and isinstance(error, RecordExists):
+        return RecordExists("Record already exists")
+    refusal = None if limit is None else limit.refusal(error, mutation, write.precondition)
     if refusal is not None:
         return refusal
     if isinstance(error, RecordExists):
-        if write.operation == "create":
-            return RecordExists("Record already exists")
         return PreconditionFailed("the record exists already, and the request asked for none")
     return error

@@ -1,49 +1,91 @@
 """What a role may do with a table, and how a role's definition is read and checked.
 
-The form is that of ``roles.yaml``: role → database → table → rights. The levels
-``permission:`` and ``tables:`` may stand in between, as in definitions that come from
-the operations of older systems.
+The form is that of ``roles.yaml``: role → database → table → rights, and below a table
+``attributes:`` → attribute → rights. The levels ``permission:`` and ``tables:`` may stand in
+between, and ``attribute_permissions:`` may be a list, as in definitions that come from the
+operations of older systems.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, Literal
 
 from lyredb.errors import InvalidRecord
 from lyredb.security.changes import is_name
 
 ANY: Final = "*"
-"""In place of a database or table: each that has no entry of its own."""
+"""In place of a database, table or attribute: each that has no entry of its own."""
 SYSTEM_DATABASE: Final = "system"
 """Users, roles and sessions: for super users only."""
 
 _MAX_PROBLEMS: Final = 20
 _LATER: Final = ("structure_user", "cluster_user", "operations")
-_ATTRIBUTES: Final = ("attribute_permissions", "attributes")
+_ATTRIBUTES: Final = ("attributes", "attribute_permissions")
+_ATTRIBUTE_NAME: Final = "attribute_name"
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeRights:
+    """What may be done with one attribute of a table's records."""
+
+    read: bool = False
+    insert: bool = False
+    update: bool = False
+
+    def as_mapping(self) -> dict[str, bool]:
+        """Return all three, by name."""
+        return {name: getattr(self, name) for name in ATTRIBUTE_RIGHTS}
 
 
 @dataclass(frozen=True, slots=True)
 class TableRights:
-    """What may be done with the records and messages of a table."""
+    """What may be done with the records and messages of a table.
+
+    Attributes:
+        attributes: By name, when only some attributes may be used: those that are not
+            listed may not. `ANY` in place of a name: each declared one that has no entry of
+            its own. Empty: the table's rights are those of all attributes.
+    """
 
     read: bool = False
     insert: bool = False
     update: bool = False
     delete: bool = False
+    attributes: Mapping[str, AttributeRights] = field(default_factory=dict, hash=False)
 
     @property
     def any(self) -> bool:
         """Whether anything at all may be done."""
         return self.read or self.insert or self.update or self.delete
 
-    def as_mapping(self) -> dict[str, bool]:
-        """Return all four, by name."""
-        return {name: getattr(self, name) for name in RIGHTS}
+    def allowed(self, right: AttributeRight, declared: Iterable[str]) -> frozenset[str] | None:
+        """Return the attributes that this may be done with, ``None`` for all.
+
+        Args:
+            right: What is to be done.
+            declared: The attributes of the table that `ANY` stands for.
+        """
+        if not self.attributes:
+            return None
+        names = [name for name, one in self.attributes.items() if getattr(one, right)]
+        if ANY in names:
+            names += [name for name in declared if name not in self.attributes]
+        return frozenset(names) - {ANY}
+
+    def as_mapping(self) -> dict[str, object]:
+        """Return all four, by name, and those of attributes when there are any."""
+        given: dict[str, object] = {name: getattr(self, name) for name in RIGHTS}
+        if self.attributes:
+            given["attributes"] = {name: one.as_mapping() for name, one in self.attributes.items()}
+        return given
 
 
+AttributeRight = Literal["read", "insert", "update"]
 RIGHTS: Final = ("read", "insert", "update", "delete")
+ATTRIBUTE_RIGHTS: Final[tuple[AttributeRight, ...]] = ("read", "insert", "update")
+"""A record is deleted whole."""
 NO_RIGHTS: Final = TableRights()
 ALL_RIGHTS: Final = TableRights(read=True, insert=True, update=True, delete=True)
 
@@ -149,16 +191,60 @@ class _Reader:
         return {name: self._rights(f"{database}.{name}", one) for name, one in tables.items()}
 
     def _rights(self, where: str, value: object) -> TableRights:
-        given = {}
+        given: dict[str, Any] = {}
+        listed: list[Mapping[str, AttributeRights]] = []
         for right, allowed in self._mapping(value, where).items():
             if right in _ATTRIBUTES:
-                if allowed:
-                    self._note(where, "rights on single attributes are not known to this version")
+                listed.append(self._attributes(f"{where}.{right}", allowed))
             elif right not in RIGHTS:
                 self._note(where, f"{right[:40]!r} is no right; rights are {', '.join(RIGHTS)}")
             else:
                 given[right] = self._flag(allowed, f"{where}.{right}")
-        return TableRights(**given)
+        if len(listed) > 1:
+            self._note(where, f"takes one of {' and '.join(_ATTRIBUTES)}, not both")
+        rights = TableRights(**given, attributes=listed[0] if listed else {})
+        self._refuse_more(where, rights)
+        return rights
+
+    def _attributes(self, where: str, value: object) -> Mapping[str, AttributeRights]:
+        """Read ``{name: {read: true}}``, or ``[{attribute_name: name, read: true}]``."""
+        if value is None:
+            return {}
+        if not isinstance(value, list):
+            found = self._mapping(value, where)
+            return {name: self._attribute(f"{where}.{name}", one) for name, one in found.items()}
+        attributes: dict[str, AttributeRights] = {}
+        for index, one in enumerate(value):
+            given = dict(self._mapping(one, f"{where}[{index}]"))
+            name = given.pop(_ATTRIBUTE_NAME, None)
+            if not isinstance(name, str) or not name:
+                self._note(f"{where}[{index}]", f"{_ATTRIBUTE_NAME} must be a name")
+            elif name in attributes:
+                self._note(where, f"{name[:40]!r} is listed twice")
+            else:
+                attributes[name] = self._attribute(f"{where}.{name}", given)
+        return attributes
+
+    def _attribute(self, where: str, value: object) -> AttributeRights:
+        given = {}
+        for right, allowed in self._mapping(value, where).items():
+            if right in ATTRIBUTE_RIGHTS:
+                given[right] = self._flag(allowed, f"{where}.{right}")
+            elif right == "delete":
+                if allowed:
+                    self._note(where, "delete is a right on whole records: give it to the table")
+            else:
+                known = ", ".join(ATTRIBUTE_RIGHTS)
+                self._note(where, f"{right[:40]!r} is no right on an attribute; those are {known}")
+        return AttributeRights(**given)
+
+    def _refuse_more(self, where: str, rights: TableRights) -> None:
+        """An attribute's right without the table's would never hold."""
+        for right in ATTRIBUTE_RIGHTS:
+            beyond = sorted(name for name, one in rights.attributes.items() if getattr(one, right))
+            if beyond and not getattr(rights, right):
+                names = ", ".join(name[:40] for name in beyond)
+                self._note(where, f"{right} of {names} needs {right} of the table")
 
     def _mapping(self, value: object, where: str) -> Mapping[str, object]:
         if not isinstance(value, Mapping):
