@@ -7,6 +7,7 @@ import json
 import resource
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,15 +55,38 @@ def basic(target: Target) -> str:
 
 def run_wrk(target: Target, shape: HttpShape, seconds: int) -> HttpResult:
     """Load ``target`` for so many seconds; failures stand in the result."""
+    told = (shape.method, str(shape.records), basic(target), shape.text)
+    return run_script(target, SCRIPT, told, connections=shape.connections, seconds=seconds)
+
+
+def run_script(
+    target: Target,
+    script: Path,
+    arguments: Sequence[str],
+    *,
+    connections: int,
+    seconds: int,
+    timeout_s: float = 2.0,
+) -> HttpResult:
+    """Have wrk make the requests of a script, which has to end with a line ``RESULT``.
+
+    Args:
+        target: The server.
+        script: In Lua.
+        arguments: Of its ``init``.
+        connections: Keep-alive, one request at a time on each.
+        seconds: How long.
+        timeout_s: An answer that takes longer counts as an error.
+    """
     program = shutil.which("wrk")
     if program is None:
         return HttpResult(failure="wrk is not installed (Debian: apt-get install wrk)")
-    command = [program, "-t1", f"-c{shape.connections}", f"-d{seconds}s", "-s", str(SCRIPT)]
-    command += [f"http://{target.host}:{target.port}", "--", shape.method, str(shape.records)]
-    command += [basic(target), shape.text]
+    command = [program, "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script)]
+    command += ["--timeout", f"{timeout_s:g}s"]
+    command += [f"http://{target.host}:{target.port}", "--", *arguments]
     cpu, load = cpu_s(tree(target.pid)), _children_s()
     try:
-        ran = _bounded(command, seconds + AROUND_S)
+        ran = _bounded(command, seconds + timeout_s + AROUND_S)
     except subprocess.TimeoutExpired:
         return HttpResult(failure="wrk did not end in time")
     line = next((line for line in ran.splitlines() if line.startswith("RESULT ")), "")

@@ -46,15 +46,41 @@ def lyredb(
 ) -> Iterator[Running]:
     """Run LyreDB with default settings and an empty data directory in ``folder``.
 
-    It is one worker with the supervisor and the writer process, all of whose CPU counts. A
-    certificate adds a listener for MQTT over TLS, ``extra`` are environment variables.
+    A certificate adds a listener for MQTT over TLS, ``extra`` are environment variables.
     """
     home = Path(tempfile.mkdtemp(prefix="lyredb-", dir=folder))
+    make_application(home, SCHEMA)
+    with lyredb_at(home, certificate=certificate, extra=extra) as running:
+        yield running
+
+
+def make_application(home: Path, schema: str) -> Path:
+    """Make the folder of an application in ``home`` and return it."""
     application = home / "app"
     application.mkdir()
-    (application / "schema.graphql").write_text(SCHEMA)
+    (application / "schema.graphql").write_text(schema)
+    return application
+
+
+def program() -> str:
+    """Return the path of the command ``lyredb``."""
+    return str(Path(sys.executable).with_name("lyredb"))
+
+
+@contextmanager
+def lyredb_at(
+    home: Path,
+    *,
+    certificate: Certificate | None = None,
+    extra: Mapping[str, str] | None = None,
+) -> Iterator[Running]:
+    """Run the application in ``home`` on the data there, with one worker.
+
+    The supervisor and the writer process belong to it, and their CPU counts.
+    """
+    application = home / "app"
     command = [
-        str(Path(sys.executable).with_name("lyredb")),
+        program(),
         *("run", str(application), "--data", str(home / "data"), "--workers", "1"),
         *("--http-port", "0", "--mqtt-port", "0", "--operations-port", "0"),
     ]

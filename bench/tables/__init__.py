@@ -1,0 +1,1 @@
+"""Tables and queries beside SQLite: the same data, the same questions, the same answers."""
