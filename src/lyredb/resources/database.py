@@ -31,8 +31,9 @@ from lyredb.resources.turns import Turns
 from lyredb.resources.writing import Done, Writing, message_mutation
 from lyredb.storage.engine import Engine
 from lyredb.storage.mutation import Mutation
+from lyredb.storage.record import DELETED, decode_header
 from lyredb.storage.sequencer import Sequencer
-from lyredb.tables.query.execute import search
+from lyredb.tables.query.execute import explain, search
 from lyredb.tables.query.terms import Query
 
 _logger: Final = logging.getLogger(__name__)
@@ -69,17 +70,50 @@ class Database:
         """Resolve a decoded path without its leading slash; see `Registry.resolve`."""
         return self.registry.resolve(path, context.protocol)
 
-    def describe(self, target: Target, context: Context) -> dict[str, object]:
-        """Describe a table: its names, attributes and number of records.
+    def meant(self, target: Target) -> Target:
+        """Return the record whose id is all of a property's path, where there is one.
+
+        ``Sensor/a.value`` is the record ``a.value`` before it is an attribute of ``a``. A
+        target that is no property is returned as it is.
+        """
+        if target.kind != "property":
+            return target
+        literal = self.registry.literal(target)
+        if literal is None or self._engine.record(literal.table.slot, literal.key) is None:
+            return target
+        return literal
+
+    def describe(
+        self, target: Target, context: Context, *, counts: bool = False
+    ) -> dict[str, object]:
+        """Describe a table: its names, and the attributes with which the principal may do anything.
+
+        Args:
+            target: Of the table.
+            context: Who asks.
+            counts: Tell how many records there are, too.
 
         Raises:
             NotAuthorised: The principal may not.
         """
         self._access.require(context.principal, "describe", target.table)
-        with self._engine.snapshot() as snapshot:
-            count = snapshot.count(target.table.slot)
         names = self._access.usable(context.principal, target.table)
-        return describe(target.table, count, names)
+        if not counts:
+            return describe(target.table, names=names)
+        with self._engine.snapshot() as snapshot:
+            return describe(target.table, snapshot.count(target.table.slot), names)
+
+    def deleted_version(self, target: Target, context: Context) -> int:
+        """Return the version with which a record was deleted, 0 when that is not known.
+
+        Raises:
+            NotAuthorised: The principal may not read the table.
+        """
+        self._access.require(context.principal, "read", target.table)
+        with self._engine.snapshot() as snapshot:
+            grave = snapshot.grave(target.table.slot, target.key)
+        header = None if grave is None else decode_header(grave)
+        return header.version if header is not None and header.flags & DELETED else 0
 
     def get(self, target: Target, context: Context) -> Reading | None:
         """Read one record, ``None`` when there is none.
@@ -118,6 +152,17 @@ class Database:
             query = narrowed(query, names, target.table, context.principal)
         found = search(self._engine, target.table, query, prefix=target.prefix)
         return _while_allowed(found, reader)
+
+    def explain(self, target: Target, query: Query, context: Context) -> dict[str, object]:
+        """Return how `search` would find it.
+
+        Raises:
+            NotAuthorised, InvalidQuery, UnknownAttribute: As `search`.
+        """
+        names = self._access.readable(context.principal, target.table)
+        if names is not None:
+            query = narrowed(query, names, target.table, context.principal)
+        return explain(self._engine, target.table, query, prefix=target.prefix)
 
     def admit(self, operation: WriteOperation, target: Target, context: Context) -> None:
         """Refuse a write that may not be, before its body is read.

@@ -6,26 +6,32 @@ from lyredb.tables.stored import StoredTable
 
 
 def describe(
-    table: StoredTable, record_count: int, names: frozenset[str] | None = None
+    table: StoredTable, record_count: int | None = None, names: frozenset[str] | None = None
 ) -> dict[str, object]:
     """Return the table's names and attributes; ``records`` is a relative reference.
 
     Args:
         table: What is described.
-        record_count: How many records are stored.
+        record_count: How many records are stored, to be told with the range in which the
+            number of those lies that can be read: some may have expired and not be
+            removed yet. ``None``: counts are left out.
         names: The attributes that may be told of, ``None`` for all.
     """
     schema = table.schema
-    return {
+    described: dict[str, object] = {
         "records": "./",
         "name": schema.name,
         "database": schema.database,
         "primaryKey": schema.primary_key,
         "sealed": schema.sealed,
-        "recordCount": record_count,
-        "attributes": [
-            attribute.describe()
-            for attribute in schema.attributes
-            if names is None or attribute.name in names
-        ],
     }
+    if record_count is not None:
+        may_expire = table.layout.expiration_ms or table.layout.expires_from
+        described["recordCount"] = record_count
+        described["estimatedRecordRange"] = [0 if may_expire else record_count, record_count]
+    described["attributes"] = [
+        attribute.describe()
+        for attribute in schema.attributes
+        if names is None or attribute.name in names
+    ]
+    return described
