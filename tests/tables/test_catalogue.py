@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from lyredb.errors import FormatMismatch, InvalidRecord, SchemaError
 from lyredb.formats import PAUSE
 from lyredb.storage.mutation import Kind, Mutation
-from lyredb.tables.catalogue import Catalogue, decode_schema_row, encode_schema_row
+from lyredb.tables.catalogue import Catalogue
+from lyredb.tables.evolution import decode_schema_row, encode_schema_row
 from lyredb.tables.query.execute import explain, search
 from lyredb.tables.query.parse_object import read_where
 from lyredb.tables.query.terms import Query
@@ -51,26 +52,11 @@ def test_reading_gives_the_same_tables_and_writes_nothing(store: Store) -> None:
     store.tables(FIRST)
     opened = store.tables(LATER := "type B @table { id: ID }")
     position = store.engine.position
-    read = Catalogue.read(store.engine, parse_sdl(LATER))
+    read = Catalogue.read(store.engine)
     assert {name: (table.schema, table.layout) for name, table in read.tables.items()} == {
         name: (table.schema, table.layout) for name, table in opened.tables.items()
     }
     assert store.engine.position == position
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        FIRST + " type C @table { id: ID }",
-        FIRST.replace("b: Int", "b: Int @indexed"),
-        FIRST.replace("@export", ""),
-    ],
-)
-def test_a_store_of_another_schema_is_not_read(store: Store, other: str) -> None:
-    """A process that may not write cannot make the difference good."""
-    store.tables(FIRST)
-    with pytest.raises(SchemaError, match=r"not brought to this schema"):
-        Catalogue.read(store.engine, parse_sdl(other))
 
 
 def test_each_change_is_a_schema_entry(store: Store) -> None:

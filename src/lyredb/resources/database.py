@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Final
 
@@ -35,6 +35,7 @@ from lyredb.storage.record import DELETED, decode_header
 from lyredb.storage.sequencer import Sequencer
 from lyredb.tables.query.execute import explain, search
 from lyredb.tables.query.terms import Query
+from lyredb.tables.stored import StoredTable
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -354,6 +355,20 @@ class Database:
                 _isolated(subscription, subscription.access_changed)
         for callback in self._on_access_change:
             callback(principal)
+
+    def tables_changed(self, tables: Iterable[StoredTable]) -> None:
+        """Serve by another schema from now on.
+
+        Subscriptions go on with what their filters reach by it, and end where that is
+        nothing.
+
+        Raises:
+            InvalidTopic: Two tables are exported by the same path; nothing has changed.
+        """
+        self.registry.replace(tables)
+        self._hub.topics_changed()
+        for subscription in self._all():
+            _isolated(subscription, subscription.tables_changed)
 
     def on_access_change(self, callback: Callable[[Principal], None]) -> None:
         """Have ``callback`` called with whose rights have changed, when the new ones hold.

@@ -42,6 +42,19 @@ class Registry:
     """Resolves paths and topics to targets, and records to their topics."""
 
     def __init__(self, tables: Iterable[StoredTable], *, open_topics: bool) -> None:
+        self._set(tables, open_topics=open_topics)
+
+    def replace(self, tables: Iterable[StoredTable]) -> None:
+        """Resolve to these tables from now on.
+
+        Raises:
+            InvalidTopic: Two are exported by the same path; nothing has changed.
+        """
+        tables, open_topics = tuple(tables), self.open_table is not None
+        Registry(tables, open_topics=open_topics)  # raises before anything is replaced
+        self._set(tables, open_topics=open_topics)
+
+    def _set(self, tables: Iterable[StoredTable], *, open_topics: bool) -> None:
         self._tables = {table.slot: table for table in tables}
         self._roots: dict[str, Root] = {}
         self._depth = 1

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from lyredb.resources.access import Access
 from lyredb.resources.access_watch import watch_roles
 from lyredb.resources.database import Database
 from lyredb.resources.registry import Registry
+from lyredb.resources.schema_watch import watch_schema
 from lyredb.security.roles import Roles
 from lyredb.server.store import Store, next_tick
 from lyredb.storage.engine import Engine
@@ -30,6 +32,7 @@ from lyredb.storage.sequencer import Calls, Sequencer
 from lyredb.storage.settings import StorageSettings
 from lyredb.tables.catalogue import Catalogue
 from lyredb.tables.schema import Schema
+from lyredb.tables.stored import StoredTable
 
 DRAIN_S: Final = 0.8
 """At a close, for the answers to writes that are under way."""
@@ -83,6 +86,7 @@ class Node:
         writer.on_commit(self.tail.poke)
         self.database = Database(engine, writer, registry, access, self.hub, self.tail)
         watch_roles(self.tail, self.roles, self.database)
+        watch_schema(self.tail, self._reread, self.database)
         self._closed = False
 
     @classmethod
@@ -137,8 +141,8 @@ class Node:
         Must be called in a running event loop, which becomes the node's.
 
         Args:
-            path: The data directory, which the writer has opened with the same schema.
-            schema: The tables.
+            path: The data directory, whose tables are those that the writer has made.
+            schema: Of the start; decides whether there are open topics by default.
             worker: The number of this process, from 1.
             stream: Connected to the writer; the node's from now on.
             storage: Limits of the store.
@@ -150,7 +154,7 @@ class Node:
         """
         engine = Engine.open(path, settings=storage or StorageSettings(), readonly=True)
         try:
-            catalogue = Catalogue.read(engine, schema)
+            catalogue = Catalogue.read(engine)
             remote = RemoteWriter(engine, worker, loop=asyncio.get_running_loop())
             remote.attach(stream)
             wanted = not schema.tables if open_topics is None else open_topics
@@ -168,6 +172,11 @@ class Node:
         node.remote = remote
         remote.before_send = node.hub.flush_to_peers
         return node
+
+    def _reread(self) -> Iterable[StoredTable]:
+        """Take the tables from the store; at a schema entry, before later ones are told."""
+        self.catalogue.reread(self.engine)
+        return self.catalogue.by_slot.values()
 
     async def close(self) -> None:
         """Have written what waits, tell it to subscribers, end them, close the store."""

@@ -12,17 +12,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from lyredb.errors import LyreError
+from lyredb.errors import DiskFull, InvalidTopic, LyreError, SchemaError
 from lyredb.resources.readmission import Readmission
+from lyredb.resources.registry import Registry
 from lyredb.sessions.claims_service import ClaimsService
 from lyredb.storage.data_directory import DirectoryLock
 from lyredb.storage.engine import Engine
+from lyredb.storage.expiry import Expiry
 from lyredb.storage.sequencer import CallService
 from lyredb.storage.settings import StorageSettings
 from lyredb.storage.writer import Writer
 from lyredb.tables.catalogue import Catalogue
 from lyredb.tables.schema import Schema
 
+EXPIRY_S: Final = 0.25
+"""How often it is looked whether removals are due; each is, at most once a second."""
+RETIRE_S: Final = 300.0
+"""How long a removed index stays after everybody has heard that it is removed: queries that
+had begun before go on with it, and `queries.maxTime` does not count their clients' time."""
 MAINTENANCE_S: Final = 10.0
 """How often an idle writer looks for old entries of the log to drop."""
 MAINTENANCE_STEP_S: Final = 0.05
@@ -38,15 +45,37 @@ class Store:
         engine: The store.
         writer: Orders and commits all writes.
         catalogue: The tables.
+        expiry: Removes records that are gone.
         claims: Which worker has which client id; there from `serve` on.
+
+    Args:
+        engine: The store.
+        writer: Orders and commits all writes.
+        catalogue: The tables.
+        passed: Tells whether every process that reads has been told of a log position.
+        retire_s: As `RETIRE_S`.
     """
 
-    def __init__(self, engine: Engine, writer: Writer, catalogue: Catalogue) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        writer: Writer,
+        catalogue: Catalogue,
+        *,
+        passed: Callable[[int], bool],
+        retire_s: float = RETIRE_S,
+    ) -> None:
         self.engine = engine
         self.writer = writer
         self.catalogue = catalogue
+        self.expiry = Expiry(engine, writer)
         self.claims: ClaimsService | None = None
-        self._maintenance = asyncio.get_running_loop().create_task(self._maintain())
+        self._passed = passed
+        self._retire_s = retire_s
+        self._evolving = asyncio.Lock()
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._maintain()), loop.create_task(self._expire())]
+        self._retiring = loop.create_task(self._retire(engine.position))
 
     @classmethod
     def open(
@@ -56,6 +85,8 @@ class Store:
         *,
         storage: StorageSettings | None = None,
         lock: DirectoryLock | None = None,
+        passed: Callable[[int], bool] | None = None,
+        retire_s: float = RETIRE_S,
     ) -> Store:
         """Open or make the data directory and bring its tables to the schema.
 
@@ -66,6 +97,9 @@ class Store:
             schema: The tables. Tables of an earlier schema stay, not exported.
             storage: Limits of the store.
             lock: The directory's, when this process holds it already.
+            passed: Tells whether every process that reads has been told of a log position;
+                ``None``: no other process reads.
+            retire_s: As `RETIRE_S`.
 
         Raises:
             DataDirectoryInUse, FormatMismatch, SchemaError, StorageError.
@@ -73,7 +107,9 @@ class Store:
         engine = Engine.open(path, settings=storage or StorageSettings(), lock=lock)
         try:
             writer = Writer(engine, call_soon=next_tick(asyncio.get_running_loop()))
-            return cls(engine, writer, Catalogue.open(engine, writer, schema))
+            has_readers = passed is not None
+            catalogue = Catalogue.open(engine, writer, schema, has_readers=has_readers)
+            return cls(engine, writer, catalogue, passed=passed or _alone, retire_s=retire_s)
         except BaseException:
             engine.close()
             raise
@@ -88,6 +124,53 @@ class Store:
             readmit=Readmission(self.engine, self.catalogue.by_slot),
         )
 
+    async def evolve(self, schema: Schema) -> list[str]:
+        """Bring the store to another schema while it is in use; return the changed tables.
+
+        Returns when it is in the log. Indexes are built after that, between writes.
+
+        Raises:
+            SchemaError: It cannot be brought there. The schema in force stays so.
+            StorageError: It could not be written; as above.
+        """
+        async with self._evolving:
+            planned = self.catalogue.plan(self.engine, schema)
+            try:
+                Registry(planned.tables, open_topics=False)
+            except InvalidTopic as error:
+                raise SchemaError(str(error)) from error
+            position = await self.catalogue.evolve(self.engine, self.writer, planned)
+            self.catalogue.reread(self.engine)
+            if planned.rows:
+                self._retiring.cancel()
+                self._retiring = asyncio.get_running_loop().create_task(self._retire(position))
+            return planned.changed
+
+    async def _retire(self, position: int) -> None:
+        """Remove what is declared no more once nobody reads by the schema that declared it."""
+        while not self._passed(position):  # noqa: ASYNC110 - told by memory that processes share
+            await asyncio.sleep(1.0)
+        await asyncio.sleep(self._retire_s)
+        while True:
+            try:
+                if self.catalogue.retire(self.engine):
+                    self.writer.wake()
+            except DiskFull as error:
+                _logger.debug("removed indexes stay for now: %s", error)
+            except LyreError:
+                _logger.exception("removed indexes stay until the next start")
+                return
+            await asyncio.sleep(self._retire_s)  # deadlines that are left go one by one
+
+    async def _expire(self) -> None:
+        """Have records removed whose time has come."""
+        while True:
+            try:
+                self.expiry.tick()
+            except LyreError:
+                _logger.exception("the removal of records that are gone failed")
+            await asyncio.sleep(EXPIRY_S)
+
     async def _maintain(self) -> None:
         """Have old entries of the log dropped also while nobody writes."""
         while True:
@@ -100,10 +183,17 @@ class Store:
 
     async def close(self) -> None:
         """Commit what waits, and close. A second call does nothing."""
-        self._maintenance.cancel()
+        tasks = [*self._tasks, self._retiring]
+        for task in tasks:
+            task.cancel()
         self.writer.close()
-        await asyncio.gather(self._maintenance, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self.engine.close()
+
+
+def _alone(position: int) -> bool:
+    """Every process that reads is this one, whose tail goes on by itself."""
+    return True
 
 
 def next_tick(loop: asyncio.AbstractEventLoop) -> Callable[[Callable[[], None]], None]:
