@@ -15,6 +15,7 @@
     │   ├── SchemaError                 a schema declaration, with file, line and column
     │   ├── SettingError                a setting, with its key and what is allowed
     │   └── UnsupportedContentType
+    │       └── UnsupportedCoding       compressed in a way that nobody here reads
     ├── NotFound (LookupError)
     │   ├── RecordNotFound
     │   ├── UnknownTopic                no table is exported at this path or topic
@@ -149,6 +150,10 @@ class SettingError(InvalidInput):
 
 class UnsupportedContentType(InvalidInput):
     """The operation needs a structured body and this content type is none."""
+
+
+class UnsupportedCoding(UnsupportedContentType):
+    """The body is compressed in a way that is not taken."""
 
 
 class NotFound(LyreError, LookupError):

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from inspect import getmembers, isclass
 
 from lyredb import errors
-from lyredb.protocols.http.errors import STATUSES
+from lyredb.protocols.http.errors import STATUSES, code_of
 from lyredb.protocols.mqtt.errors import ANSWERS
 from tests.docs.pages import DOCS
 
@@ -31,13 +31,13 @@ def table(name: str) -> str:
 
 
 def _errors() -> Iterable[str]:
-    yield "| error | means | HTTP | PUBACK | end |"
-    yield "| --- | --- | --- | --- | --- |"
+    yield "| error | means | HTTP | code | PUBACK | end |"
+    yield "| --- | --- | --- | --- | --- | --- |"
     for one in error_classes():
         summary = (one.__doc__ or "").split("\n")[0].rstrip(".")
         answer = ANSWERS[one]
         codes = f"0x{answer.publish:02X} | 0x{answer.end:02X}"
-        yield f"| `{one.__name__}` | {summary} | {STATUSES[one]} | {codes} |"
+        yield f"| `{one.__name__}` | {summary} | {STATUSES[one]} | `{code_of(one)}` | {codes} |"
 
 
 def _reasons() -> Iterable[str]:

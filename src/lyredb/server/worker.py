@@ -18,6 +18,7 @@ from lyredb.operations.status import ProcessStatus, memory_of
 from lyredb.plugins.network import ClientCertificates
 from lyredb.plugins.scope import Address, Scope
 from lyredb.protocols.http.authentication import Authentication
+from lyredb.protocols.http.cors import Cors
 from lyredb.protocols.http.limits import HttpLimits
 from lyredb.protocols.http.server import HttpServer
 from lyredb.protocols.net import Network
@@ -221,6 +222,7 @@ class Worker:
             health=health,
             lack=lack,
             web=launch.application.web,
+            cors=Cors.of(settings),
         )
         self._operations = HttpServer(
             self._listeners("operationsApi.network.port"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 
 import cbor2
@@ -31,15 +32,37 @@ def test_binary_property_is_served_as_bytes() -> None:
     asyncio.run(body())
 
 
-def test_compressed_body_is_refused_and_not_stored_as_it_is() -> None:
+def test_compressed_body_is_the_record_that_was_compressed() -> None:
+    """A broken one is refused, and nothing is stored of it."""
+
     async def body() -> None:
         async with serving(RestPlugin()) as node:
-            reply = await node.call(
-                "PUT", "/Sensor/a", b"\x1f\x8b", head=b"content-encoding: gzip\r\n"
-            )
-            assert reply.status == 400
-            assert "compressed" in json.loads(reply.body)
-            assert (await node.call("GET", "/Sensor/a")).status == 404
+            head = b"content-encoding: gzip\r\ncontent-type: application/json\r\n"
+            packed = gzip.compress(b'{"value": 2}')
+            assert (await node.call("PUT", "/Sensor/a", packed, head=head)).status == 204
+            assert (await node.call("PUT", "/Sensor/b", packed[:-9], head=head)).status == 400
+            assert json.loads((await node.call("GET", "/Sensor/a")).body) == {"id": "a", "value": 2}
+            assert (await node.call("GET", "/Sensor/b")).status == 404
+
+    asyncio.run(body())
+
+
+def test_tag_of_a_compressed_record_serves_for_conditions() -> None:
+    """For reading again (304) and for writing only over what was read (412)."""
+
+    async def body() -> None:
+        async with serving(RestPlugin()) as node:
+            await node.put("Sensor/a", {"text": "x" * 2_000})
+            packed = b"accept-encoding: gzip\r\n"
+            reply = await node.call("GET", "/Sensor/a", head=packed)
+            tag = reply.headers["etag"]
+            assert (tag[-6:], reply.headers["content-encoding"]) == ('.gzip"', "gzip")
+            known = f"if-none-match: {tag}\r\n".encode()
+            again = await node.call("GET", "/Sensor/a", head=packed + known)
+            assert (again.status, again.headers["etag"]) == (304, tag)
+            head = f"if-match: {tag}\r\ncontent-type: application/json\r\n".encode()
+            assert (await node.call("PUT", "/Sensor/a", b"{}", head=head)).status == 204
+            assert (await node.call("PUT", "/Sensor/a", b"{}", head=head)).status == 412
 
     asyncio.run(body())
 
@@ -141,7 +164,7 @@ def test_problem_details_for_those_who_ask() -> None:
                 "type": "about:blank",
                 "title": "Not Found",
                 "status": 404,
-                "code": "RecordNotFound",
+                "code": "RECORD_NOT_FOUND",
                 "detail": "there is no such record",
             }
 
@@ -238,7 +261,7 @@ def test_multipart_form_is_refused_and_replaces_nothing() -> None:
             await node.put("Sensor/a", {"value": 1})
             head = b"content-type: multipart/form-data; boundary=x\r\n"
             reply = await node.call("PUT", "/Sensor/a", b"--x\r\n\r\n3\r\n--x--\r\n", head=head)
-            assert reply.status == 400
+            assert reply.status == 415
             assert "multipart" in json.loads(reply.body)
             record = json.loads((await node.call("GET", "/Sensor/a")).body)
             assert record == {"id": "a", "value": 1}

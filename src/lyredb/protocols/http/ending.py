@@ -14,7 +14,7 @@ from typing import Any, Final
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from lyredb.protocols.http.errors import plain_response
+from lyredb.protocols.http.errors import plain_response, wants_problem
 from lyredb.protocols.http.port import Port
 
 FOREVER: Final = float("inf")
@@ -54,6 +54,7 @@ class EndingProtocol(HttpToolsProtocol):
         self._body_bytes = 0
         self._refusal: bytes | None = None
         self._current: RequestResponseCycle | None = None
+        self.headers: list[tuple[bytes, bytes]] = []  # the parser sets it for each request
 
     @property
     def is_ending(self) -> bool:
@@ -68,7 +69,11 @@ class EndingProtocol(HttpToolsProtocol):
         """
         if self._refusal is not None or self._phase is Phase.LINGERING:
             return
-        self._refusal = plain_response(error, self.port.head + head, status)
+        cors = self.port.cors
+        if cors is not None:
+            head = head + cors.lines(self.headers)
+        problem = self.limits.problem_details or wants_problem(dict(self.headers))
+        self._refusal = plain_response(error, self.port.head + head, status, problem=problem)
         current = self._current
         if current is not None and not current.response_complete:
             is_of_current = current is self.cycle and self._phase is Phase.BODY

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lyredb.errors import InvalidHeader
+from lyredb.protocols.http.codings import plain_tag
 
 
 def parse_tags(header: str) -> Iterator[str]:
-    """Yield the tags of a list as they stand, quotes and ``W/`` included.
+    """Yield the tags of a list, quotes and ``W/`` included.
 
-    A tag may hold commas. ``*`` is not a tag: look for it first.
+    Those of compressed answers come as the tag of the same state that is not compressed
+    (see `lyredb.protocols.http.codings`). A tag may hold commas. ``*`` is not a tag: look
+    for it first.
 
     Raises:
         InvalidHeader: What stands there is no list of entity tags.
@@ -27,7 +30,7 @@ def parse_tags(header: str) -> Iterator[str]:
         if close < 0:
             raise InvalidHeader("a list of entity tags has each one in quotes")
         at = close + 1
-        yield header[start:at]
+        yield plain_tag(header[start:at])
 
 
 def matches_weakly(header: str, tag: str) -> bool:

@@ -1,12 +1,13 @@
 """Every error of LyreDB as an HTTP status: one total table, and the body that says it.
 
 A test walks all subclasses of `LyreError` and fails on one without a row. The body is a
-JSON string ``"RecordNotFound: …"``, for a wrong login ``{"error": "Login failed"}``, and
-RFC 9457 problem details for clients that ask for them.
+JSON string ``"RecordNotFound: …"``, for a wrong login ``{"error": "Login failed"}``, plain text
+where no format is acceptable, and RFC 9457 problem details for clients that ask for them.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from email.utils import formatdate
 from http import HTTPStatus
@@ -17,6 +18,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from lyredb import errors
 from lyredb.formats import JSON
+from lyredb.protocols.http.accept import quality_of
+from lyredb.protocols.http.decompression import TAKEN
 
 STATUSES: Final[Mapping[type[errors.LyreError], int]] = MappingProxyType(
     {
@@ -28,10 +31,12 @@ STATUSES: Final[Mapping[type[errors.LyreError], int]] = MappingProxyType(
         errors.InvalidKey: 400,
         errors.InvalidTopic: 400,
         errors.InvalidQuery: 400,
+        errors.QueryTooCostly: 400,
         errors.InvalidHeader: 400,
         errors.SchemaError: 400,
         errors.SettingError: 400,
-        errors.UnsupportedContentType: 400,
+        errors.UnsupportedContentType: 415,
+        errors.UnsupportedCoding: 415,
         errors.NotFound: 404,
         errors.RecordNotFound: 404,
         errors.UnknownTopic: 404,
@@ -55,6 +60,7 @@ STATUSES: Final[Mapping[type[errors.LyreError], int]] = MappingProxyType(
         errors.TransactionTooLarge: 413,
         errors.Timeout: 408,
         errors.Overloaded: 503,
+        errors.IndexRebuilding: 503,
         errors.SlowSubscriber: 503,
         errors.TooManyAttempts: 429,
         errors.SessionTakenOver: 409,
@@ -68,6 +74,8 @@ STATUSES: Final[Mapping[type[errors.LyreError], int]] = MappingProxyType(
         errors.DataDirectoryInUse: 503,
     }
 )
+
+PROBLEM: Final = "application/problem+json"
 
 CHALLENGE: Final = b'www-authenticate: Basic realm="LyreDB", charset="UTF-8"\r\n'
 """RFC 7617 §2.1: user names and passwords are UTF-8."""
@@ -92,12 +100,40 @@ def name_of(error: Exception) -> str:
     return type(error).__name__ if isinstance(error, errors.LyreError) else "InternalError"
 
 
+def code_of(error: Exception | type[Exception]) -> str:
+    """The code of an error in problem details: its name in capitals, ``RECORD_NOT_FOUND``.
+
+    Classes of applications have codes of their own.
+    """
+    kind = error if isinstance(error, type) else type(error)
+    name = kind.__name__ if issubclass(kind, errors.LyreError) else "InternalError"
+    return _WORD.sub("_", name).upper()
+
+
+_WORD: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+def is_retryable(error: Exception) -> bool:
+    """Tell whether the same request may succeed later, without any change to it."""
+    return isinstance(error, errors.WriteConflict) or status_of(error) in (408, 429, 503)
+
+
+def wants_problem(headers: Mapping[bytes, bytes]) -> bool:
+    """Tell whether a request accepts problem details by their name."""
+    accept = headers.get(b"accept")
+    if accept is None or b"problem" not in accept.lower():
+        return False
+    return quality_of(accept.decode("latin-1"), PROBLEM) > 0
+
+
 def headers_of(error: Exception) -> bytes:
     """The header lines that a status demands (RFC 9110 §11.6.1, §15.5.6, §10.2.3)."""
     if isinstance(error, errors.AuthenticationError):
         return CHALLENGE
     if isinstance(error, errors.UnsupportedOperation):
         return b"allow: " + ", ".join(error.allowed).encode("ascii", "replace") + b"\r\n"
+    if isinstance(error, errors.UnsupportedCoding):
+        return b"accept-encoding: " + TAKEN.encode() + b"\r\n"
     if isinstance(error, errors.RecordNotFound) and error.deleted_ms:
         moment = formatdate(error.deleted_ms // 1000, usegmt=True)
         return f"last-modified: {moment}\r\n".encode()
@@ -108,29 +144,35 @@ def headers_of(error: Exception) -> bytes:
     return b""
 
 
-def body_of(error: Exception, *, problem: bool) -> tuple[bytes, bytes]:
+def body_of(error: Exception, *, problem: bool, status: int = 0) -> tuple[bytes, bytes]:
     """Return the body and its media type.
 
     Args:
         error: What happened.
         problem: Answer with RFC 9457 problem details.
+        status: Where the table's is not precise enough.
     """
     if problem:
-        return JSON.encode(problem_of(error)), b"application/problem+json"
+        return JSON.encode(problem_of(error, status)), PROBLEM.encode()
+    if isinstance(error, errors.NotAcceptable):
+        return str(error).encode(), b"text/plain; charset=utf-8"
     if isinstance(error, errors.LoginFailed):
         return JSON.encode({"error": str(error)}), b"application/json"
     return JSON.encode(f"{name_of(error)}: {sentence_of(error)}"), b"application/json"
 
 
-def plain_response(error: Exception, head: bytes, status: int = 0) -> bytes:
+def plain_response(
+    error: Exception, head: bytes, status: int = 0, *, problem: bool = False
+) -> bytes:
     """Return a whole response that ends the connection, for what never reaches a handler.
 
     Args:
         error: What was wrong.
         head: Header lines to begin with.
         status: Where the table's is not precise enough.
+        problem: Answer with RFC 9457 problem details.
     """
-    body, media_type = body_of(error, problem=False)
+    body, media_type = body_of(error, problem=problem, status=status)
     return b"%b%b%bcontent-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b" % (
         STATUS_LINE[status or status_of(error)],
         head,
@@ -141,13 +183,16 @@ def plain_response(error: Exception, head: bytes, status: int = 0) -> bytes:
     )
 
 
-def problem_of(error: Exception) -> dict[str, object]:
-    """The problem details of an error; ``code`` is its name."""
-    status = status_of(error)
-    return {
+def problem_of(error: Exception, status: int = 0) -> dict[str, object]:
+    """The problem details of an error; ``code`` is what programs look at."""
+    status = status or status_of(error)
+    details: dict[str, object] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "code": name_of(error),
+        "code": code_of(error),
         "detail": sentence_of(error),
     }
+    if is_retryable(error):
+        details["retryable"] = True
+    return details

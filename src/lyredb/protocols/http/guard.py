@@ -20,14 +20,18 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from lyredb.errors import (
     BodyTooLarge,
+    InvalidBody,
     InvalidHeader,
     InvalidTopic,
     Overloaded,
     Timeout,
     TooLarge,
+    UnsupportedCoding,
 )
 from lyredb.plugins.network import Peer
 from lyredb.protocols.http.backlog import Outflow
+from lyredb.protocols.http.codings import wish_of
+from lyredb.protocols.http.decompression import Decompressor, coding_of
 from lyredb.protocols.http.ending import FOREVER, EndingProtocol, Phase
 from lyredb.protocols.http.exchange import Exchange
 from lyredb.protocols.http.handshake import begin_upgrade, without_offer
@@ -42,7 +46,18 @@ _MAX_PARTS: Final = 100_000
 """Chunks, or pieces in which it is read, of a body: each costs the same however small it is,
 and 4 MB in chunks of a byte would be 1.4 s of work. Lines of 40 bytes, a chunk each, fit."""
 _VERSIONS: Final = ("1.1", "1.0")
-_LOOKED_AT: Final = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect"))
+_LOOKED_AT: Final = frozenset(
+    (
+        b"host",
+        b"content-length",
+        b"transfer-encoding",
+        b"expect",
+        b"accept-encoding",
+        b"content-encoding",
+    )
+)
+_OF_CODED_BODY: Final = (b"content-encoding", b"content-length")
+"""What is not true any more of a body that was decompressed."""
 
 
 _OF_HEADERS: Final = (Phase.HEADERS, Phase.BODY)
@@ -79,6 +94,8 @@ class Guard(EndingProtocol):
         self._length = 0
         self._parts = 0
         self._has_body = False
+        self._accepted = self._coding = b""
+        self._decompressor: Decompressor | None = None
         self._scope: dict[str, Any] = {}
         self._was_heard = False
         self._is_half_closed = False
@@ -195,6 +212,8 @@ class Guard(EndingProtocol):
         self._exact_bytes = self._chunk_bytes = self._body_bytes = 0
         self._hosts = self._length = self._parts = 0
         self._has_body = False
+        self._accepted = self._coding = b""
+        self._decompressor = None
 
     def on_url(self, url: bytes) -> None:
         """A part of the request target."""
@@ -227,6 +246,10 @@ class Guard(EndingProtocol):
                     value.strip().lower() != b"chunked"
                 ):  # such as `gzip, chunked`, unread by the parser
                     self._refuse(InvalidHeader("no transfer coding but chunked is taken"))
+            case b"accept-encoding":
+                self._accepted = b"%b,%b" % (self._accepted, value) if self._accepted else value
+            case b"content-encoding":
+                self._coding = b"%b,%b" % (self._coding, value) if self._coding else value
             case b"expect":
                 self.expect_100_continue = value.lower() == b"100-continue"
 
@@ -257,13 +280,57 @@ class Guard(EndingProtocol):
         if self._length > self.limits.max_body_bytes:
             self._too_large()
             return
+        if self._coding and not self._will_decompress():
+            return
         self._phase = Phase.BODY
         keep_alive = version == "1.1" and parser.should_keep_alive()
         self.cycle = exchange = Exchange(self, self._scope, keep_alive=keep_alive)
+        if self._accepted:
+            exchange.accept_encoding = self._accepted
+            exchange.is_picky = b"=" in self._accepted and wish_of(self._accepted).refuses_identity
         if self._has_body:
             self._deadline = self.loop.time() + self.limits.body_timeout_s
         if not self._is_soon_whole:
             self._begin(exchange)  # it asks for the body
+
+    def _will_decompress(self) -> bool:
+        """Have the body decompressed before anybody sees it; False when it is refused."""
+        try:
+            coding = coding_of(self._coding)
+        except UnsupportedCoding as error:
+            self._refuse(error)
+            return False
+        if coding and self._has_body:
+            self._decompressor = Decompressor(
+                coding,
+                max_bytes=self.limits.max_body_bytes,
+                max_ratio=self.limits.max_body_ratio,
+            )
+        self.headers[:] = [one for one in self.headers if one[0] not in _OF_CODED_BODY]
+        return True
+
+    def _decompress(self, data: bytes) -> bytes:
+        """Return what a part of the body makes; nothing once it is refused."""
+        decompressor = self._decompressor
+        assert decompressor is not None, "there is a coding"
+        try:
+            body = decompressor.feed(data)
+        except (BodyTooLarge, InvalidBody) as error:
+            self._refuse(error)
+            return b""
+        self.port.decompressed_bytes += len(body)
+        return body
+
+    def _is_decompressed(self) -> bool:
+        """Tell whether the body was whole; refuse it else."""
+        if self._decompressor is None:
+            return True
+        try:
+            self._decompressor.finish()
+        except InvalidBody as error:
+            self._refuse(error)
+            return False
+        return True
 
     @property
     def _is_soon_whole(self) -> bool:
@@ -324,6 +391,10 @@ class Guard(EndingProtocol):
         if self._parts > _MAX_PARTS:
             self._refuse(BodyTooLarge(f"the body comes in more than {_MAX_PARTS} chunks"))
             return
+        if self._decompressor is not None:
+            body = self._decompress(body)
+            if not body:
+                return
         if self._is_soon_whole and not self.parser.should_upgrade():
             self.cycle.body += body  # nobody waits for it: the exchange begins when it is whole
             return
@@ -332,6 +403,8 @@ class Guard(EndingProtocol):
     def on_message_complete(self) -> None:
         """The request is read; from here on the handler has all the time it wants."""
         if self._refusal is not None or self.parser.should_upgrade():
+            return
+        if not self._is_decompressed():
             return
         self._phase, self._deadline = Phase.DONE, FOREVER
         if self._is_soon_whole:

@@ -23,6 +23,11 @@ class HttpLimits:
     ping_interval_s: float = 20.0
     ping_timeout_s: float = 20.0
     deflate: bool = False
+    compress_from_bytes: int = 1_200
+    """0: never."""
+    max_body_ratio: int = 200
+    """How many times larger a compressed body may become: records are rarely above 50, and a
+    bomb of 20 kB cannot reach the limit of a body's size."""
     linger_s: float = 2.0
     """How long a refused client may go on sending before it is cut off: closing while
     its bytes are unread would make its kernel throw our answer away."""
@@ -40,6 +45,7 @@ class HttpLimits:
             max_body_bytes=settings.integer("http.maxBodySize"),
             max_connections=settings.integer("http.maxConnections"),
             max_buffered_bytes=settings.integer("http.maxBuffered"),
+            compress_from_bytes=settings.integer("http.compressionThreshold"),
             problem_details=settings.flag("rest.problemDetails"),
             max_message_bytes=settings.integer("ws.maxMessageSize"),
             ping_interval_s=settings.seconds("ws.pingInterval"),

@@ -25,12 +25,15 @@ _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 class Origins:
     """Tells our own and allowed pages from others.
 
+    Attributes:
+        allowed: As given.
+
     Args:
         allowed: Origins such as ``https://app.example.com``, besides our own.
     """
 
     def __init__(self, allowed: Iterable[str] = ()) -> None:
-        self._allowed = frozenset(allowed)
+        self.allowed = frozenset(allowed)
 
     @classmethod
     def of(cls, text: str) -> Origins:
@@ -39,13 +42,7 @@ class Origins:
         Raises:
             SettingError: One is no origin.
         """
-        names = [name.strip().lower() for name in text.split(",") if name.strip()]
-        for name in names:
-            if not _ORIGIN.fullmatch(name):
-                raise SettingError(
-                    SETTING, f"got {name!r}", allowed="https://host, http://host:port"
-                )
-        return cls(names)
+        return cls(read_origins(text, SETTING))
 
     def foreign_because(self, request: Request) -> str:
         """Return why a page of another site may have caused a request, ``""`` if it cannot."""
@@ -53,7 +50,7 @@ class Origins:
         if b"origin" not in headers and b"sec-fetch-site" not in headers:
             return ""  # no browser, as most who write
         origin = request.header(b"origin").lower()
-        if origin in self._allowed:
+        if origin in self.allowed:
             return ""
         if origin and not is_own(origin, request):
             return "a page of another origin needs a login of its own"
@@ -78,6 +75,23 @@ class Origins:
             raise NotAuthorised(because)
         if proof and not (request.header(b"origin") or request.header(b"sec-fetch-site")):
             raise NotAuthorised("with a session cookie this needs an Origin header")
+
+
+def read_origins(text: str, setting: str) -> list[str]:
+    """Return the origins in a setting, in lower case.
+
+    Args:
+        text: Separated by commas.
+        setting: Its name, for the error.
+
+    Raises:
+        SettingError: One is no origin.
+    """
+    names = [name.strip().lower() for name in text.split(",") if name.strip()]
+    for name in names:
+        if not _ORIGIN.fullmatch(name):
+            raise SettingError(setting, f"got {name!r}", allowed="https://host, http://host:port")
+    return names
 
 
 def is_own(origin: str, request: Request) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from uvicorn.server import ServerState
 
 from lyredb.protocols.http.backlog import Backlog
+from lyredb.protocols.http.cors import Cors
 from lyredb.protocols.http.limits import HttpLimits
 from lyredb.protocols.http.statistics import HttpStatistics
 from lyredb.protocols.net.flow import Turn
@@ -40,9 +42,19 @@ class Port(ServerState):
         turn: How long a WebSocket may work on what it has read.
         backlog: What waits for readers of streams and WebSockets.
         answers: How many responses there were, by the first digit of their status.
+        cors: Which pages of other origins may read them; ``None``: none.
+        compress_from: Answers of so many bytes are compressed.
+        uncompressed_bytes: Of answers that were, before that.
+        compressed_bytes: Of the same, afterwards.
+        decompressed_bytes: Of request bodies.
     """
 
-    def __init__(self, limits: HttpLimits, authentication: Authentication | None) -> None:
+    def __init__(
+        self,
+        limits: HttpLimits,
+        authentication: Authentication | None,
+        cors: Cors | None = None,
+    ) -> None:
         super().__init__()
         self.limits = limits
         self.authentication = authentication
@@ -51,6 +63,9 @@ class Port(ServerState):
         self.turn = Turn(time.perf_counter, _soon)
         self.backlog = Backlog(limits.max_buffered_bytes)
         self.answers = [0] * 6
+        self.cors = cors
+        self.compress_from = limits.compress_from_bytes or sys.maxsize
+        self.uncompressed_bytes = self.compressed_bytes = self.decompressed_bytes = 0
         self.answer_now: Callable[[Exchange], bool] = _never
 
     def remake_head(self) -> None:
@@ -69,7 +84,15 @@ class Port(ServerState):
             failed=failed,
             buffered_bytes=self.backlog.total,
             cut_off=self.backlog.cut_off,
+            uncompressed_bytes=self.uncompressed_bytes,
+            compressed_bytes=self.compressed_bytes,
+            decompressed_bytes=self.decompressed_bytes,
         )
+
+    @property
+    def compresses(self) -> bool:
+        """False when no answer is compressed, whatever its size."""
+        return self.compress_from < sys.maxsize
 
     @property
     def is_full(self) -> bool:

@@ -195,7 +195,10 @@ class Request:
         self.exchange.respond(status, head, body)
 
     def respond_head(self, status: int, head: bytes) -> None:
-        """Answer HEAD without the length of a body that was not made."""
+        """Answer HEAD without the length of a body that was not made.
+
+        Nor with its coding, which depends on that.
+        """
         self.exchange.start_stream(status, head)
         self.exchange.end_stream()
 

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lyredb.errors import AuthenticationError, BodyTooLarge, LyreError, NotAuthorised, UnknownTopic
-from lyredb.protocols.http.accept import quality_of
 from lyredb.protocols.http.authentication import refusal
-from lyredb.protocols.http.errors import body_of, headers_of, status_of
+from lyredb.protocols.http.errors import body_of, headers_of, status_of, wants_problem
 from lyredb.protocols.http.exchange import Exchange
 from lyredb.protocols.http.request import CONNECTION, Receive, Request, Send
 
@@ -27,7 +26,6 @@ Handler = Callable[[Request], Awaitable[None]]
 Fail = Callable[[Request, Exception], None]
 Now = Callable[[Request, Fail], bool]
 
-PROBLEM: Final = "application/problem+json"
 _REQUEST_ID: Final = re.compile(r"[!-~]{1,128}", re.ASCII)
 """What a proxy may name a request: visible, and short enough for a log line."""
 
@@ -128,6 +126,8 @@ class Router:
         try:
             mount = self._choose(request) if chosen is None else chosen[1]
             await mount.handler(request)
+            if not request.is_websocket:
+                await request.exchange.compressed()
         except Exception as error:
             await self._fail(request, error)
 
@@ -161,7 +161,7 @@ class Router:
             named = b"x-request-id: %b\r\n" % identity.encode()
             what = (request.method, request.scope["path"])
             logger.error("%s %s failed", *what, exc_info=error, extra={"request": identity})
-        problem = self._problem_details or quality_of(request.header(b"accept"), PROBLEM) > 0
+        problem = self._problem_details or wants_problem(request.headers)
         body, media_type = body_of(error, problem=problem)
         demanded = self._demanded(request, error)
         head = b"content-type: %b\r\n%bvary: accept\r\n" % (media_type, demanded)

@@ -15,6 +15,7 @@ import uvicorn
 from lyredb.plugins.network import ClientCertificates, Network, Peer, Serving
 from lyredb.plugins.scope import Address
 from lyredb.protocols.http.authentication import Authentication
+from lyredb.protocols.http.cors import Cors
 from lyredb.protocols.http.draining import Draining
 from lyredb.protocols.http.guard import Guard
 from lyredb.protocols.http.health import Health
@@ -28,6 +29,7 @@ from lyredb.protocols.http.token_root import TokenRoot
 from lyredb.protocols.http.upgrade import UpgradeFactory
 from lyredb.protocols.http.websocket import WebSocketConnection
 
+PREFLIGHT_PRIORITY: Final = 110
 HEALTH_PRIORITY: Final = 100
 LOGIN_PRIORITY: Final = 90
 """Roots that begin with $ are the server's own: no table or topic has them."""
@@ -35,6 +37,10 @@ STATIC_PRIORITY: Final = -10
 """Tables win over files, files win over open topics and over 404."""
 
 _HEADERS: Final = [("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer")]
+
+_HSTS: Final = ("strict-transport-security", "max-age=31536000")
+"""For a year, as usual. Only where there is no plain port: a browser would keep from then on to
+TLS for the whole host, and turn the plain port's URLs into ones that nobody answers."""
 
 _CUT_OFF_S: Final = 0.5
 """Of the deadline of a stop, for what has to be cancelled; less of a short one."""
@@ -105,6 +111,7 @@ class HttpServer:
         health: Returns what is wrong with the node, ``""`` for nothing.
         lack: Returns what keeps the node from writing only, ``""`` for nothing.
         web: A folder of files to serve.
+        cors: Which pages of other origins may read answers.
     """
 
     def __init__(
@@ -122,6 +129,7 @@ class HttpServer:
         health: Callable[[], str] = lambda: "",
         lack: Callable[[], str] = lambda: "",
         web: Path | None = None,
+        cors: Cors | None = None,
     ) -> None:
         self.addresses: Final = (
             *(Address("http", *one.getsockname()[:2]) for one in listeners),
@@ -134,17 +142,21 @@ class HttpServer:
         self._client_certificates: ClientCertificates = client_certificates
         self._is_proxied = is_proxied
         self._headers = [*_HEADERS]
+        if not listeners:
+            self._headers.append(_HSTS)
         if tell_worker:
             self._headers.append(("x-lyredb-worker", str(worker)))
         self._health = health
         challenge = None if authentication is None else authentication.challenge
         self._router = Router(problem_details=limits.problem_details, challenge=challenge)
-        self._port = Port(limits, authentication)
+        self._port = Port(limits, authentication, cors)
         self._uvicorn: _Uvicorn | None = None
         self._serving: asyncio.Task[None] | None = None
         self._port.answer_now = self._router.answer_now
         state = Health(self._problem, lack, worker)
         self.mount("health", state.wants, state.answer, priority=HEALTH_PRIORITY)
+        if cors is not None:
+            self.mount("preflight", cors.wants, cors.answer, priority=PREFLIGHT_PRIORITY)
         if authentication is not None:
             self._mount_logins(authentication)
         if web is not None and web.is_dir():

@@ -100,6 +100,37 @@ HTTP_SETTINGS: Final[tuple[Setting, ...]] = (
         "may do everything that its visitor may.",
     ),
     Setting(
+        "http.compressionThreshold",
+        1_200,
+        "size",
+        "Answers from so many bytes on are compressed for clients that accept it (Brotli, "
+        "Zstandard, gzip), streams of records always. Less fits into one packet with its "
+        "headers. `0` compresses nothing.",
+        maximum=1_073_741_824,
+    ),
+    Setting(
+        "http.cors",
+        True,
+        "flag",
+        "Whether the pages of `http.corsAccessList` may read answers. Without a list there are "
+        "none.",
+    ),
+    Setting(
+        "http.corsAccessList",
+        "",
+        "text",
+        "Origins of pages that may read answers: `https://app.example.com`, several separated "
+        "by commas, or `*` for all. They bring a token of their own, unless `http.allowedOrigins` "
+        "names them too. None by default: reading a database is for those who were named.",
+    ),
+    Setting(
+        "http.corsAccessControlAllowHeaders",
+        "Accept, Content-Type, Authorization",
+        "text",
+        "Headers that such pages may send: what reading and writing needs. Add `If-Match` "
+        "and `If-None-Match` for conditional requests.",
+    ),
+    Setting(
         "authentication.enableSessions",
         True,
         "flag",

@@ -17,6 +17,7 @@ from stat import S_ISDIR, S_ISREG
 from typing import Final
 
 from lyredb.errors import InvalidTopic, UnsupportedOperation
+from lyredb.protocols.http.compression import PIECE_BYTES
 from lyredb.protocols.http.entity_tags import matches_weakly
 from lyredb.protocols.http.request import Request
 
@@ -137,9 +138,10 @@ class StaticFiles:
     async def _stream(self, request: Request, file: File) -> None:
         exchange = request.exchange
         exchange.start_stream(200, file.head)
+        size = PIECE_BYTES if exchange.is_compressing else _CHUNK_BYTES
         if request.method == "GET":
             with file.path.open("rb") as source:
-                while part := await asyncio.to_thread(source.read, _CHUNK_BYTES):
+                while part := await asyncio.to_thread(source.read, size):
                     exchange.write_part(part)
                     await exchange.drain()
                     if exchange.disconnected:

@@ -18,6 +18,9 @@ class HttpStatistics:
         failed: With 500 to 599.
         buffered_bytes: What waits for slow readers of streams and WebSockets, as last noted.
         cut_off: Those that were cut off because too much waited for all together.
+        uncompressed_bytes: Of the answers that were compressed, before that.
+        compressed_bytes: Of the same, afterwards.
+        decompressed_bytes: Of request bodies that came compressed, afterwards.
     """
 
     connections: int
@@ -28,6 +31,9 @@ class HttpStatistics:
     failed: int
     buffered_bytes: int
     cut_off: int
+    uncompressed_bytes: int = 0
+    compressed_bytes: int = 0
+    decompressed_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

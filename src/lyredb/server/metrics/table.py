@@ -211,6 +211,17 @@ def _http(room: str, port: str) -> tuple[MetricRow, ...]:
             room, "cut_off", "http_readers_cut_off",
             "Slow readers that were cut off because too much waited for all together.", port=port,
         ),
+        _counter(
+            room, "uncompressed_bytes", "http_uncompressed_bytes",
+            "Bodies of answers that were compressed, before that.", port=port,
+        ),
+        _counter(
+            room, "compressed_bytes", "http_compressed_bytes", "The same, afterwards.", port=port
+        ),
+        _counter(
+            room, "decompressed_bytes", "http_decompressed_bytes",
+            "Bodies of requests that came compressed, afterwards.", port=port,
+        ),
     )  # fmt: skip
 
 
