@@ -8,27 +8,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final
+
+from msgspec.structs import replace
 
 from lyredb.delivery.hub import Hub, Ingress
 from lyredb.delivery.message import Message
 from lyredb.delivery.peers import RawReader
 from lyredb.delivery.tail import Tail
-from lyredb.errors import InvalidQuery, LyreError, ServerStopping
+from lyredb.errors import InvalidQuery, LyreError, ServerStopping, WriteConflict
 from lyredb.plugins.context import Context, Principal
 from lyredb.plugins.delivery import Publisher, Subscriber
 from lyredb.resources.access import Access, Reader, unreadable
+from lyredb.resources.deletion import ATTEMPTS, Deletions, is_conditional, keys_only
 from lyredb.resources.description import describe
 from lyredb.resources.held import HeldBytes
+from lyredb.resources.mutations import message_mutation
 from lyredb.resources.narrowing import narrowed
 from lyredb.resources.registry import Registry
 from lyredb.resources.requests import Reading, SubscribeOptions, Write, WriteOperation, Written
 from lyredb.resources.subscription import Rooms, Subscription
 from lyredb.resources.target import Target
+from lyredb.resources.transaction import MAX_AGE_S, Transaction
 from lyredb.resources.turns import Turns
-from lyredb.resources.writing import Done, Writing, message_mutation
+from lyredb.resources.writing import Done, Writing
+from lyredb.security.principals import SUPER_USER
 from lyredb.storage.engine import Engine
 from lyredb.storage.mutation import Mutation
 from lyredb.storage.record import DELETED, decode_header
@@ -63,7 +69,7 @@ class Database:
         self._loop = asyncio.get_running_loop()
         turns = Turns(self._loop.call_soon)
         self._rooms = Rooms(engine, registry, access, hub, tail, turns, HeldBytes())
-        self._writing = Writing(writer, hub, access)
+        self._writing = Writing(writer, hub, access, engine.settings.max_transaction_mutations)
         self._subscriptions: dict[Subscriber, dict[Subscription, None]] = {}
         self._on_access_change: list[Callable[[Principal], None]] = []
 
@@ -235,6 +241,54 @@ class Database:
         self._writing.submit(write, context, done)
         return await future
 
+    async def write_all(self, writes: Sequence[Write], context: Context) -> list[Written]:
+        """Do all of these writes in one transaction, or none; see `Writing.write_all`.
+
+        Each is as if the ones before it were done already: a key that is created twice is
+        `RecordExists`. A cancelled call may or may not have written.
+
+        Raises:
+            TransactionTooLarge: More than 100,000 writes or 64 MB, by default.
+            LyreError: As of `write`; its ``mutation`` says which write was refused.
+        """
+        self._require_own_loop()
+        return await self._writing.write_all(writes, context)
+
+    async def delete_matching(self, target: Target, query: Query, context: Context) -> int:
+        """Delete all records that a query finds, in one transaction; return how many.
+
+        A record that is changed by others between the query and the commit makes the query
+        run again.
+
+        Raises:
+            NotAuthorised: The principal may not delete, or not read what the query asks.
+            TransactionTooLarge: It finds more than one transaction may have.
+            WriteConflict: Others changed what it finds all the time; nothing was deleted.
+            InvalidQuery, UnknownAttribute: It makes no sense.
+        """
+        self._require_own_loop()
+        self._writing.admit("delete", target.table, context)
+        conditional = is_conditional(query)
+        most = self._engine.settings.max_transaction_mutations
+        asking = context if conditional else replace(context, principal=SUPER_USER)
+        for _ in range(ATTEMPTS):
+            deletions = Deletions(self._engine, target.table, context, most)
+            found = self.search(target, keys_only(query), asking)
+            try:
+                mutations = await deletions.of(found, conditional=conditional)
+                if not mutations:
+                    return 0
+                applied = await self._writing.send_all(mutations)
+            except WriteConflict:
+                continue
+            return sum(outcome.existed for outcome in applied.outcomes)
+        raise WriteConflict("what the query finds is being changed by others; try again")
+
+    def begin(self, context: Context, max_age_s: float = MAX_AGE_S) -> Transaction:
+        """Begin a transaction of the running task; see `lyredb.resources.transaction`."""
+        self._require_own_loop()
+        return Transaction(self._engine, self._writing, context, max_age_s)
+
     def _require_own_loop(self) -> None:
         """Refuse calls from other loops: their futures would never be woken.
 
@@ -285,6 +339,34 @@ class Database:
         Raises:
             InvalidTopic, UnknownTopic, NotAuthorised: Nobody got it.
         """
+        self.publication(
+            topic,
+            payload,
+            context,
+            publisher=publisher,
+            qos=qos,
+            content_type=content_type,
+            properties=properties,
+            expires_ms=expires_ms,
+        )()
+
+    def publication(
+        self,
+        topic: str,
+        payload: bytes,
+        context: Context,
+        *,
+        publisher: Publisher | None = None,
+        qos: int = 0,
+        content_type: str = "",
+        properties: bytes = b"",
+        expires_ms: int = 0,
+    ) -> Callable[[], None]:
+        """Decide like `publish`, and return what delivers the message; it raises nothing.
+
+        Raises:
+            InvalidTopic, UnknownTopic, NotAuthorised: It may not be published.
+        """
         self._require_own_loop()
         encoded = topic.encode()
         ingress = self.ingress(context)
@@ -299,7 +381,7 @@ class Database:
             session=context.session,
             expires_ms=expires_ms,
         )
-        ingress.push(path, message, publisher)
+        return partial(ingress.push, path, message, publisher)
 
     def subscribe(
         self,

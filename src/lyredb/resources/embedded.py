@@ -5,17 +5,22 @@ Code in the process is trusted: access is decided for what comes in through prot
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from lyredb.errors import InvalidKey, UnknownTopic
-from lyredb.formats import JSON
+from lyredb.formats import JSON, PAUSE
 from lyredb.plugins.context import Context
+from lyredb.resources.attempts import Transactions, current
 from lyredb.resources.database import Database
 from lyredb.resources.events import EventStream, Inbox
 from lyredb.resources.requests import SubscribeOptions, Write
 from lyredb.resources.subscription import Subscription
 from lyredb.resources.target import Target
+from lyredb.resources.transaction import MAX_AGE_S
 from lyredb.security.principals import SUPER_USER
 from lyredb.storage.keys import KeyValue
 from lyredb.tables.declare import Table
@@ -23,7 +28,7 @@ from lyredb.tables.declare.table import ClassShape, table_name
 from lyredb.tables.gateway import RecordWritten, WriteKind
 from lyredb.tables.handle import DictShape, TableHandle
 from lyredb.tables.hints import did_you_mean
-from lyredb.tables.query.terms import Query
+from lyredb.tables.query.terms import ID_NAME, Query, Select, Selected
 from lyredb.tables.schema import DEFAULT_DATABASE
 from lyredb.tables.stored import StoredTable
 
@@ -84,10 +89,40 @@ class EmbeddedDatabase:
     def _collection(self, table: StoredTable, prefix: str = "") -> Target:
         return self.database.registry.collection(table, prefix)
 
+    def transaction(self, *, retries: int = 0, timeout_s: float = MAX_AGE_S) -> Transactions:
+        """Do what follows as one transaction, over all tables of the database.
+
+        ::
+
+            async with db.transaction():
+                account = await Account.get("a")
+                await Account.put("b", {"amount": account.amount})
+
+        What is done with tables inside the block, by the task that entered it, belongs to
+        it. Reads and searches see the database as it was when the block began, and what was
+        written inside. At the end all is written together; an exception that leaves the
+        block writes nothing. Messages are sent after the commit. A block that only reads
+        costs nothing at its end. A block inside a block joins it; an exception that leaves
+        the inner one undoes what was done in there.
+
+        Nothing is locked. When somebody else has changed a record meanwhile that was read
+        inside, nothing is written and `WriteConflict` is raised. Records that are written
+        without being read, and increments, do not conflict. See `Transactions` for
+        ``retries``.
+
+        Args:
+            retries: How often it is tried again after a conflict.
+            timeout_s: After so many seconds the block cannot go on: `Timeout`.
+        """
+        return Transactions(
+            self.database, partial(self.database.begin, TRUSTED, timeout_s), retries
+        )
+
     async def read_record(self, table: str, id: KeyValue) -> dict[str, object] | None:
         """See `Gateway`."""
         target = self._record(self.stored(table), id)
-        reading = self.database.get(target, TRUSTED)
+        inside = current(self.database)
+        reading = self.database.get(target, TRUSTED) if inside is None else inside.get(target)
         return None if reading is None else reading.value()
 
     async def write_record(
@@ -105,7 +140,12 @@ class EmbeddedDatabase:
             raise InvalidKey(f"{kind} needs the key of a record")
         else:
             target = self._record(stored, id)
-        written = await self.database.write(Write(target, kind, value), TRUSTED)
+        write = Write(target, kind, value)
+        inside = current(self.database)
+        if inside is None:
+            written = await self.database.write(write, TRUSTED)
+        else:
+            written = await inside.write(write)
         return RecordWritten(written.id, written.existed)
 
     async def publish_message(self, table: str, id: KeyValue | None, message: object) -> None:
@@ -115,17 +155,43 @@ class EmbeddedDatabase:
             self.database.registry.base_of(stored) if id is None else self._record(stored, id).topic
         )
         is_bytes = isinstance(message, bytes)
-        self.database.publish(
+        send = self.database.publication(
             topic,
             message if isinstance(message, bytes) else JSON.encode(message),
             TRUSTED,
             qos=1,
             content_type="" if is_bytes else JSON.media_type,
         )
+        inside = current(self.database)
+        if inside is None:
+            send()
+        else:
+            inside.publish(send)
 
     def find_records(self, table: str, query: Query) -> Iterator[object]:
         """See `Gateway`."""
         return self.database.search(self._collection(self.stored(table)), query, TRUSTED)
+
+    async def count_records(self, table: str, query: Query) -> int:
+        """See `Gateway`."""
+        keys = replace(query, select=Select((Selected(ID_NAME),), "values"), explain=False)
+        count = 0
+        for one in self.find_records(table, keys):
+            if one is PAUSE:
+                await asyncio.sleep(0)
+            else:
+                count += 1
+        return count
+
+    async def delete_records(self, table: str, query: Query) -> int:
+        """See `Gateway`."""
+        target = self._collection(self.stored(table))
+        return await self.database.delete_matching(target, query, TRUSTED)
+
+    def path_of(self, table: str) -> str | None:
+        """See `Gateway`."""
+        stored = self.stored(table)
+        return self.database.registry.base_of(stored) if stored.schema.export else None
 
     def follow_records(
         self, table: str, id: KeyValue | None, *, omit_current: bool, after: str

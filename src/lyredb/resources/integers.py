@@ -6,8 +6,10 @@ A key that somebody chose may lie in a block all the same: then the rest of it i
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from lyredb.errors import LyreError
@@ -63,6 +65,19 @@ class IntegerKeys:
         supply.waiting.append(ready)
         self._ask(slot, supply)
 
+    async def next(self, slot: int) -> int:
+        """Return the next integer of a table, waiting for a block if need be.
+
+        Raises:
+            LyreError: There is none to be had.
+        """
+        loop = asyncio.get_running_loop()
+        while (integer := self.take(slot)) is None:
+            asked: asyncio.Future[None] = loop.create_future()
+            self.wait(slot, partial(_resolve, asked))
+            await asked
+        return integer
+
     def discard(self, slot: int) -> None:
         """Give up what is leased: a key in it exists already. The next block is above it."""
         self._supplies.setdefault(slot, _Supply()).blocks.clear()
@@ -84,3 +99,12 @@ class IntegerKeys:
                 ready(failure)
 
         self._sequencer.lease_integers(slot, leased)
+
+
+def _resolve(asked: asyncio.Future[None], failure: LyreError | None) -> None:
+    if asked.done():  # who waited was cancelled
+        return
+    if failure is None:
+        asked.set_result(None)
+    else:
+        asked.set_exception(failure)

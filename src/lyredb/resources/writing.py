@@ -1,4 +1,4 @@
-"""Writes: authorise, validate, encode, fence, hand to the writer.
+"""Writes: authorise, plan, fence, hand to the writer; one, or several as one transaction.
 
 A write holds back direct messages of its record in this process until the tail has
 delivered it, so that a subscriber sees one publisher's messages of a topic in the
@@ -7,35 +7,25 @@ order in which they were sent, logged or not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol
 
-from msgspec.structs import replace
-
-from lyredb.delivery.admission import Destination
-from lyredb.errors import (
-    InvalidRecord,
-    LyreError,
-    PreconditionFailed,
-    RecordExists,
-    UnsupportedOperation,
-)
-from lyredb.formats import JSON, format_for_content_type, guess_json
+from lyredb.errors import LyreError, RecordExists, TransactionTooLarge
 from lyredb.plugins.context import Context
 from lyredb.resources.access import Access, Decision
 from lyredb.resources.integers import IntegerKeys
-from lyredb.resources.registry import shorten
+from lyredb.resources.mutations import Planned, held_mutation, needs_integer, plan
 from lyredb.resources.requests import Write, WriteOperation, Written
 from lyredb.resources.write_limit import WriteLimit
-from lyredb.storage.keys import KeyValue, encode_full_key, is_short_form
-from lyredb.storage.metadata import encode_metadata
-from lyredb.storage.mutation import Applied, Kind, Mutation, Precondition
+from lyredb.storage.mutation import Applied, Kind, Mutation
 from lyredb.tables.stored import StoredTable
 
 if TYPE_CHECKING:
     from lyredb.delivery.fence import HeldMessage
-    from lyredb.storage.sequencer import Sequencer
+    from lyredb.storage.sequencer import Result, Sequencer
 
 Done = Callable[[Written | LyreError], None]
 
@@ -45,6 +35,8 @@ _DECISIONS: dict[WriteOperation, Decision] = {
     "create": "insert",
     "delete": "delete",
 }
+_TURN_S: Final = 0.002
+"""After so long of encoding a large transaction the loop has a turn."""
 
 
 class Fence(Protocol):
@@ -64,13 +56,21 @@ class Fence(Protocol):
 
 
 class Writing:
-    """Turns a `Write` into a mutation and its reply into `Written`."""
+    """Turns writes into mutations, and the writer's replies into `Written`.
 
-    def __init__(self, writer: Sequencer, fence: Fence, access: Access) -> None:
+    Args:
+        writer: Where they go.
+        fence: What holds back messages behind them.
+        access: Who may do what.
+        max_writes: In one transaction; what the writer takes.
+    """
+
+    def __init__(self, writer: Sequencer, fence: Fence, access: Access, max_writes: int) -> None:
         self._writer = writer
         self._fence = fence
         self._access = access
-        self._integers = IntegerKeys(writer)
+        self._max_writes = max_writes
+        self.integers = IntegerKeys(writer)
 
     def admit(self, operation: WriteOperation, table: StoredTable, context: Context) -> None:
         """Decide before a body is read whether such a write may come at all.
@@ -91,16 +91,16 @@ class Writing:
             Overloaded: Nothing was sent and ``done`` will not be called.
         """
         table = write.target.table
-        limit = self._admitted(write, context)
+        limit = self.admitted(write, context)
         integer = None
-        if _needs_integer(write):
-            integer = self._integers.take(table.slot)
+        if needs_integer(write):
+            integer = self.integers.take(table.slot)
             if integer is None:
-                self._integers.wait(table.slot, partial(self._resume, write, context, done))
+                self.integers.wait(table.slot, partial(self._resume, write, context, done))
                 return
-        self._send(write, context, done, limit, integer)
+        self._send(plan(write, context, limit, integer), context, done)
 
-    def _admitted(self, write: Write, context: Context) -> WriteLimit | None:
+    def admitted(self, write: Write, context: Context) -> WriteLimit | None:
         """Decide, and return what the writer has to see to.
 
         Whether a record is new is known there only.
@@ -124,34 +124,26 @@ class Writing:
         except LyreError as error:
             done(error)
 
-    def _send(
-        self,
-        write: Write,
-        context: Context,
-        done: Done,
-        limit: WriteLimit | None,
-        integer: int | None,
-    ) -> None:
-        table = write.target.table
-        record_id, mutation = self._mutation(write, context, limit, integer)
-        slot, key = mutation.slot, mutation.key
+    def _send(self, planned: Planned, context: Context, done: Done) -> None:
+        slot, key = planned.mutation.slot, planned.mutation.key
 
-        def reply(result: Applied | LyreError) -> None:
+        def reply(result: Result) -> None:
             if isinstance(result, LyreError):
                 self._fence.release(slot, key, 0)
-                if integer is not None and isinstance(result, RecordExists):
+                if planned.integer is not None and isinstance(result, RecordExists):
                     # Somebody chose this key while it was leased: the next block is above it.
-                    self._integers.discard(slot)
-                    self._resume(write, context, done, None)
+                    self.integers.discard(slot)
+                    self._resume(planned.write, context, done, None)
                     return
-                done(_meaning(result, write, mutation, limit))
+                done(planned.meaning(result))
                 return
             outcome = result.outcomes[0]
             self._fence.release(slot, key, outcome.seq)
-            done(Written(record_id, outcome.version, outcome.seq, outcome.existed, table))
+            table = planned.write.target.table
+            done(Written(planned.id, outcome.version, outcome.seq, outcome.existed, table))
 
         self._log_held(slot, key)
-        self._writer.submit((mutation,), reply)
+        self._writer.submit((planned.mutation,), reply)
         # Only now: a write that was not taken must not answer the hold of an earlier one.
         self._fence.hold(slot, key)
 
@@ -161,7 +153,7 @@ class Writing:
         if not taken:
             return
 
-        def reply(result: Applied | LyreError) -> None:
+        def reply(result: Result) -> None:
             if isinstance(result, LyreError):
                 self._fence.release(slot, key, 0)
                 self._give_back(taken)
@@ -169,7 +161,7 @@ class Writing:
                 self._fence.release(slot, key, result.position)
 
         try:
-            self._writer.submit([_held_mutation(held) for held in taken], reply)
+            self._writer.submit([held_mutation(held) for held in taken], reply)
         except LyreError:
             self._give_back(taken)
         else:
@@ -188,222 +180,114 @@ class Writing:
         Raises:
             NotAuthorised, InvalidRecord, InvalidBody, InvalidKey, UnsupportedOperation.
         """
-        return self._mutation(write, context, self._admitted(write, context), None)[1]
+        return plan(write, context, self.admitted(write, context)).mutation
 
-    def _mutation(
-        self, write: Write, context: Context, limit: WriteLimit | None, integer: int | None
-    ) -> tuple[KeyValue, Mutation]:
-        if write.operation == "create":
-            record_id, mutation = _creation(write, context, integer)
-            return record_id, mutation if limit is None else limit.applied(mutation)
-        target = write.target
-        if target.id is None or target.kind != "record":
-            name = target.table.schema.name
-            raise UnsupportedOperation(f"only a record can be written: name one, as in {name}/42")
-        match write.operation:
-            case "delete":
-                mutation = _assemble(write, context, target.id, Kind.DELETE)
-            case "patch":
-                mutation = self._patch(write, context, target.id)
-            case _:
-                is_partial = limit is not None and limit.is_partial
-                mutation = _put(write, context, target.id, is_partial=is_partial)
-        if limit is not None:
-            mutation = limit.applied(mutation)
-        return target.id, mutation
+    async def write_all(self, writes: Sequence[Write], context: Context) -> list[Written]:
+        """Do all of these writes as one transaction, or nothing.
 
-    @staticmethod
-    def _patch(write: Write, context: Context, record_id: KeyValue) -> Mutation:
-        body, operations = write.target.table.encode_changes(_mapping(write.value), record_id)
-        return _assemble(write, context, record_id, Kind.PATCH, body=body, operations=operations)
+        Each is done, and its precondition checked, as if the ones before it were done
+        already. The results come in the order of the writes.
 
+        Raises:
+            TransactionTooLarge: More than a transaction may have.
+            LyreError: As of a single write; ``mutation`` says of which. Nothing was written.
+        """
+        if len(writes) > self._max_writes:
+            raise TransactionTooLarge(
+                f"a transaction may have {self._max_writes} writes, this one has {len(writes)}"
+            )
+        while writes:
+            changes = self._access.changes
+            all_planned = await self._plan_all(writes, context)
+            if self._access.changes != changes:
+                continue  # what was decided first may not hold any more
+            try:
+                applied = await self.send_all([planned.mutation for planned in all_planned])
+            except LyreError as error:
+                refused = None if error.mutation is None else all_planned[error.mutation]
+                if refused is None:
+                    raise
+                if refused.integer is None or not isinstance(error, RecordExists):
+                    raise _placed(refused.meaning(error), error.mutation) from None
+                self.integers.discard(refused.mutation.slot)
+                continue
+            return [
+                Written(one.id, done.version, done.seq, done.existed, one.write.target.table)
+                for one, done in zip(all_planned, applied.outcomes, strict=True)
+            ]
+        return []
 
-def message_mutation(
-    destination: Destination,
-    payload: bytes,
-    context: Context,
-    *,
-    qos: int,
-    content_type: str,
-    properties: bytes,
-) -> Mutation:
-    """A message that is no record, for the log: whoever listens there is told it."""
-    key = destination.key
-    return Mutation(
-        slot=destination.slot,
-        key=key,
-        kind=Kind.MESSAGE,
-        body=payload,
-        metadata=encode_metadata(content_type=content_type, properties=properties),
-        full_id=encode_full_key(cast("KeyValue", destination.id)) if is_short_form(key) else b"",
-        qos=qos,
-        user=context.user,
-        session=context.session,
-    )
+    async def _plan_all(self, writes: Sequence[Write], context: Context) -> list[Planned]:
+        planned: list[Planned] = []
+        turn = time.monotonic() + _TURN_S
+        for number, write in enumerate(writes):
+            try:
+                planned.append(await self.plan(write, context))
+            except LyreError as error:
+                raise _placed(error, number) from None
+            if time.monotonic() > turn:
+                await asyncio.sleep(0)
+                turn = time.monotonic() + _TURN_S
+        return planned
 
+    async def plan(self, write: Write, context: Context) -> Planned:
+        """Decide and encode one write; waits only where a block of integer keys is used up.
 
-def _held_mutation(held: HeldMessage) -> Mutation:
-    message = held.message
-    ingress = held.path.ingress
-    context = Context(ingress.principal, ingress.protocol, session=message.session)
-    mutation = message_mutation(
-        held.path.destination,
-        message.data,
-        context,
-        qos=message.qos,
-        content_type=message.content_type,
-        properties=message.properties,
-    )
-    return replace(mutation, expires_ms=message.expires_ms)
+        Raises:
+            LyreError: As `submit`.
+        """
+        limit = self.admitted(write, context)
+        integer = None
+        if needs_integer(write):
+            integer = await self.integers.next(write.target.table.slot)
+        return plan(write, context, limit, integer)
 
+    async def send_all(self, mutations: Sequence[Mutation]) -> Applied:
+        """Commit a transaction that was decided for, with its records fenced.
 
-def _creation(write: Write, context: Context, integer: int | None) -> tuple[KeyValue, Mutation]:
-    table = write.target.table
-    value = _mapping(write.value)
-    given = value.get(table.schema.primary_key)
-    if given is None:
-        record_id = table.generate_key(partial(_leased, integer))
-    else:
-        record_id = table.check_key(given)
-    body = table.encode(value, record_id)
-    mutation = _assemble(
-        write,
-        context,
-        record_id,
-        Kind.PUT,
-        body=body,
-        precondition=Precondition(must_be_absent=True),
-    )
-    return record_id, mutation
+        A cancelled wait does not take it back.
 
+        Raises:
+            LyreError: It was refused, or the engine failed.
+        """
+        future: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
 
-def _needs_integer(write: Write) -> bool:
-    """Tell whether a record is to be made whose key is the next integer."""
-    table, value = write.target.table, write.value
-    return (
-        write.operation == "create"
-        and table.generates_integers
-        and isinstance(value, Mapping)
-        and value.get(table.schema.primary_key) is None
-    )
+        def done(result: Result) -> None:
+            if future.done():
+                return
+            if isinstance(result, LyreError):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
 
+        self.submit_all(mutations, done)
+        return await future
 
-def _leased(integer: int | None) -> int:
-    if integer is None:
-        raise UnsupportedOperation("a write that somebody else sends must name its record")
-    return integer
+    def submit_all(self, mutations: Sequence[Mutation], done: Callable[[Result], None]) -> None:
+        """Send a transaction that was decided for; ``done`` gets its result.
 
+        Raises:
+            LyreError: Nothing was sent and ``done`` will not be called.
+        """
+        fenced = [
+            (number, one.slot, one.key)
+            for number, one in enumerate(mutations)
+            if one.kind is not Kind.CHECK
+        ]
 
-def _put(write: Write, context: Context, record_id: KeyValue, *, is_partial: bool) -> Mutation:
-    """A put; of a user who may not change all, ``is_partial``, it need not have all."""
-    table = write.target.table
-    value = write.value if write.value is not None else _structured(write)
-    if value is not None:
-        record = _mapping(value)
-        body = _part(table, record, record_id) if is_partial else table.encode(record, record_id)
-        return _assemble(write, context, record_id, Kind.PUT, body=body)
-    _require_opaque(table, write.content_type)
-    metadata = encode_metadata(content_type=write.content_type, properties=write.properties)
-    return _assemble(
-        write, context, record_id, Kind.PUT, body=write.payload, metadata=metadata, opaque=True
-    )
+        def reply(result: Result) -> None:
+            for number, slot, key in fenced:
+                seq = 0 if isinstance(result, LyreError) else result.outcomes[number].seq
+                self._fence.release(slot, key, seq)
+            done(result)
+
+        for _, slot, key in fenced:
+            self._log_held(slot, key)
+        self._writer.submit(mutations, reply)
+        for _, slot, key in fenced:
+            self._fence.hold(slot, key)
 
 
-def _part(table: StoredTable, record: Mapping[str, object], record_id: KeyValue) -> bytes:
-    """The body of a put to which its commit adds what stays: then it has to be whole."""
-    body, operations = table.encode_changes(record, record_id)
-    if operations:
-        raise InvalidRecord("a put replaces values; send a PATCH to add to them")
-    return body
-
-
-def _structured(write: Write) -> Mapping[str, object] | None:
-    """The record that a payload is, or ``None`` when it is to be kept as bytes.
-
-    Open topics keep every payload byte for byte. With a content type that we can
-    decode the payload has to be what it says; without one, what begins with ``{`` has
-    to be an object: kept as bytes, a broken one would replace a good record.
-
-    Raises:
-        InvalidBody, NestingTooDeep: It is not what it has to be.
-    """
-    if write.target.table.is_open_topics:
-        return None
-    if write.content_type:
-        structured = format_for_content_type(write.content_type)
-    else:
-        structured = JSON if guess_json(write.payload) else None
-    if structured is None:
-        return None
-    value = structured.decode(write.payload)
-    return value if isinstance(value, dict) else None
-
-
-def _require_opaque(table: StoredTable, content_type: str) -> None:
-    """Refuse bytes that are no record where each record has to have a certain form."""
-    if table.layout.sealed is None and not table.layout.required:
-        return
-    names = ", ".join(sorted(table.layout.required))
-    wanted = f"with {names}" if names else "of declared attributes"
-    sent = f"with the content type {shorten(content_type)}" if content_type else "without one"
-    raise InvalidRecord(
-        f"records of {table.schema.name} must be objects {wanted}: application/json is expected "
-        f"as the content type, this came {sent}"
-    )
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    if type(value) is dict:  # the common case: asking for a Mapping takes four times as long
-        return value
-    if not isinstance(value, Mapping):
-        raise InvalidRecord("a record must be an object")
-    return value
-
-
-def _assemble(
-    write: Write,
-    context: Context,
-    record_id: KeyValue,
-    kind: Kind,
-    *,
-    body: bytes = b"",
-    operations: bytes = b"",
-    metadata: bytes = b"",
-    opaque: bool = False,
-    precondition: Precondition | None = None,
-) -> Mutation:
-    table = write.target.table
-    key = write.target.key or table.encode_key(record_id)
-    return Mutation(
-        slot=table.slot,
-        key=key,
-        kind=kind,
-        body=body,
-        operations=operations,
-        metadata=metadata,
-        opaque=opaque,
-        precondition=precondition or write.precondition,
-        full_id=encode_full_key(record_id) if is_short_form(key) else b"",
-        expires_ms=write.expires_ms,
-        retain=write.retain,
-        qos=write.qos,
-        user=context.user,
-        session=context.session,
-    )
-
-
-def _meaning(
-    error: LyreError, write: Write, mutation: Mutation, limit: WriteLimit | None
-) -> LyreError:
-    """A record that exists is a conflict for ``create`` and a failed condition for others.
-
-    Where it may not be replaced, or may not be made, it is a lack of rights.
-    """
-    if write.operation == "create" and isinstance(error, RecordExists):
-        return RecordExists("Record already exists")
-    refusal = None if limit is None else limit.refusal(error, mutation, write.precondition)
-    if refusal is not None:
-        return refusal
-    if isinstance(error, RecordExists):
-        return PreconditionFailed("the record exists already, and the request asked for none")
+def _placed(error: LyreError, number: int | None) -> LyreError:
+    error.mutation = number
     return error
