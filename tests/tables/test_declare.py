@@ -175,7 +175,6 @@ def test_instances_compare_and_print_by_their_record() -> None:
         (lambda: setattr(Sensor.from_dict({}), "valuex", 1), AttributeError, "did you mean value?"),
         (lambda: setattr(Sensor.from_dict({}), "at", 1), AttributeError, "set by the server"),
         (lambda: field(default=[]), ValueError, "must not be mutable"),
-        (lambda: Sensor.value != 3, TypeError, "only == is"),
         (lambda: (Sensor.value == 1) and (Sensor.value == 2), TypeError, "`&`"),
         (lambda: 1 == Sensor.value == 2, TypeError, "`&`"),
         (lambda: (AnySensor.value == 1) & 3, TypeError, "joined with another condition"),
@@ -245,8 +244,8 @@ def test_quoted_and_plain_annotations_mean_the_same(monkeypatch: pytest.MonkeyPa
 
 
 BAD = [
-    ("    other: Col[Site]", "Site is a table: relationships between tables are not supported yet"),
-    ("    other: Col[list[Site] | None]", "Site is a table: relationships"),
+    ("    other: Col[Site]", "Site is a table: say by which attribute"),
+    ("    other: Col[list[Site] | None]", "Site is a table: say"),
     ("    value: Col[Floatt]", "unknown type Floatt; did you mean float?"),
     ("    value: Col[Placce | None]", "unknown type Placce; did you mean Place?"),
     ("    value: Col[int | str]", "is several types"),
@@ -299,7 +298,7 @@ def test_table_arguments_are_checked() -> None:
     class B(Table, expires_s=-1):
         x: Col[int]
 
-    with pytest.raises(SchemaError, match="seconds above 0"):
+    with pytest.raises(SchemaError, match="seconds from 1 to"):
         schema_of([B])
     with pytest.raises(SchemaError, match="declared twice"):
         schema_of([Sensor, Sensor])

@@ -35,13 +35,14 @@ _SCALARS: Final = {
     "Boolean": "bool",
     "Date": "datetime",
     "Bytes": "bytes",
+    "Blob": "Blob",
     "Any": "Any",
 }
 _KEYS: Final = _SCALARS | {"ID": "str", "String": "String"}
 _TIMES: Final = {"Date": "", "Float": "float", "Long": "int"}
 _LYREDB: Final = (
-    "ID", "BigInt", "Col", "CreatedTime", "Export", "Indexed", "Int32", "Key", "Nested",
-    "String", "Table", "UpdatedTime", "field",
+    "ID", "BigInt", "Blob", "Col", "CreatedTime", "ExpiresAt", "Export", "Indexed", "Int32",
+    "Key", "Nested", "Rel", "String", "Table", "UpdatedTime", "computed", "field", "relationship",
 )  # fmt: skip
 _PUBLIC_HOME: Final = "lyredb"
 _TAKEN: Final = frozenset(
@@ -141,8 +142,11 @@ def _table(table: TableSchema, names: _Names) -> str:
     arguments = ["Table", *_export(table.export, name)]
     if table.sealed:
         arguments.append("sealed=True")
+    times = ("eviction_s", "scan_interval_s")
     if table.expiration_s:
         arguments.append(f"expires_s={table.expiration_s}")
+    arguments += [f"{time}={getattr(table, time)}" for time in times if getattr(table, time)]
+    arguments += [f"{mark}=True" for mark in ("split_segments", "hidden") if getattr(table, mark)]
     if table.database != DEFAULT_DATABASE:
         arguments.append(f"database={_literal(table.database)}")
     if table.name != name:
@@ -187,25 +191,60 @@ def _class(head: str, description: str, attributes: Iterable[Attribute], names: 
 
 
 def _column(attribute: Attribute, name: str, names: _Names) -> str:
-    options = []
-    if attribute.name != name:
-        options.append(f"name={_literal(attribute.name)}")
-    if attribute.description:
-        options.append(f"description={_literal(attribute.description)}")
     if attribute.role in ("created", "updated"):
         kind = "CreatedTime" if attribute.role == "created" else "UpdatedTime"
         arguments = [one for one in (_TIMES[attribute.type.name],) if one]
         arguments += ["indexed=True"] if attribute.indexed else []
-        return f"{name} = {kind}({', '.join((*arguments, *options))})"
+        return f"{name} = {kind}({', '.join((*arguments, *_options(attribute, name)))})"
+    if attribute.is_virtual:
+        return f"{name}: {_virtual(attribute, name, names)}"
+    options = _options(attribute, name)
     if attribute.role == "primary key":
         kind, type = "Key", _KEYS[attribute.type.name]
     else:
         kind = "Indexed" if attribute.indexed else "Col"
+        if attribute.role == "expires":
+            kind = "ExpiresAt"
+            options += ["indexed=True"] if attribute.indexed else []
         type = _annotation(attribute.type, names)
         if not attribute.required:
             options.insert(0, "default=None")
     given = f" = field({', '.join(options)})" if options else ""
     return f"{name}: {kind}[{type}]{given}"
+
+
+def _options(attribute: Attribute, name: str) -> list[str]:
+    """The arguments that columns of all kinds take."""
+    options = []
+    if attribute.name != name:
+        options.append(f"name={_literal(attribute.name)}")
+    if attribute.description:
+        options.append(f"description={_literal(attribute.description)}")
+    if attribute.roles:
+        roles = ", ".join(map(_literal, attribute.roles))
+        options.append(f"roles=({roles}{',' * (len(attribute.roles) == 1)})")
+    if attribute.hidden:
+        options.append("hidden=True")
+    return options
+
+
+def _virtual(attribute: Attribute, name: str, names: _Names) -> str:
+    options = ["enumerable=True"] if attribute.enumerable else []
+    options += _options(attribute, name)
+    if attribute.relation is not None:
+        relation = attribute.relation
+        joined = (("from_", relation.here), ("to", relation.there))
+        given = [f"{side}={_literal(attribute)}" for side, attribute in joined if attribute]
+        table = names.tables[relation.target]
+        type = f"list[{table}]" if relation.many else f"{table} | None"
+        return f"Rel[{type}] = relationship({', '.join((*given, *options))})"
+    computed = attribute.computed
+    assert computed is not None, "there is no third kind"
+    given = [_literal(computed.expression)] if computed.expression else []
+    given += [f"version={_literal(computed.version)}"] if computed.version else []
+    kind = "Indexed" if attribute.indexed else "Col"
+    type = _annotation(attribute.type, names)
+    return f"{kind}[{type}] = computed({', '.join((*given, *options))})"
 
 
 def _annotation(type: TypeRef, names: _Names) -> str:

@@ -50,8 +50,7 @@ def wanted_indexes(schema: TableSchema) -> list[IndexKey]:
     Last the index of deadlines, where records can have any.
     """
     wanted = [index_key(attribute) for attribute in schema.attributes if attribute.indexed]
-    has_deadlines = schema.expiration_s or any(one.role == "expires" for one in schema.attributes)
-    return [*wanted, DEADLINES] if has_deadlines else wanted
+    return [*wanted, DEADLINES] if schema.has_deadlines else wanted
 
 
 def layout_of(schema: TableSchema, slot: int, index_slots: Mapping[IndexKey, int]) -> TableLayout:

@@ -97,6 +97,11 @@ class Relation:
     there: str = ""
     many: bool = False
 
+    @property
+    def type(self) -> TypeRef:
+        """What its attribute holds, as far as this table can tell."""
+        return TypeRef("", TypeRef("Any")) if self.many else TypeRef("Any")
+
 
 @dataclass(frozen=True, slots=True)
 class Computed:
@@ -110,6 +115,12 @@ class Computed:
 
     expression: str
     version: str = ""
+
+    @classmethod
+    def of(cls, expression: str = "", version: object = "") -> Computed:
+        """Return it in its one form: the text as a version is the same as none."""
+        expression = expression.strip()
+        return cls(expression, "" if str(version) == expression else str(version))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +138,7 @@ class Attribute:
         computed: It is made from other attributes, and is not stored.
         enumerable: A virtual attribute that is part of whole records.
         roles: The roles that may use it; empty: whoever may use the table.
+        hidden: Left out of documents that describe the interface. It can be used as others.
     """
 
     name: str
@@ -138,6 +150,7 @@ class Attribute:
     computed: Computed | None = None
     enumerable: bool = False
     roles: tuple[str, ...] = ()
+    hidden: bool = False
 
     @property
     def is_virtual(self) -> bool:
@@ -164,6 +177,17 @@ class Attribute:
         }
         if self.role != "plain":
             described["role"] = self.role
+        if self.relation is not None:
+            relation = self.relation
+            described["relationship"] = {
+                "table": relation.target,
+                **({"from": relation.here} if relation.here else {}),
+                **({"to": relation.there} if relation.there else {}),
+            }
+        if self.computed is not None:
+            described["computed"] = self.computed.expression or True
+        if self.is_virtual:
+            described["enumerable"] = self.enumerable
         if self.description:
             described["description"] = self.description
         return described
@@ -224,6 +248,7 @@ class TableSchema:
         scan_interval_s: Seconds between removals of what is gone, 0 for the default: a
             quarter of expiration and eviction together.
         split_segments: Keys with slashes are lists of their segments.
+        hidden: Left out of documents that describe the interface.
     """
 
     name: str
@@ -238,6 +263,7 @@ class TableSchema:
     eviction_s: int = 0
     scan_interval_s: int = 0
     split_segments: bool = False
+    hidden: bool = False
 
     @classmethod
     def of(
@@ -254,6 +280,7 @@ class TableSchema:
         eviction_s: int = 0,
         scan_interval_s: int = 0,
         split_segments: bool = False,
+        hidden: bool = False,
     ) -> TableSchema:
         """Return the schema of a declared table in its one form.
 
@@ -269,6 +296,7 @@ class TableSchema:
             eviction_s: Seconds.
             scan_interval_s: Seconds, 0 for the default.
             split_segments: Keys with slashes are lists.
+            hidden: Left out of documents that describe the interface.
 
         Raises:
             SchemaError: The declaration makes no sense. Without file and line: whoever
@@ -290,6 +318,7 @@ class TableSchema:
             eviction_s=eviction_s,
             scan_interval_s=scan_interval_s,
             split_segments=split_segments,
+            hidden=hidden,
         )
 
     @property
@@ -302,6 +331,11 @@ class TableSchema:
         """The scalar of the key: one of `KEY_TYPES`."""
         key = self.attribute(self.primary_key)
         return key.type.name if key else "Any"
+
+    @property
+    def has_deadlines(self) -> bool:
+        """Its records can be gone at some time."""
+        return bool(self.expiration_s) or any(one.role == "expires" for one in self.attributes)
 
     def attribute(self, name: str) -> Attribute | None:
         """Return the declared attribute of this name."""

@@ -7,94 +7,68 @@ also hold what an editor wants to see.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from inspect import cleandoc
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NamedTuple
 
 from graphql import GraphQLSyntaxError, parse
 from graphql.language import (
-    BooleanValueNode,
     DirectiveNode,
     EnumTypeDefinitionNode,
-    EnumValueNode,
     FieldDefinitionNode,
     InputObjectTypeDefinitionNode,
     InterfaceTypeDefinitionNode,
-    IntValueNode,
     ListTypeNode,
     NamedTypeNode,
     Node,
     NonNullTypeNode,
     ObjectTypeDefinitionNode,
     Source,
-    StringValueNode,
     TypeExtensionNode,
     TypeNode,
     UnionTypeDefinitionNode,
-    ValueNode,
 )
 
 from lyredb.errors import SchemaError
 from lyredb.tables import checks
-from lyredb.tables.hints import did_you_mean, nearest
+from lyredb.tables.directives import (
+    FIELD_DIRECTIVES,
+    TYPE_DIRECTIVES,
+    Directives,
+    Given,
+    Reader,
+    position,
+)
+from lyredb.tables.hints import did_you_mean
 from lyredb.tables.schema import (
     DEFAULT_DATABASE,
     DEFAULT_KEY,
     SCALARS,
     Attribute,
+    Computed,
     Export,
     NestedType,
+    Relation,
     Role,
     Schema,
     TableSchema,
     TypeRef,
 )
 
-_logger: Final = logging.getLogger(__name__)
-
-_Arguments = Mapping[str, type[str] | type[int] | type[bool]]
-
-_TYPE_DIRECTIVES: Final[Mapping[str, _Arguments]] = {
-    "table": {"table": str, "database": str, "schema": str, "expiration": int},
-    "export": {"name": str, "rest": bool, "mqtt": bool, "ws": bool, "sse": bool},
-    "sealed": {},
-}
-_FIELD_DIRECTIVES: Final[Mapping[str, _Arguments]] = {
-    "primaryKey": {},
-    "indexed": {},
-    "createdTime": {},
-    "updatedTime": {},
-}
 _ROLES: Final[Mapping[str, Role]] = {
     "primaryKey": "primary key",
     "createdTime": "created",
     "updatedTime": "updated",
+    "expiresAt": "expires",
 }
-# Ignoring these would make a table that behaves differently from what is written.
-_LATER_DIRECTIVES: Final = frozenset(
-    (
-        "allow",
-        "computed",
-        "embed",
-        "enumerable",
-        "expiresAt",
-        "fullText",
-        "relationship",
-        "splitSegments",
-    )
-)
-_LATER_ARGUMENTS: Final = frozenset(
-    ("audit", "eviction", "replicate", "scanInterval", "type", "mcp")
-)
+_EXCLUSIVE: Final = (*_ROLES, "relationship", "computed")
 _LATER_KINDS: Final[Mapping[type[Node], str]] = {
     EnumTypeDefinitionNode: "enum",
     InputObjectTypeDefinitionNode: "input",
     InterfaceTypeDefinitionNode: "interface",
     UnionTypeDefinitionNode: "union",
 }
-_KINDS: Final = {str: "a string", int: "an integer", bool: "true or false"}
 
 
 def parse_sdl(text: str, file: str = "") -> Schema:
@@ -132,58 +106,70 @@ def _is_empty(text: str) -> bool:
 
 
 class _Known(NamedTuple):
-    """The names of the types of a document."""
+    """The types of a document: nested ones, and the full names of tables by type."""
 
     nested: frozenset[str]
-    tables: frozenset[str]
+    tables: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class _Reader:
-    """Turns nodes into schema values; knows the file for errors."""
+class _Head:
+    """A type with its directives, read once."""
 
-    file: str
+    node: ObjectTypeDefinitionNode
+    directives: Directives
 
-    def fail(self, node: Node, message: str) -> NoReturn:
-        line, column = _position(node)
-        raise SchemaError(message, file=self.file, line=line, column=column)
+    @property
+    def name(self) -> str:
+        return self.node.name.value
 
-    def check(self, node: Node, problem: str) -> None:
-        if problem:
-            self.fail(node, problem)
+    @property
+    def table(self) -> str:
+        """The name of its table."""
+        return self.directives["table"][0].text("table", self.name)
+
+    @property
+    def database(self) -> str:
+        """The database of its table."""
+        given = self.directives["table"][0]
+        return given.text("database", given.text("schema", DEFAULT_DATABASE))
+
+
+class _Reader(Reader):
+    """Turns nodes into schema values."""
 
     def schema(self, nodes: list[ObjectTypeDefinitionNode]) -> Schema:
         tables, nested = self._sorted(nodes)
-        known = _Known(frozenset(nested), frozenset(node.name.value for node in tables))
-        types = [self._nested_type(node, known) for node in nested.values()]
+        full_names = {head.name: f"{head.database}.{head.table}" for head in tables}
+        known = _Known(frozenset(head.name for head in nested), full_names)
+        types = [self._nested_type(head, known) for head in nested]
         places: dict[tuple[str, str], Node] = {}
         found: dict[str, TableSchema] = {}
-        paths: dict[str, str] = {}
-        for node in tables:
-            table = self._table(node, known, types)
+        for head in tables:
+            table = self._table(head, known, types)
             if table.full_name in found:
-                self.fail(node.name, f"table {table.full_name} is declared twice")
+                self.fail(head.node.name, f"table {table.full_name} is declared twice")
+            for other in found.values():
+                if table.export and other.export and other.export.path == table.export.path:
+                    path = table.export.path
+                    what = f"{other.name} and {table.name} are both exported as {path!r}"
+                    self.fail(head.node.name, what)
             found[table.full_name] = table
-            places[table.full_name, ""] = node.name
-            places |= {(table.full_name, one.name.value): one for one in node.fields or ()}
-            if table.export:
-                other = paths.setdefault(table.export.path, table.name)
-                if other != table.name:
-                    what = f"{other} and {table.name} are both exported as {table.export.path!r}"
-                    self.fail(node.name, what)
+            places[table.full_name, ""] = head.node.name
+            places |= {(table.full_name, one.name.value): one for one in head.node.fields or ()}
+        for table in found.values():
+            self._check_virtual(table, found, places)
 
         def where(table: str, attribute: str) -> str:
             node = places.get((table, attribute))
-            return "" if node is None else ":".join(map(str, (self.file, *_position(node))))
+            return "" if node is None else ":".join(map(str, (self.file, *position(node))))
 
         return Schema.of(found.values(), where=where)
 
-    def _sorted(
-        self, nodes: list[ObjectTypeDefinitionNode]
-    ) -> tuple[list[ObjectTypeDefinitionNode], dict[str, ObjectTypeDefinitionNode]]:
-        """Tables, and nested types by name; refuses names that are used twice."""
-        tables = []
-        nested: dict[str, ObjectTypeDefinitionNode] = {}
+    def _sorted(self, nodes: list[ObjectTypeDefinitionNode]) -> tuple[list[_Head], list[_Head]]:
+        """Tables and nested types; refuses names that are used twice."""
+        tables: list[_Head] = []
+        nested: list[_Head] = []
         names: set[str] = set()
         for node in nodes:
             name = node.name.value
@@ -192,61 +178,51 @@ class _Reader:
             if name in SCALARS:
                 self.fail(node.name, f"{name} is a type of its own; choose another name")
             names.add(name)
-            if any(directive.name.value == "table" for directive in node.directives or ()):
-                tables.append(node)
-            else:
-                nested[name] = node
+            head = _Head(node, self.directives(node, TYPE_DIRECTIVES))
+            (tables if "table" in head.directives else nested).append(head)
         return tables, nested
 
-    def _nested_type(self, node: ObjectTypeDefinitionNode, known: _Known) -> NestedType:
-        directives = self._directives(node, _TYPE_DIRECTIVES)
+    def _nested_type(self, head: _Head, known: _Known) -> NestedType:
+        for given in head.directives.get("splitSegments", ()):
+            self.fail(given.node, "@splitSegments belongs to a type with @table")
         return NestedType(
-            name=node.name.value,
-            attributes=self._attributes(node, known, of_table=False),
-            sealed="sealed" in directives,
-            description=_description(node),
+            name=head.name,
+            attributes=self._attributes(head.node, known, of_table=False),
+            sealed="sealed" in head.directives,
+            description=_description(head.node),
         )
 
-    def _table(
-        self,
-        node: ObjectTypeDefinitionNode,
-        known: _Known,
-        types: list[NestedType],
-    ) -> TableSchema:
-        directives = self._directives(node, _TYPE_DIRECTIVES)
-        about = directives["table"]
-        name = str(about.get("table", node.name.value))
-        database = str(about.get("database", about.get("schema", DEFAULT_DATABASE)))
-        expiration_s = int(about.get("expiration", 0))
-        export = _export(directives.get("export"), node.name.value)
-        if "expiration" in about and expiration_s == 0:
-            self.fail(node, "an expiration is a number of seconds above 0, got 0")
-        problem = checks.table_problem(
-            name, database=database, expiration_s=expiration_s, export=export
-        )
-        self.check(node.name, problem)
-        return TableSchema.of(
-            name,
-            self._attributes(node, known, of_table=True),
+    def _table(self, head: _Head, known: _Known, types: list[NestedType]) -> TableSchema:
+        about = head.directives["table"][0]
+        for name in ("expiration", "scanInterval"):
+            if about.values.get(name) == 0:
+                self.fail(about.place(name), f"@table({name}:) is a number of seconds above 0")
+        table = TableSchema.of(
+            head.table,
+            self._attributes(head.node, known, of_table=True),
             types=types,
-            database=database,
-            sealed="sealed" in directives,
-            export=export,
-            expiration_s=expiration_s,
-            description=_description(node),
+            database=head.database,
+            sealed="sealed" in head.directives,
+            export=_export(head),
+            expiration_s=about.number("expiration"),
+            description=_description(head.node),
+            eviction_s=about.number("eviction"),
+            scan_interval_s=about.number("scanInterval"),
+            split_segments="splitSegments" in head.directives,
+            hidden="hidden" in head.directives,
         )
+        self.check(head.node.name, checks.table_problem(table))
+        return table
 
     def _attributes(
-        self,
-        node: ObjectTypeDefinitionNode,
-        known: _Known,
-        *,
-        of_table: bool,
+        self, node: ObjectTypeDefinitionNode, known: _Known, *, of_table: bool
     ) -> tuple[Attribute, ...]:
         attributes: list[Attribute] = []
         for field in node.fields or ():
-            attribute = self._attribute(field)
-            self.check(field.type, checks.type_problem(attribute.type, known.nested, known.tables))
+            attribute = self._attribute(field, known)
+            if attribute.relation is None:
+                problem = checks.type_problem(attribute.type, known.nested, known.tables)
+                self.check(field.type, problem)
             self.check(field, checks.attribute_problem(attribute, of_table=of_table))
             attributes.append(attribute)
             self.check(field, checks.attributes_problem(attributes))
@@ -256,20 +232,86 @@ class _Reader:
                 self.fail(field, problem)
         return tuple(attributes)
 
-    def _attribute(self, field: FieldDefinitionNode) -> Attribute:
+    def _attribute(self, field: FieldDefinitionNode, known: _Known) -> Attribute:
         if field.arguments:
             self.fail(field.arguments[0], "attributes take no arguments")
-        directives = self._directives(field, _FIELD_DIRECTIVES)
-        roles = [name for name in _ROLES if name in directives]
-        if len(roles) > 1:
-            self.fail(field, f"@{roles[0]} and @{roles[1]} exclude each other")
+        directives = self.directives(field, FIELD_DIRECTIVES)
+        exclusive = [name for name in _EXCLUSIVE if name in directives]
+        if len(exclusive) > 1:
+            self.fail(field, f"@{exclusive[0]} and @{exclusive[1]} exclude each other")
+        roles = [name for name in exclusive if name in _ROLES]
+        type = self._type(field.type)
+        relation, computed = None, None
+        if "relationship" in directives:
+            relation = self._relation(field, type, directives["relationship"][0], known)
+            if type.required:
+                what = "a relationship is not stored, so that a record cannot be asked to have it"
+                self.fail(field.type, f"{field.name.value}: {what}")
+            type = relation.type
+        if "computed" in directives:
+            computed = self._computed(directives["computed"][0])
         return Attribute(
             name=field.name.value,
-            type=self._type(field.type),
+            type=type,
             role=_ROLES[roles[0]] if roles else "plain",
             indexed="indexed" in directives,
             description=_description(field),
+            relation=relation,
+            computed=computed,
+            enumerable="enumerable" in directives,
+            roles=tuple(self._roles(directives.get("allow", ()))),
+            hidden="hidden" in directives,
         )
+
+    def _roles(self, given: Sequence[Given]) -> list[str]:
+        for one in given:
+            if not one.text("role"):
+                self.fail(one.place("role"), "@allow names a role: @allow(role: …)")
+        return [one.text("role") for one in given]
+
+    def _relation(
+        self, field: FieldDefinitionNode, type: TypeRef, given: Given, known: _Known
+    ) -> Relation:
+        if type.innermost not in known.tables:
+            hint = did_you_mean(type.innermost, known.tables)
+            self.fail(field.type, f"{type.innermost} is no table that is declared here{hint}")
+        if type.element is not None and type.element.element is not None:
+            self.fail(field.type, f"a relationship is {type.innermost} or [{type.innermost}]")
+        if not given.values:
+            self.fail(given.node, "@relationship needs `from`, `to` or both")
+        return Relation(
+            target=known.tables[type.innermost],
+            here=given.text("from"),
+            there=given.text("to"),
+            many=type.element is not None,
+        )
+
+    def _computed(self, given: Given) -> Computed:
+        expression = given.text("from").strip()
+        if "from" in given.values and not expression:
+            self.fail(given.place("from"), "the expression is empty")
+        return Computed.of(expression, given.text("version"))
+
+    def _check_virtual(
+        self,
+        table: TableSchema,
+        tables: Mapping[str, TableSchema],
+        places: Mapping[tuple[str, str], Node],
+    ) -> None:
+        """Check what relationships and expressions name, now that everything is known."""
+        for attribute in table.attributes:
+            field = places.get((table.full_name, attribute.name))
+            if field is None or not attribute.is_virtual:
+                continue
+            assert isinstance(field, FieldDefinitionNode), "an attribute is one"
+            if attribute.relation:
+                problem = checks.relation_problem(
+                    attribute, table, tables[attribute.relation.target]
+                )
+                self.check(_directive(field, "relationship"), problem)
+            else:
+                problem = checks.computed_problem(attribute, table)
+                self.check(_expression(field), problem)
 
     def _type(self, node: TypeNode) -> TypeRef:
         if isinstance(node, NonNullTypeNode):
@@ -280,75 +322,24 @@ class _Reader:
         assert isinstance(node, NamedTypeNode), "GraphQL has no other types"
         return TypeRef(node.name.value)
 
-    def _directives(
-        self,
-        node: ObjectTypeDefinitionNode | FieldDefinitionNode,
-        known: Mapping[str, _Arguments],
-    ) -> dict[str, dict[str, str | int | bool]]:
-        found: dict[str, dict[str, str | int | bool]] = {}
-        for directive in node.directives or ():
-            name = directive.name.value
-            if name in known:
-                if name in found:
-                    self.fail(directive, f"@{name} stands here twice")
-                found[name] = dict(self._arguments(directive, known[name]))
-            else:
-                self._unknown_directive(directive, known)
-        return found
 
-    def _unknown_directive(self, node: DirectiveNode, known: Mapping[str, _Arguments]) -> None:
-        """Refuse what we do not do yet; tolerate what is not ours, with a warning if near."""
-        name = node.name.value
-        if name in _LATER_DIRECTIVES:
-            self.fail(node, f"@{name} is not supported yet")
-        if name in _TYPE_DIRECTIVES or name in _FIELD_DIRECTIVES:
-            place = "a field" if name in _FIELD_DIRECTIVES else "a type"
-            self.fail(node, f"@{name} belongs to {place}")
-        meant = nearest(name, known)
-        if meant:
-            line = node.loc.start_token.line if node.loc else 0
-            where = f"{self.file or 'schema'}:{line}"
-            _logger.warning("%s: @%s is ignored; did you mean @%s?", where, name, meant)
-
-    def _arguments(
-        self, directive: DirectiveNode, known: _Arguments
-    ) -> Iterator[tuple[str, str | int | bool]]:
-        for argument in directive.arguments or ():
-            name = argument.name.value
-            wanted = known.get(name)
-            where = f"@{directive.name.value}({name}:)"
-            if wanted is None and name in _LATER_ARGUMENTS:
-                self.fail(argument, f"{where} is not supported yet")
-            if wanted is None:
-                self.fail(argument, f"{where} is unknown{did_you_mean(name, known)}")
-            value = _constant(argument.value)
-            if type(value) is not wanted:
-                self.fail(argument, f"{where} must be {_KINDS[wanted]}")
-            yield name, value
+def _directive(field: FieldDefinitionNode, name: str) -> DirectiveNode:
+    return next(one for one in field.directives or () if one.name.value == name)
 
 
-def _position(node: Node) -> tuple[int, int]:
-    """Line and column, 0 when unknown."""
-    token = node.loc.start_token if node.loc else None
-    return (token.line, token.column) if token else (0, 0)
+def _expression(field: FieldDefinitionNode) -> Node:
+    """Where the expression of a computed attribute stands."""
+    directive = _directive(field, "computed")
+    arguments = directive.arguments or ()
+    return next((one for one in arguments if one.name.value == "from"), directive)
 
 
-def _constant(node: ValueNode) -> str | int | bool | None:
-    """The value of an argument. A bare word is a string: ``from: brandId``."""
-    if isinstance(node, (StringValueNode, EnumValueNode)):
-        return node.value
-    if isinstance(node, BooleanValueNode):
-        return node.value
-    if isinstance(node, IntValueNode):
-        return int(node.value)
-    return None
-
-
-def _export(arguments: Mapping[str, str | int | bool] | None, type_name: str) -> Export | None:
-    if arguments is None:
+def _export(head: _Head) -> Export | None:
+    if "export" not in head.directives:
         return None
-    switches = {name: bool(value) for name, value in arguments.items() if name != "name"}
-    return Export(str(arguments.get("name", type_name)), **switches)
+    given = head.directives["export"][0]
+    switches = {name: bool(value) for name, value in given.values.items() if name != "name"}
+    return Export(given.text("name", head.name), **switches)
 
 
 def _description(node: ObjectTypeDefinitionNode | FieldDefinitionNode) -> str:

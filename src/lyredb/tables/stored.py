@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from lyredb.storage.body import load_body, pack_body
-from lyredb.storage.keys import KeyValue, record_key
+from lyredb.storage.keys import ABSENT, KeyValue, record_key
 from lyredb.storage.layout import TOPIC_SLOT, TableLayout
 from lyredb.storage.metadata import content_type_of
 from lyredb.storage.record import OPAQUE, decode_header
+from lyredb.tables.computing import ComputedAttribute, computed_attributes
 from lyredb.tables.keys import KeyRules, key_text
 from lyredb.tables.partial import partial_decoder
 from lyredb.tables.schema import TableSchema
@@ -38,9 +39,12 @@ class StoredTable:
     """
 
     __slots__ = (
+        "_computed",
         "_created",
+        "_enumerable",
         "_key_name",
         "_keys",
+        "_relations",
         "_rules",
         "_times",
         "_updated",
@@ -60,6 +64,13 @@ class StoredTable:
         self._key_name = schema.primary_key
         self._keys = KeyRules(schema.key_type, open_topics=self.is_open_topics)
         self._rules = RecordRules(schema)
+        self._computed = computed_attributes(schema)
+        self._enumerable = tuple(
+            self._computed[one.name]
+            for one in schema.attributes
+            if one.enumerable and one.name in self._computed
+        )
+        self._relations = frozenset(one.name for one in schema.attributes if one.relation)
         self._created = _server_time(schema, "created")
         self._updated = _server_time(schema, "updated")
         self._times = {
@@ -70,6 +81,10 @@ class StoredTable:
 
     def __repr__(self) -> str:
         return f"StoredTable({self.name}, slot={self.slot})"
+
+    def is_relation(self, name: str) -> bool:
+        """Tell whether an attribute stands for records of another table."""
+        return name in self._relations
 
     def check_key(self, value: object) -> KeyValue:
         """Return a value as the key that it is in this table.
@@ -161,6 +176,9 @@ class StoredTable:
     ) -> dict[str, object]:
         """Return a record as everybody sees it: key first, server-set times last.
 
+        Behind them come the computed attributes that are declared as enumerable. Relations
+        are not part of it: they need other tables.
+
         An opaque record is its key, ``contentType`` and ``data``; the content type only
         when it is known, the data as text when it is UTF-8, else as bytes.
 
@@ -186,6 +204,8 @@ class StoredTable:
         if self._updated:
             name, form = self._updated
             record[name] = form(header.version >> MS_SHIFT)
+        if self._enumerable:
+            self._compute(record, self._enumerable)
         return record
 
     def decode_only(
@@ -193,11 +213,14 @@ class StoredTable:
     ) -> dict[str, object]:
         """Return these attributes of a record, in this order; absent ones are left out.
 
-        Costs a fraction of `decode` for records with many attributes.
+        Costs a fraction of `decode` for records with many attributes. Computed ones are
+        worked out, from what their expressions read; relations are left out.
 
         Raises:
             InvalidRecord: The bytes are damaged.
         """
+        if self._computed and not self._computed.keys().isdisjoint(names):
+            return self._decode_computed(key, stored, names)
         header = decode_header(stored)
         if header.flags & OPAQUE:
             record = self._opaque(key, header, stored)
@@ -213,6 +236,29 @@ class StoredTable:
             else:
                 found[name] = self._outside(name, key, header)
         return found
+
+    def _decode_computed(
+        self, key: KeyValue, stored: bytes, names: tuple[str, ...]
+    ) -> dict[str, object]:
+        """As `decode_only`, where computed attributes are among the names."""
+        header = decode_header(stored)
+        wanted = [self._computed[name] for name in names if name in self._computed]
+        reads: set[str] = set()
+        for one in wanted:
+            reads.update(one.reads or ())
+        if any(one.reads is None for one in wanted):
+            record = self.decode(key, stored, header)  # a function may read everything
+        else:
+            reads.update(name for name in names if name not in self._computed)
+            record = self.decode_only(key, stored, tuple(sorted(reads)))
+        if not header.flags & OPAQUE:
+            self._compute(record, wanted)
+        return {name: record[name] for name in names if name in record}
+
+    def _compute(self, record: dict[str, object], computed: Iterable[ComputedAttribute]) -> None:
+        """Add computed attributes to a record that has what they read."""
+        values = [(one.name, one.evaluate(record)) for one in computed]
+        record.update((name, value) for name, value in values if value is not ABSENT)
 
     def _opaque(self, key: KeyValue, header: RecordHeader, stored: bytes) -> dict[str, object]:
         record: dict[str, object] = {}

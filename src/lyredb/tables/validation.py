@@ -19,6 +19,7 @@ from lyredb.tables.values import (
     describe,
     missing,
     not_allowed,
+    not_assigned,
 )
 
 OPERATION: Final = "__op__"
@@ -44,15 +45,16 @@ class _Rule:
 class RecordRules:
     """The rules of one table."""
 
-    __slots__ = ("_order", "_required", "_rules", "_sealed", "_server_set")
+    __slots__ = ("_order", "_outside", "_required", "_rules", "_sealed", "_virtual")
 
     def __init__(self, schema: TableSchema) -> None:
-        plain = [one for one in schema.attributes if one.role == "plain"]
-        self._rules = {one.name: _Rule(one, schema) for one in plain}
-        self._required = tuple(one.name for one in plain if one.required)
+        in_body = [one for one in schema.attributes if one.is_stored]
+        self._rules = {one.name: _Rule(one, schema) for one in in_body}
+        self._required = tuple(one.name for one in in_body if one.required)
         self._sealed = schema.sealed
-        special = {one.name for one in schema.attributes if one.role != "plain"}
-        self._server_set = frozenset(special | {schema.primary_key})
+        others = {one.name for one in schema.attributes if not one.is_stored}
+        self._outside = frozenset(others | {schema.primary_key})
+        self._virtual = frozenset(one.name for one in schema.attributes if one.is_virtual)
         self._order = {one.name: number for number, one in enumerate(schema.attributes)}
 
     def whole(self, record: Mapping[str, object]) -> dict[str, object]:
@@ -98,7 +100,7 @@ class RecordRules:
         return body, amounts
 
     def _checked(self, record: Mapping[str, object], problems: Problems) -> dict[str, object]:
-        rules, server_set = self._rules, self._server_set
+        rules, outside = self._rules, self._outside
         body: dict[str, object] = {}
         for name, value in record.items():
             rule = rules.get(name)
@@ -107,10 +109,12 @@ class RecordRules:
                     body[name] = value
                 else:
                     body[name] = rule.check(value, name, problems)
-            elif name not in server_set:
+            elif name not in outside:
                 if self._sealed:
                     not_allowed(str(name)[:_MAX_NAME], problems)
                 body[name] = value
+            elif name in self._virtual:
+                not_assigned(name, problems)
         return body
 
     def _add(
@@ -130,7 +134,9 @@ class RecordRules:
             problem = f"Property {path}: the operation must be 'add', got {describe(kind)}"
         elif not number:
             problem = f"Property {path}: what is added must be a number, got {describe(amount)}"
-        elif name in self._server_set:
+        elif name in self._virtual:
+            not_assigned(name, problems)
+        elif name in self._outside:
             problem = f"Property {path} cannot be added to: it is the key or set by the server"
         elif rule is None and self._sealed:
             not_allowed(path, problems)

@@ -88,6 +88,11 @@ def not_allowed(path: str, problems: Problems) -> None:
     problems.append((path, f"Property {path} is not allowed"))
 
 
+def not_assigned(path: str, problems: Problems) -> None:
+    """Note a value for an attribute that is made from others."""
+    problems.append((path, f"Computed property {path} may not be directly assigned a value"))
+
+
 def _list_check(element: TypeRef, schema: TableSchema) -> Check:
     check = compile_check(element, schema)
     required = element.required
@@ -218,6 +223,14 @@ def _check_bytes(value: object, path: str, problems: Problems) -> object:
     return value
 
 
+def _check_blob(value: object, path: str, problems: Problems) -> object:
+    if isinstance(value, (bytearray, memoryview)):
+        return bytes(value)
+    if not isinstance(value, (str, bytes)):
+        wrong(path, "text or binary data (Blob)", value, problems)
+    return value
+
+
 def _accept(value: object, path: str, problems: Problems) -> object:
     return value
 
@@ -232,5 +245,6 @@ _SCALARS: Final[Mapping[str, Check]] = {
     "Boolean": _check_boolean,
     "Date": _check_date,
     "Bytes": _check_bytes,
+    "Blob": _check_blob,
     "Any": _accept,
 }

@@ -13,17 +13,18 @@ made of: ``Sensor.value == 3``.
 """
 
 from lyredb.tables.declare.columns import (
-    GENERATED,
     Col,
     Column,
     CreatedTime,
+    ExpiresAt,
     Indexed,
     Key,
+    Rel,
     UpdatedTime,
-    field,
 )
-from lyredb.tables.declare.markers import ID, BigInt, Int32, String
+from lyredb.tables.declare.markers import ID, BigInt, Blob, Int32, String
 from lyredb.tables.declare.nested import Nested
+from lyredb.tables.declare.options import GENERATED, computed, field, relationship
 from lyredb.tables.declare.schema_of import schema_of
 from lyredb.tables.declare.table import Table
 from lyredb.tables.schema import Export
@@ -32,17 +33,22 @@ __all__ = [
     "GENERATED",
     "ID",
     "BigInt",
+    "Blob",
     "Col",
     "Column",
     "CreatedTime",
+    "ExpiresAt",
     "Export",
     "Indexed",
     "Int32",
     "Key",
     "Nested",
+    "Rel",
     "String",
     "Table",
     "UpdatedTime",
+    "computed",
     "field",
+    "relationship",
     "schema_of",
 ]

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, ForwardRef, get_args, get_origin
 
 from lyredb.errors import SchemaError
-from lyredb.tables.declare.columns import UNSET, Column, FieldOptions
+from lyredb.tables.declare.columns import Column, Rel
+from lyredb.tables.declare.options import UNSET, FieldOptions
 from lyredb.tables.declare.places import schema_error
 from lyredb.tables.hints import did_you_mean
 
@@ -38,7 +39,7 @@ def make_columns(
         if isinstance(value, Column) and name not in annotations:
             columns[name] = value
         elif isinstance(value, FieldOptions) and name not in annotations:
-            raise schema_error("field(…) needs an annotation such as Col[float]", cls, name)
+            raise schema_error("it needs an annotation such as Col[float]", cls, name)
     for name in columns:
         if name in reserved:
             raise schema_error(
@@ -60,17 +61,24 @@ def _annotated(cls: type, name: str, annotation: object, names: _Names) -> Colum
     if not arguments:
         raise schema_error(f"write the type in brackets: {origin.__name__}[float]", cls, name)
     given = cls.__dict__.get(name, UNSET)
-    if given is UNSET:
-        return origin(arguments[0])
-    if isinstance(given, FieldOptions):
-        return origin(arguments[0], given)
+    options = FieldOptions() if given is UNSET else given
+    if isinstance(options, FieldOptions):
+        _check_kind(cls, name, origin, options)
+        return origin(arguments[0], options)
     raise schema_error(f"a default is written field(default={given!r})", cls, name)
+
+
+def _check_kind(cls: type, name: str, kind: type[Column[Any]], options: FieldOptions) -> None:
+    if issubclass(kind, Rel) and options.joined is None:
+        raise schema_error("say by what: … = relationship(from_=…) or (to=…)", cls, name)
+    if options.joined is not None and not issubclass(kind, Rel):
+        raise schema_error("a relationship is written Rel[…] = relationship(…)", cls, name)
 
 
 def _no_column(cls: type, name: str, annotation: object) -> SchemaError:
     if isinstance(annotation, ForwardRef):
         text = annotation.__forward_arg__
-        hint = did_you_mean(text, ("Col", "Key", "Indexed", "ClassVar"))
+        hint = did_you_mean(text, ("Col", "Key", "Indexed", "Rel", "ExpiresAt", "ClassVar"))
         return schema_error(f"unknown name {text}{hint}", cls, name)
     shown = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     return schema_error(f"a column is written Col[{shown}], Indexed[…] or Key[…]", cls, name)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import (
     TYPE_CHECKING,
     Any,
     ClassVar,
-    Final,
-    Generic,
     NoReturn,
     Protocol,
     Self,
@@ -19,27 +16,11 @@ from typing import (
     overload,
 )
 
-from lyredb.tables.query.terms import Condition
+from lyredb.tables.comparing import Comparable, unwrap
+from lyredb.tables.declare.options import UNSET, FieldOptions, field
 from lyredb.tables.schema import Role
 
 T = TypeVar("T")
-
-
-class Marker:
-    """A value that no record has."""
-
-    __slots__ = ("_name",)
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __repr__(self) -> str:
-        return self._name
-
-
-UNSET: Final = Marker("UNSET")
-GENERATED: Final[Any] = Marker("GENERATED")
-"""Default of a key that is made when a record without one is put."""
 
 
 class Wrapper(Protocol):
@@ -49,38 +30,12 @@ class Wrapper(Protocol):
         """The record itself, not a copy."""
 
 
-@dataclass(frozen=True, slots=True)
-class FieldOptions:
-    """What `field` was called with."""
-
-    default: object = UNSET
-    name: str = ""
-    description: str = ""
-
-
-def field(*, default: Any = UNSET, name: str = "", description: str = "") -> Any:
-    """Say more of a column than its type.
-
-    Args:
-        default: What is read where a record has no such attribute. It is never stored.
-            `GENERATED`, for a key: made when a record without one is put.
-        name: The attribute's name in records, when it cannot be one in Python.
-        description: For people.
-
-    Raises:
-        ValueError: The default could be changed by whoever reads it.
-    """
-    if isinstance(default, (list, dict, set)):
-        raise ValueError("a default must not be mutable; leave it out and read None instead")
-    return FieldOptions(default, name, description)
-
-
 Read = Callable[[object], object]
 """Turns a record's value into what an instance shows; ``UNSET`` for an absent one."""
 
 
-class Column(Generic[T]):
-    """Base of all columns.
+class Column(Comparable[T]):
+    """Base of all columns; at the class also what conditions are made of (`Comparable`).
 
     Attributes:
         attribute: The attribute's name in records.
@@ -91,6 +46,11 @@ class Column(Generic[T]):
         indexed: It has an index.
         owner: The class that it stands in.
         role: As in the schema.
+        roles: That may use it; empty for all.
+        hidden: Left out of documents that describe the interface.
+        enumerable: A virtual one that is part of whole records.
+        joined: Of a relationship: the attribute here, and that of the other table.
+        computed: Of a computed attribute: how.
         make_read: Given by the class; makes what ``__get__`` reads with.
     """
 
@@ -103,11 +63,21 @@ class Column(Generic[T]):
         self.attribute = options.name
         self.description = options.description
         self.default = options.default
-        self.indexed = self.is_indexed
+        self.indexed = self.is_indexed or options.indexed
+        self.roles = options.roles
+        self.hidden = options.hidden
+        self.enumerable = options.enumerable
+        self.joined = options.joined
+        self.computed = options.computed
         self.python_name = ""
         self.owner: type | None = None
         self.make_read: Callable[[Column[Any]], Read] | None = None
         self._read: Read | None = None
+
+    @property
+    def is_virtual(self) -> bool:
+        """It is not stored: a relationship or computed."""
+        return self.joined is not None or self.computed is not None
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.python_name = name
@@ -129,30 +99,21 @@ class Column(Generic[T]):
         return cast("T", self._read(value))
 
     def __set__(self, instance: Wrapper, value: T) -> None:
+        if self.is_virtual:
+            raise AttributeError(f"{self!r} is not stored: it is made from other attributes")
         instance._lyre_record()[self.attribute] = unwrap(value)
 
     def __delete__(self, instance: Wrapper) -> None:
         instance._lyre_record().pop(self.attribute, None)
 
-    def __eq__(self, other: object) -> Condition:  # type: ignore[override]  # makes a condition
-        return Condition((self.attribute,), "equals", unwrap(other), self.owner)
-
-    def __ne__(self, other: object) -> NoReturn:
-        raise TypeError(f"`{self!r} != …` is not supported yet; only == is")
-
-    __hash__ = object.__hash__
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The attribute alone."""
+        return (self.attribute,)
 
     def __repr__(self) -> str:
         owner = self.owner.__name__ if self.owner else "?"
         return f"{owner}.{self.python_name}"
-
-
-def unwrap(value: object) -> object:
-    """Return what a record holds for a Python value: instances are their records."""
-    if isinstance(value, (list, tuple)):
-        return [unwrap(item) for item in value]
-    record = getattr(type(value), "_lyre_record", None)
-    return record(value) if record else value
 
 
 class Col(Column[T]):
@@ -171,6 +132,71 @@ class Key(Column[T]):
     role = "primary key"
 
 
+class Rel(Column[T]):
+    """Records of another table: ``brand: Rel[Brand] = relationship(from_="brandId")``."""
+
+
+class _Deadline(Column[T]):
+    """With an annotation as other columns, or without one as times that the server sets."""
+
+    def __init__(
+        self,
+        type: Any = datetime,
+        options: FieldOptions | None = None,
+        /,
+        *,
+        indexed: bool = False,
+        name: str = "",
+        description: str = "",
+        roles: Sequence[str] = (),
+        hidden: bool = False,
+    ) -> None:
+        if options is None:
+            type = type | None
+            options = field(
+                name=name, description=description, indexed=indexed, roles=roles, hidden=hidden
+            )
+        super().__init__(type, options)
+
+
+class ExpiresAt(_Deadline[T]):
+    """When the record is gone, whatever the expiration of the table says.
+
+    ``gone = ExpiresAt()`` may be absent or null; ``gone: ExpiresAt[datetime]`` is required
+    and an argument to type checkers. ``float`` and ``int`` are epoch milliseconds.
+    """
+
+    role = "expires"
+
+    if TYPE_CHECKING:
+        # As for `CreatedTime`.
+        @overload
+        def __init__(
+            self: ExpiresAt[datetime | None],
+            type: type[datetime] = ...,
+            /,
+            *,
+            indexed: bool = ...,
+            name: str = ...,
+            description: str = ...,
+            roles: Sequence[str] = ...,
+            hidden: bool = ...,
+        ) -> None: ...
+        @overload
+        def __init__(
+            self,
+            type: type[T],
+            /,
+            *,
+            indexed: bool = ...,
+            name: str = ...,
+            description: str = ...,
+            roles: Sequence[str] = ...,
+            hidden: bool = ...,
+        ) -> None: ...
+        def __init__(self, *arguments: Any, **options: Any) -> None: ...
+
+
 class _ServerTime(Column[T]):
     """A time that the server sets. Written without annotation: it is no argument."""
 
@@ -182,9 +208,13 @@ class _ServerTime(Column[T]):
         indexed: bool = False,
         name: str = "",
         description: str = "",
+        roles: Sequence[str] = (),
+        hidden: bool = False,
     ) -> None:
-        super().__init__(type, FieldOptions(name=name, description=description))
-        self.indexed = indexed
+        options = field(
+            name=name, description=description, indexed=indexed, roles=roles, hidden=hidden
+        )
+        super().__init__(type, options)
 
     def __set__(self, instance: Wrapper, value: T) -> NoReturn:
         raise AttributeError(f"{self!r} is set by the server")
@@ -210,10 +240,20 @@ class CreatedTime(_ServerTime[T]):
             indexed: bool = ...,
             name: str = ...,
             description: str = ...,
+            roles: Sequence[str] = ...,
+            hidden: bool = ...,
         ) -> None: ...
         @overload
         def __init__(
-            self, type: type[T], /, *, indexed: bool = ..., name: str = ..., description: str = ...
+            self,
+            type: type[T],
+            /,
+            *,
+            indexed: bool = ...,
+            name: str = ...,
+            description: str = ...,
+            roles: Sequence[str] = ...,
+            hidden: bool = ...,
         ) -> None: ...
         def __init__(self, *arguments: Any, **options: Any) -> None: ...
 
@@ -235,10 +275,20 @@ class UpdatedTime(_ServerTime[T]):
             indexed: bool = ...,
             name: str = ...,
             description: str = ...,
+            roles: Sequence[str] = ...,
+            hidden: bool = ...,
         ) -> None: ...
         @overload
         def __init__(
-            self, type: type[T], /, *, indexed: bool = ..., name: str = ..., description: str = ...
+            self,
+            type: type[T],
+            /,
+            *,
+            indexed: bool = ...,
+            name: str = ...,
+            description: str = ...,
+            roles: Sequence[str] = ...,
+            hidden: bool = ...,
         ) -> None: ...
         def __init__(self, *arguments: Any, **options: Any) -> None: ...
 

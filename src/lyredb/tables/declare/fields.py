@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from lyredb.tables.comparing import unwrap
 from lyredb.tables.declare.annotations import make_columns
-from lyredb.tables.declare.columns import Column, unwrap
+from lyredb.tables.declare.columns import Column
 from lyredb.tables.declare.extra import Extra
 from lyredb.tables.declare.reading import make_read
 from lyredb.tables.hints import did_you_mean
@@ -29,7 +30,7 @@ class Fields:
         columns = self._lyre_columns
         for name, value in values.items():
             column = columns.get(name)
-            if column is None or column.role in ("created", "updated"):
+            if column is None or column.role in ("created", "updated") or column.is_virtual:
                 raise TypeError(self._unknown(name))
             record[column.attribute] = unwrap(value)
         object.__setattr__(self, "_Fields__record", record)
@@ -60,6 +61,8 @@ class Fields:
     @classmethod
     def _unknown(cls, name: str) -> str:
         column = cls._lyre_columns.get(name)
+        if column is not None and column.is_virtual:
+            return f"{column!r} is not stored: it is made from other attributes"
         if column is not None:
             return f"{column!r} is set by the server"
         return f"{cls.__name__} has no column {name}{did_you_mean(name, cls._lyre_columns)}"

@@ -6,8 +6,8 @@ import sys
 from typing import ClassVar, Never, dataclass_transform
 
 from lyredb.tables.declare.arguments import refuse_unknown, require_type
-from lyredb.tables.declare.columns import field
 from lyredb.tables.declare.fields import Fields
+from lyredb.tables.declare.options import field
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(field,))

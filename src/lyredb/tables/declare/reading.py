@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from lyredb.tables.declare.columns import UNSET, Column, Marker, Read
-from lyredb.tables.declare.types import NestedClass, PythonType, read_type
+from lyredb.tables.declare.columns import Column, Read
+from lyredb.tables.declare.options import UNSET, Marker
+from lyredb.tables.declare.types import PythonType, WrappedClass, read_type
 
 
 def make_read(column: Column[Any]) -> Read:
@@ -17,7 +18,7 @@ def make_read(column: Column[Any]) -> Read:
     read = read_type(column)
     absent = column.default
     if isinstance(absent, Marker):
-        is_optional = not read.required and column.role == "plain"
+        is_optional = not read.required and column.role in ("plain", "expires")
         absent = None if is_optional else UNSET
     wrap = _wrap_of(read)
 
@@ -35,7 +36,8 @@ def _wrap_of(read: PythonType) -> Read | None:
     if read.element is not None:
         inner = _wrap_of(read.element)
         return _each(inner) if inner else None
-    return _instance(read.nested) if read.nested else None
+    wrapped = read.nested or read.table
+    return _instance(wrapped) if wrapped else None
 
 
 def _each(inner: Read) -> Read:
@@ -45,7 +47,7 @@ def _each(inner: Read) -> Read:
     return wrap
 
 
-def _instance(nested: type[NestedClass]) -> Read:
+def _instance(nested: type[WrappedClass]) -> Read:
     def wrap(value: object) -> object:
         # A record that was written before the type was declared may hold something else.
         return nested.from_dict(value) if isinstance(value, dict) else value

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from inspect import cleandoc
+from typing import Any
 
 from lyredb.errors import SchemaError
 from lyredb.tables import checks
+from lyredb.tables.declare.columns import Column
 from lyredb.tables.declare.nested import Nested
 from lyredb.tables.declare.places import place_of, schema_error
 from lyredb.tables.declare.table import Table
 from lyredb.tables.declare.types import read_type
-from lyredb.tables.schema import DEFAULT_KEY, SCALARS, Attribute, NestedType, Schema, TableSchema
+from lyredb.tables.schema import (
+    DEFAULT_KEY,
+    SCALARS,
+    Attribute,
+    NestedType,
+    Relation,
+    Schema,
+    TableSchema,
+)
 
 
 def schema_of(classes: Sequence[type[Table]]) -> Schema:
@@ -31,6 +41,8 @@ def schema_of(classes: Sequence[type[Table]]) -> Schema:
         if table.full_name in tables:
             raise schema_error(f"table {table.full_name} is declared twice", cls)
         tables[table.full_name] = table
+    for cls in classes:
+        _check_virtual(cls, tables[cls._lyre_options.full_name], tables)
     by_name = {cls._lyre_options.full_name: cls for cls in classes}
 
     def where(table: str, attribute: str) -> str:
@@ -66,15 +78,7 @@ def _collect(cls: type[Table] | type[Nested], found: dict[str, type[Nested]]) ->
 
 def _table(cls: type[Table], types: Sequence[NestedType], nested: Collection[str]) -> TableSchema:
     options = cls._lyre_options
-    problem = checks.table_problem(
-        options.name,
-        database=options.database,
-        expiration_s=options.expires_s,
-        export=options.export,
-    )
-    if problem:
-        raise schema_error(problem, cls)
-    return TableSchema.of(
+    table = TableSchema.of(
         options.name,
         _attributes(cls, nested, of_table=True),
         types=types,
@@ -83,7 +87,29 @@ def _table(cls: type[Table], types: Sequence[NestedType], nested: Collection[str
         export=options.export,
         expiration_s=options.expires_s,
         description=_description(cls),
+        eviction_s=options.eviction_s,
+        scan_interval_s=options.scan_interval_s,
+        split_segments=options.split_segments,
+        hidden=options.hidden,
     )
+    problem = checks.table_problem(table)
+    if problem:
+        raise schema_error(problem, cls)
+    return table
+
+
+def _check_virtual(cls: type[Table], table: TableSchema, tables: Mapping[str, TableSchema]) -> None:
+    """Check what relationships and expressions name, now that everything is known."""
+    for attribute in table.attributes:
+        problem = ""
+        if attribute.relation and attribute.relation.target not in tables:
+            problem = f"{attribute.relation.target} is no table of this schema"
+        elif attribute.relation:
+            problem = checks.relation_problem(attribute, table, tables[attribute.relation.target])
+        elif attribute.computed:
+            problem = checks.computed_problem(attribute, table)
+        if problem:
+            raise schema_error(problem, cls, _python_name(cls, attribute.name))
 
 
 def _nested_type(cls: type[Nested], nested: Collection[str]) -> NestedType:
@@ -102,16 +128,10 @@ def _attributes(
 ) -> tuple[Attribute, ...]:
     attributes: list[Attribute] = []
     for column in cls._columns():
-        attribute = Attribute(
-            column.attribute,
-            read_type(column).ref,
-            role=column.role,
-            indexed=column.indexed,
-            description=cleandoc(column.description).strip(),
-        )
+        attribute = _attribute(column)
         attributes.append(attribute)
         problem = (
-            checks.type_problem(attribute.type, nested)
+            (not attribute.relation and checks.type_problem(attribute.type, nested))
             or checks.attribute_problem(attribute, of_table=of_table)
             or checks.attributes_problem(attributes)
         )
@@ -121,6 +141,31 @@ def _attributes(
     if problem:
         raise schema_error(problem, cls, DEFAULT_KEY)
     return tuple(attributes)
+
+
+def _attribute(column: Column[Any]) -> Attribute:
+    read = read_type(column)
+    type = read.ref.optional if column.is_virtual else read.ref
+    relation = None
+    if column.joined is not None:
+        table = read.related
+        assert table is not None, "a column that is a relationship has a table as its type"
+        here, there = column.joined
+        many = read.element is not None
+        relation = Relation(table._lyre_options.full_name, here, there, many)
+        type = relation.type
+    return Attribute(
+        column.attribute,
+        type,
+        role=column.role,
+        indexed=column.indexed,
+        description=cleandoc(column.description).strip(),
+        relation=relation,
+        computed=column.computed,
+        enumerable=column.enumerable,
+        roles=column.roles,
+        hidden=column.hidden,
+    )
 
 
 def _description(cls: type) -> str:

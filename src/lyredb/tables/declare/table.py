@@ -5,16 +5,31 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Never, Self, dataclass_transform, overload
+from typing import Any, ClassVar, Final, Never, Self, dataclass_transform, overload
 
 from lyredb.storage.keys import KeyValue
 from lyredb.tables.binding import gateway_for
 from lyredb.tables.declare.arguments import refuse_unknown, require_type
-from lyredb.tables.declare.columns import GENERATED, Column, Key, field
+from lyredb.tables.declare.columns import Column, Key
 from lyredb.tables.declare.fields import Fields
-from lyredb.tables.handle import NOT_GIVEN, Found, Shape, Subscription, TableHandle
+from lyredb.tables.declare.options import GENERATED, computed, field, relationship
+from lyredb.tables.handle import NOT_GIVEN, Shape, Subscription, TableHandle
 from lyredb.tables.query.parse_object import SelectLike, WhereLike
+from lyredb.tables.query.terms import Query
 from lyredb.tables.schema import DEFAULT_DATABASE, DEFAULT_KEY, Export
+from lyredb.tables.search import Search
+
+_ARGUMENTS: Final = (
+    "export",
+    "sealed",
+    "expires_s",
+    "database",
+    "name",
+    "eviction_s",
+    "scan_interval_s",
+    "split_segments",
+    "hidden",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +41,10 @@ class Options:
     export: Export | None
     expires_s: int
     sealed: bool
+    eviction_s: int = 0
+    scan_interval_s: int = 0
+    split_segments: bool = False
+    hidden: bool = False
 
     @property
     def full_name(self) -> str:
@@ -33,7 +52,7 @@ class Options:
         return f"{self.database}.{self.name}"
 
 
-@dataclass_transform(kw_only_default=True, field_specifiers=(field,))
+@dataclass_transform(kw_only_default=True, field_specifiers=(field, relationship, computed))
 class Table(Fields):
     """Base of tables: ``class Sensor(Table, export=True): id: Key[str]``.
 
@@ -47,6 +66,10 @@ class Table(Fields):
         expires_s: Seconds after its last write until a record is gone, 0 for never.
         database: That it belongs to.
         name: Of the table, when it is not the class's own.
+        eviction_s: Seconds that a record that is gone is kept besides.
+        scan_interval_s: Seconds between removals of what is gone, 0 for the default.
+        split_segments: Keys with slashes are lists of their segments.
+        hidden: Left out of documents that describe the interface, and used as others.
     """
 
     __slots__ = ()
@@ -60,15 +83,23 @@ class Table(Fields):
         expires_s: int = 0,
         database: str = DEFAULT_DATABASE,
         name: str = "",
+        eviction_s: int = 0,
+        scan_interval_s: int = 0,
+        split_segments: bool = False,
+        hidden: bool = False,
         **unknown: Never,
     ) -> None:
         super().__init_subclass__()
-        refuse_unknown(cls, unknown, ("export", "sealed", "expires_s", "database", "name"))
+        refuse_unknown(cls, unknown, _ARGUMENTS)
         require_type(cls, "export", export, bool, str, Export)
         require_type(cls, "sealed", sealed, bool)
         require_type(cls, "expires_s", expires_s, int)
         require_type(cls, "database", database, str)
         require_type(cls, "name", name, str)
+        require_type(cls, "eviction_s", eviction_s, int)
+        require_type(cls, "scan_interval_s", scan_interval_s, int)
+        require_type(cls, "split_segments", split_segments, bool)
+        require_type(cls, "hidden", hidden, bool)
         if export is True:
             export = cls.__name__
         cls._lyre_options = Options(
@@ -77,6 +108,10 @@ class Table(Fields):
             export=Export(export) if isinstance(export, str) else export or None,
             expires_s=expires_s,
             sealed=sealed,
+            eviction_s=eviction_s,
+            scan_interval_s=scan_interval_s,
+            split_segments=split_segments,
+            hidden=hidden,
         )
         cls._lyre_declare(sys._getframe(1).f_locals, _RESERVED)
 
@@ -135,7 +170,7 @@ class Table(Fields):
         limit: int | None = None,
         offset: int = 0,
         select: None = None,
-    ) -> Found[Self]: ...
+    ) -> Search[Self]: ...
     @overload
     @classmethod
     def search(
@@ -145,7 +180,7 @@ class Table(Fields):
         limit: int | None = None,
         offset: int = 0,
         select: SelectLike,
-    ) -> Found[Any]: ...
+    ) -> Search[Any]: ...
     @classmethod
     def search(
         cls,
@@ -154,12 +189,22 @@ class Table(Fields):
         limit: int | None = None,
         offset: int = 0,
         select: SelectLike | None = None,
-    ) -> Found[Any]:
+    ) -> Search[Any]:
         """Find records; see `TableHandle.search`."""
         handle = _handle(cls)
         if select is None:
             return handle.search(conditions, limit=limit, offset=offset)
         return handle.search(conditions, limit=limit, offset=offset, select=select)
+
+    @classmethod
+    def where(cls, *conditions: WhereLike | Iterable[WhereLike]) -> Search[Self]:
+        """Begin a search; see `TableHandle.where`."""
+        return _handle(cls).where(*conditions)
+
+    @classmethod
+    def query(cls, query: Query | Mapping[str, object] | str) -> Search[Any]:
+        """Begin a search with a query object or the text of one; see `TableHandle.query`."""
+        return _handle(cls).query(query)
 
 
 _RESERVED = frozenset(dir(Table))
