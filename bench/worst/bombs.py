@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import threading
 import zlib
@@ -10,6 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
+
+import brotli
+import zstandard
 
 from bench.load.client import LoadFailed, MqttLogin, connect
 from bench.load.packets import length, packet
@@ -82,11 +86,29 @@ Throw: TypeAlias = Callable[[Target], None]
 def http_bombs() -> dict[str, Throw]:
     """Requests, each on a connection of its own."""
     found = {name: put(kind, body) for name, (kind, body) in bodies(BODY_BYTES).items()}
-    packed = zlib.compress(bytes(100_000_000), 9)
-    found["100 MB compressed"] = put(JSON, packed, "Content-Encoding: deflate\r\n")
+    for coding, packed in _packed(bytes(100_000_000)).items():
+        head = f"Content-Encoding: {coding}\r\n"
+        found[f"100 MB compressed as {coding}"] = put(JSON, packed, head)
+    for coding, packed in _packed(b'{"x":[' + b"[]," * 1_330_000).items():
+        head = f"Content-Encoding: {coding}\r\n"
+        found[f"empty lists compressed as {coding}"] = put(JSON, packed, head)
+    members = gzip.compress(b"", 1, mtime=0) * (BODY_BYTES // 20)
+    found["very many gzip members"] = put(JSON, members, "Content-Encoding: gzip\r\n")
+    found["very many lines of NDJSON"] = put("application/x-ndjson", b"1\n" * (BODY_BYTES // 2))
     found["chunks of one byte"] = put_in_chunks(b'{"text":"' + b"x" * 1_000_000 + b'"}')
     found["a thousand headers"] = put(JSON, b"{}", "a: b\r\n" * 1_000)
     return found
+
+
+def _packed(data: bytes) -> dict[str, bytes]:
+    """The same in each content coding."""
+    deflated = zlib.compressobj(9, zlib.DEFLATED, 31)
+    return {
+        "deflate": zlib.compress(data, 9),
+        "gzip": deflated.compress(data) + deflated.flush(),
+        "br": brotli.compress(data, quality=5),
+        "zstd": zstandard.compress(data, 3),
+    }
 
 
 def websocket_bombs() -> dict[str, Throw]:

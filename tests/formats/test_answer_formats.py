@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lyredb.errors import InvalidBody
+from lyredb.errors import InvalidBody, NestingTooDeep
 from lyredb.formats import (
     ANSWERS,
     CSV,
@@ -155,7 +155,17 @@ def test_ndjson_has_no_more_values_than_other_bodies() -> None:
         NDJSON.decode(b"1\n" * (MAX_VALUES + 1))
     with pytest.raises(InvalidBody, match="at most"):
         NDJSON.decode(b"[1,2,3,4]\n" * (MAX_VALUES // 4))
+    with pytest.raises(InvalidBody, match="at most"):
+        NDJSON.decode(b"\n" * (MAX_VALUES + 1))
     assert NDJSON.decode(b'"' + b"," * (MAX_VALUES + 1) + b'"') == ["," * (MAX_VALUES + 1)]
+
+
+def test_a_line_of_ndjson_may_be_as_deep_as_a_record() -> None:
+    """The list of lines is no level of it."""
+    line = b"[" * 64 + b"]" * 64
+    assert len(NDJSON.decode(line + b"\n" + line)) == 2
+    with pytest.raises(NestingTooDeep):
+        NDJSON.decode(b"[" + line + b"]")
 
 
 def test_plain_text_is_the_text_itself() -> None:

@@ -73,15 +73,30 @@ class JsonFormat:
             raise InvalidBody("the body is not valid UTF-8") from None
         except (ValueError, OverflowError) as error:
             raise InvalidBody(f"the body is not valid JSON: {error}") from error
+        self.check(data, value)
+        return value
+
+    @staticmethod
+    def check(data: bytes, value: object, depth: int = 1) -> None:
+        """Refuse what a record cannot hold.
+
+        Args:
+            data: What was decoded.
+            value: What it was decoded to.
+            depth: Of the outermost level.
+
+        Raises:
+            InvalidBody: A number out of range, or too many names in one object.
+            NestingTooDeep: More than `MAX_DEPTH` levels.
+        """
         # JSON has neither infinite numbers nor names that are no strings. What else there is
         # to check needs many brackets, many colons or many digits; the common case has none.
         if len(data) > MAX_DIGITS and _MANY_DIGITS in data.translate(_DIGITS_AS_ZERO):
-            check_value(value)
+            check_value(value, depth)
         elif data.count(b"{") + data.count(b"[") > MAX_DEPTH or (
             len(data) > MAX_KEYS and data.count(b":") > MAX_KEYS
         ):
-            check_depth(value)
-        return value
+            check_depth(value, depth)
 
 
 JSON: Final = JsonFormat()

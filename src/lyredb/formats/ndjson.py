@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+import msgspec
+
 from lyredb.errors import InvalidBody
-from lyredb.formats.counting import MAX_VALUES
+from lyredb.formats.counting import check_json_count
 from lyredb.formats.json_text import JSON
 from lyredb.formats.pause import PAUSE
+
+_decoder: Final = msgspec.json.Decoder()
 
 
 class NdjsonFormat:
@@ -46,30 +50,14 @@ class NdjsonFormat:
             InvalidBody: A line is not JSON, which it names, or there are too many values.
             NestingTooDeep: More than `MAX_DEPTH` levels.
         """
-        # Each line is a value, and may hold more of them.
-        if data.count(b"\n") + data.count(b",") + data.count(b":") >= MAX_VALUES:
-            return _decode_many(data)
-        return [value for _, value in _each(data)]
-
-
-def _decode_many(data: bytes) -> list[object]:
-    """Decode what may have too many values: commas and colons of strings are none."""
-    found: list[object] = []
-    left = MAX_VALUES
-    for line, value in _each(data):
-        left -= _count(value)
-        if left < 0:
-            raise InvalidBody(f"line {line}: a body has at most {MAX_VALUES} values and names")
-        found.append(value)
-    return found
-
-
-def _count(value: object) -> int:
-    if isinstance(value, dict):
-        return 1 + len(value) + sum(map(_count, value.values()))
-    if isinstance(value, list):
-        return 1 + sum(map(_count, value))
-    return 1
+        # A line end is no part of a value in JSON, so it separates values as a comma does.
+        check_json_count(data.replace(b"\n", b","))
+        try:
+            values = _decoder.decode_lines(data)
+        except (ValueError, OverflowError, RecursionError):
+            values = [value for _, value in _each(data)]  # says which line it is
+        JSON.check(data, values, depth=0)
+        return values
 
 
 def _each(data: bytes) -> Iterator[tuple[int, object]]:
