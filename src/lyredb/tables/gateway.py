@@ -113,6 +113,24 @@ class Gateway(Protocol):
             InvalidQuery, UnknownAttribute: The query makes no sense.
         """
 
+    async def count_records(self, table: str, query: Query) -> int:
+        """Return how many records a query finds.
+
+        Raises:
+            InvalidQuery, UnknownAttribute: The query makes no sense.
+        """
+
+    async def delete_records(self, table: str, query: Query) -> int:
+        """Delete what a query finds, all or nothing; return how many records that were.
+
+        Raises:
+            InvalidQuery, UnknownAttribute: The query makes no sense.
+            TransactionTooLarge, WriteConflict: Nothing was deleted.
+        """
+
+    def path_of(self, table: str) -> str | None:
+        """Return the path under which HTTP has a table, ``None`` when it is not exported."""
+
     def follow_records(
         self, table: str, id: KeyValue | None, *, omit_current: bool, after: str
     ) -> EventSource:

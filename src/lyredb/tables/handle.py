@@ -5,23 +5,17 @@ The two differ in the shape of a record only: an instance of a class, or a dicti
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Final, Generic, Protocol, Self, TypeVar, cast, overload
 
 from lyredb.errors import InvalidQuery
-from lyredb.formats import PAUSE
 from lyredb.storage.keys import KeyValue
 from lyredb.tables.gateway import Event, EventSource, Gateway
-from lyredb.tables.query.parse_object import (
-    SelectLike,
-    WhereLike,
-    count_of,
-    read_select,
-    read_where,
-)
-from lyredb.tables.query.terms import Condition, Query, conditions_in
+from lyredb.tables.query.parse_object import SelectLike, WhereLike, read_query
+from lyredb.tables.query.parse_url import parse_query
+from lyredb.tables.query.terms import Condition, Query
+from lyredb.tables.search import Search
 from lyredb.tables.validation import OPERATION
 
 NOT_GIVEN: Final = object()
@@ -200,7 +194,7 @@ class TableHandle(Generic[T]):
         limit: int | None = None,
         offset: int = 0,
         select: None = None,
-    ) -> Found[T]: ...
+    ) -> Search[T]: ...
     @overload
     def search(
         self,
@@ -209,7 +203,7 @@ class TableHandle(Generic[T]):
         limit: int | None = None,
         offset: int = 0,
         select: SelectLike,
-    ) -> Found[Any]: ...
+    ) -> Search[Any]: ...
     def search(
         self,
         conditions: WhereLike | Iterable[WhereLike] | None = None,
@@ -217,37 +211,64 @@ class TableHandle(Generic[T]):
         limit: int | None = None,
         offset: int = 0,
         select: SelectLike | None = None,
-    ) -> Found[Any]:
+    ) -> Search[Any]:
         """Find records: ``async for sensor in Sensor.search(Sensor.site == "north")``.
 
         Args:
-            conditions: One or several that must all hold: ``Sensor.value == 3``, joined
-                by ``&``, or ``("value", 3)``, or ``{"attribute": "value", "value": 3}``.
+            conditions: ``Sensor.value > 3``, joined by ``&`` and ``|``, negated by ``~``; or
+                ``("value", 3)``, ``("value", "gt", 3)``, an object of the query language,
+                or a list of these that must all hold.
             limit: How many at most.
             offset: How many are skipped.
             select: A list of names gives dictionaries, one name the bare values.
 
         Raises:
-            InvalidQuery, UnknownAttribute: At once.
+            InvalidQuery: At once, when it makes no sense for any table; else when it runs.
         """
-        query = Query(
-            where=read_where(conditions),
-            limit=None if limit is None else count_of("limit", limit),
-            offset=count_of("offset", offset),
-            select=read_select(select),
-        )
-        for condition in conditions_in(query.where):
-            self._require_own(condition)
-        found = self._gateway.find_records(self.name, query)
-        return Found(found, self._shape.wrap if select is None else None)
+        found = self.where() if conditions is None else self.where(conditions)
+        found = found.limit(limit, offset)
+        return found if select is None else found.select(select)
 
-    def _require_own(self, condition: Condition) -> None:
-        """Refuse the column of another table, which has a meaning here only by chance."""
+    def where(self, *conditions: WhereLike | Iterable[WhereLike]) -> Search[T]:
+        """Begin a search: ``Sensor.where(Sensor.value > 30).order_by(Sensor.site).limit(5)``.
+
+        Raises:
+            InvalidQuery: A condition makes no sense, or is about another table.
+        """
+        search: Search[T] = Search(self, self._gateway, Query(), self.wrap)
+        return search.where(*cast("tuple[WhereLike, ...]", conditions))
+
+    def query(self, query: Query | Mapping[str, object] | str) -> Search[Any]:
+        """Begin a search with a query object, or with the text of a query in a URL.
+
+        Raises:
+            InvalidQuery: It makes no sense.
+        """
+        if isinstance(query, str):
+            query = parse_query(query)
+        elif not isinstance(query, Query):
+            query = read_query(query)
+        wrap = self.wrap if query.select is None else None
+        return Search(self, self._gateway, query, wrap)
+
+    def wrap(self, record: dict[str, object]) -> T:
+        """Return a record as code sees it."""
+        return self._shape.wrap(record)
+
+    def require_own(self, condition: Condition) -> None:
+        """Refuse the column of another table, which has a meaning here only by chance.
+
+        Raises:
+            InvalidQuery: The condition was made of one.
+        """
         owner = condition.owner
         if owner is None or self.name in _names_of(owner):
             return
         if hasattr(owner, "_lyre_nested"):
-            raise InvalidQuery("conditions on related or nested attributes are not supported yet")
+            raise InvalidQuery(
+                f"{owner.__name__} is a nested type; write the column that holds it before: "
+                f"Table.column[{owner.__name__}.{condition.attribute}]"
+            )
         raise InvalidQuery(
             f"{owner.__name__}.{condition.attribute} is a column of {owner.__name__}, and this "
             f"searches {self.name}"
@@ -261,37 +282,6 @@ def _names_of(table: type[Any]) -> Iterator[str]:
         yield options.full_name
     for derived in table.__subclasses__():
         yield from _names_of(derived)
-
-
-class Found(AsyncIterator[T]):
-    """The results of a search: an async iterator, read as far as one wants."""
-
-    __slots__ = ("_found", "_wrap")
-
-    def __init__(self, found: Iterator[object], wrap: Any) -> None:
-        self._found = found
-        self._wrap = wrap
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> T:
-        for record in self._found:
-            if record is PAUSE:
-                await asyncio.sleep(0)
-                continue
-            return cast("T", self._wrap(record) if self._wrap else record)
-        raise StopAsyncIteration
-
-    async def list(self) -> list[T]:
-        """Return all that is left."""
-        return [record async for record in self]
-
-    async def first(self) -> T | None:
-        """Return the next one, ``None`` when there is none."""
-        async for record in self:
-            return record
-        return None
 
 
 class Subscription(AsyncIterator[Event[T]]):

@@ -31,7 +31,7 @@ _NOT: Final = re.compile(r"not(?=[(\[])")
 _NAME: Final = r"([^=!<>]+?)(\[\]|%5[Bb]%5[Dd])?"
 _WORD: Final = re.compile(_NAME + r"=([A-Za-z_]+)=(?!=)(.*)", re.DOTALL)
 _SYMBOL: Final = re.compile(rf"{_NAME}({'|'.join(map(re.escape, URL_SYMBOLS))})(.*)", re.DOTALL)
-_CHAINED: Final = re.compile(r"=?(lt|le|gt|ge)=(?!=)(.*)|=?(<=|>=|<|>)(.*)", re.DOTALL)
+_CHAINED: Final = re.compile(r"=?(lt|le|gt|ge)=([^=<>]*)|=?(<=|>=|<|>)([^=<>]*)", re.DOTALL)
 _UNTYPED: Final = frozenset(("=", "===", "!=="))
 _LISTS: Final = frozenset(("in", "between", "prefix"))
 _FORM_BREAKERS: Final = frozenset("()|<>![]")

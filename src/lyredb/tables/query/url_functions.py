@@ -46,8 +46,12 @@ def check_function(name: str) -> None:
 
 def _limit(arguments: str, tally: Tally) -> dict[str, Any]:
     numbers = [one.strip() for one in arguments.split(",")]
+    if len(numbers) == 2 and not numbers[1] and _NUMBER.fullmatch(numbers[0]):
+        return {"offset": int(numbers[0])}
     if len(numbers) > 2 or not all(_NUMBER.fullmatch(number) for number in numbers):
-        raise InvalidQuery("limit is limit(count) or limit(start,end), with numbers from 0 up")
+        raise InvalidQuery(
+            "limit is limit(count), limit(start,end) or limit(start,), with numbers from 0 up"
+        )
     if len(numbers) == 1:
         return {"limit": int(numbers[0])}
     start, end = int(numbers[0]), int(numbers[1])

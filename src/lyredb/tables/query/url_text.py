@@ -46,7 +46,7 @@ def value_in(text: str, *, typed: bool, plus_is_space: bool = False) -> UrlValue
     decoding.
     """
     prefix, colon, rest = text.partition(":") if typed else ("", "", text)
-    if not colon:
+    if not prefix or not colon:
         prefix, rest = "", text
     return UrlValue(
         decoded(rest, plus_is_space=plus_is_space),
