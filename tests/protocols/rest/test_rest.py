@@ -357,7 +357,7 @@ def test_queries_that_make_no_sense_are_400_or_404() -> None:
                 ("limit(x)", 400),
                 ("nonsense(1)", 400),
                 ("value==x", 400),
-                ("value=gt=1", 400),
+                ("value=xx=1", 400),
                 ("%ff=1", 400),
             ):
                 assert (await node.call("GET", f"/Sensor/?{query}")).status == status, query

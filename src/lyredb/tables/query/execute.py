@@ -1,213 +1,309 @@
-"""Running a query: pages of records, each from a snapshot that is closed again at once.
+"""Running a query: from the conditions to the answer.
 
-Whoever reads the result may be slow, and a snapshot that is held makes the data file
-grow, so none is open while a record is handed out. A result of more than one page is
-therefore not of one moment: each record is one that was committed during the search.
+One planner and one executor for everybody: URLs, query objects, Python, deletes, and
+filters of live changes. What is read is of one position, whatever is written meanwhile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import NamedTuple
 
 from lyredb.formats import PAUSE, Pause
 from lyredb.storage.engine import Engine
-from lyredb.storage.keys import TAG_STRING, KeyValue, encode_key, is_cut
+from lyredb.storage.keys import KeyValue
 from lyredb.storage.record import decode_header
-from lyredb.storage.snapshot import Snapshot
-from lyredb.tables.query.plan import Plan, plan
-from lyredb.tables.query.terms import EVERYTHING, ID_NAME, UPDATED_NAME, Query, Select
-from lyredb.tables.stored import MS_SHIFT, StoredTable
+from lyredb.tables.query.access import Batches, ByIndex, ByScan
+from lyredb.tables.query.costs import DEFAULT_LIMITS, Meter, QueryLimits, check_conditions
+from lyredb.tables.query.order import (
+    order_of,
+    sort_bytes,
+    sorted_rows,
+    streamed_by_index,
+    streamed_by_key,
+)
+from lyredb.tables.query.paths import ALL_READABLE, Names, Readable, TableOf
+from lyredb.tables.query.plan import Plan, Planner
+from lyredb.tables.query.predicate import Joins, RowTest, compile_test
+from lyredb.tables.query.results import Results
+from lyredb.tables.query.shaping import Shape, shape_of
+from lyredb.tables.query.terms import Query, Where, conditions_in
+from lyredb.tables.query.tree import Every, Node, has_relation, tree_of
+from lyredb.tables.query.view import Row, View
+from lyredb.tables.stored import StoredTable
 
-PAGE_RECORDS: Final = 500
-PAGE_BYTES: Final = 1 << 20
-"""A page ends with the record that reaches it, so it is bounded: 1.3 ms for
-500 small ones."""
-_PREFIX_BYTES: Final = 400
-"""Of a prefix: less than what every stored key keeps of a long id."""
 
-Row = tuple[bytes, bytes]
-"""Stored key and stored record."""
-Match = tuple[KeyValue, bytes]
-"""Key and stored record."""
-Present = Callable[[KeyValue, bytes], object]
+def no_tables(name: str) -> StoredTable | None:
+    """Find no related table: for a table that is alone."""
+    return None
+
+
+class Found(NamedTuple):
+    """A record that a query finds: its key, the key as stored, and its version."""
+
+    key: KeyValue
+    encoded: bytes
+    version: int
 
 
 def search(
-    engine: Engine, table: StoredTable, query: Query, *, prefix: str = ""
-) -> Iterator[object]:
-    """Yield what the query finds, lazily, in the order of the keys.
+    engine: Engine,
+    table: StoredTable,
+    query: Query,
+    *,
+    prefix: str = "",
+    tables: TableOf = no_tables,
+    readable: Readable = ALL_READABLE,
+    limits: QueryLimits = DEFAULT_LIMITS,
+) -> Results:
+    """Return what the query finds, lazily; of a query with ``explain``, how it would.
 
     Args:
         engine: Where the table is.
         table: What is searched.
-        query: Conditions, limit, select.
+        query: Conditions, order, limit, select.
         prefix: Only ids that begin with this text; ends with a slash.
+        tables: Finds related tables by their full names.
+        readable: What may be read of each table.
+        limits: What the query may cost.
 
     Returns:
-        Records as mappings, or what is selected of them; and `PAUSE` after so many
-        records looked at that others on the loop should have a turn.
+        Records as mappings, or what is selected of them, and `PAUSE`. All of one position.
 
     Raises:
-        UnknownAttribute, InvalidQuery: At once, not on iteration.
+        UnknownAttribute, InvalidQuery, NotAuthorised, IndexRebuilding: At once, not on
+            iteration.
+        QueryTooCostly: At once, or on iteration.
+        PositionLost: On iteration: the log has moved past the beginning of the answer.
     """
-    found = plan(table, query, engine.building)
-    present = _presenter(table, query.select)
-    return _results(_matching(engine, table, found, prefix), table, query, present)
+    running = _Running(engine, table, query, prefix, tables, readable, limits)
+    if query.explain:
+        return running.explained()
+    return running.results(running.shape(query), offset=query.offset, limit=query.limit)
 
 
 def explain(
-    engine: Engine, table: StoredTable, query: Query, *, prefix: str = ""
+    engine: Engine,
+    table: StoredTable,
+    query: Query,
+    *,
+    prefix: str = "",
+    tables: TableOf = no_tables,
+    readable: Readable = ALL_READABLE,
+    limits: QueryLimits = DEFAULT_LIMITS,
 ) -> dict[str, object]:
-    """Return how `search` would do it: ``access``, ``attribute``, ``filters``.
+    """Return how `search` would do it.
+
+    ``access`` (``key``, ``key range``, ``index``, ``union``, ``related``, ``scan`` or
+    ``nothing``), its ``attribute`` and ``estimate`` of records; the ``conditions`` in the
+    order in which they are asked, and by what; what ``filters``; how they come in ``order``
+    (``sort``); ``joins``.
 
     Raises:
-        UnknownAttribute, InvalidQuery: As `search`.
+        UnknownAttribute, InvalidQuery, NotAuthorised, IndexRebuilding, QueryTooCostly: As
+            `search`.
     """
-    explained = plan(table, query, engine.building).explain()
-    return {**explained, "prefix": prefix} if prefix else explained
+    running = _Running(engine, table, query, prefix, tables, readable, limits)
+    running.view.close()
+    return running.plan.explain()
 
 
-def _results(
-    rows: Iterator[Match | Pause], table: StoredTable, query: Query, present: Present
-) -> Iterator[object]:
-    skip, left = query.offset, query.limit
-    if left == 0:
-        return
-    for row in rows:
-        if isinstance(row, Pause):
+def count(
+    engine: Engine,
+    table: StoredTable,
+    query: Query,
+    *,
+    prefix: str = "",
+    tables: TableOf = no_tables,
+    readable: Readable = ALL_READABLE,
+    limits: QueryLimits = DEFAULT_LIMITS,
+) -> Iterator[int | Pause]:
+    """Yield `PAUSE`, and at last how many records the query finds, within its limit.
+
+    Raises:
+        UnknownAttribute, InvalidQuery, NotAuthorised, IndexRebuilding, QueryTooCostly: As
+            `search`.
+    """
+    found = keys_of(
+        engine, table, query, prefix=prefix, tables=tables, readable=readable, limits=limits
+    )
+    return _counted(found)
+
+
+def _counted(found: Results) -> Iterator[int | Pause]:
+    number = 0
+    for one in found:
+        if isinstance(one, Pause):
             yield PAUSE
-        elif skip:
-            skip -= 1
         else:
-            yield present(*row)
-            if left is not None:
-                left -= 1
-                if not left:
-                    return
+            number += 1
+    yield number
 
 
-def _matching(
-    engine: Engine, table: StoredTable, found: Plan, prefix: str
-) -> Iterator[Match | Pause]:
-    filters = [test for _, test in found.filters]
-    for looked_at, (encoded, stored) in enumerate(_rows(engine, table, found, prefix), 1):
-        if looked_at % PAGE_RECORDS == 0:
-            yield PAUSE
-        if not all(test(stored) for test in filters):
-            continue
-        key = table.decode_key(encoded, decode_header(stored))
-        if not prefix or table.key_to_text(key).startswith(prefix):
-            yield key, stored
+def keys_of(
+    engine: Engine,
+    table: StoredTable,
+    query: Query,
+    *,
+    prefix: str = "",
+    tables: TableOf = no_tables,
+    readable: Readable = ALL_READABLE,
+    limits: QueryLimits = DEFAULT_LIMITS,
+) -> Results:
+    """Return the keys and versions of what a query finds, as `Found`, and `PAUSE`.
 
-
-def _rows(engine: Engine, table: StoredTable, found: Plan, prefix: str) -> Iterator[Row]:
-    match found.access:
-        case "key":
-            return _by_key(engine, table.slot, found.key)
-        case "index":
-            return _by_index(engine, table.slot, found)
-        case "scan":
-            start, stop = _range(prefix)
-            return _by_scan(engine, table.slot, start, stop)
-        case _:
-            return iter(())
-
-
-def _by_key(engine: Engine, slot: int, key: bytes) -> Iterator[Row]:
-    with engine.snapshot() as snapshot:
-        stored = snapshot.get(slot, key)
-    if stored is not None:
-        yield key, stored
-
-
-def _by_index(engine: Engine, slot: int, found: Plan) -> Iterator[Row]:
-    """Keys first, all from one snapshot, then the records in pages.
-
-    Records of that snapshot have the value, unless the index has only its beginning;
-    those of later snapshots may have changed since.
+    Raises:
+        UnknownAttribute, InvalidQuery, NotAuthorised, IndexRebuilding, QueryTooCostly: As
+            `search`.
     """
-    assert found.index is not None, "an index plan has one"
-    test = next(test for condition, test in found.filters if condition is found.by)
-    with engine.snapshot() as snapshot:
-        keys = list(snapshot.index_keys(found.index.slot, found.encoded))
-        page = _get(snapshot, slot, keys[:PAGE_RECORDS])
-    yield from (row for row in page if test(row[1])) if is_cut(found.encoded) else page
-    for at in range(PAGE_RECORDS, len(keys), PAGE_RECORDS):
-        with engine.snapshot() as snapshot:
-            page = _get(snapshot, slot, keys[at : at + PAGE_RECORDS])
-        yield from (row for row in page if test(row[1]))
+    running = _Running(engine, table, query, prefix, tables, readable, limits)
+
+    def shape(key: bytes, stored: bytes) -> object:
+        header = decode_header(stored)
+        return Found(table.decode_key(key, header), key, header.version)
+
+    return running.results(shape, offset=query.offset, limit=query.limit)
 
 
-def _get(snapshot: Snapshot, slot: int, keys: list[bytes]) -> list[Row]:
-    rows = ((key, snapshot.get(slot, key)) for key in keys)
-    return [(key, stored) for key, stored in rows if stored is not None]
+def predicate(
+    engine: Engine,
+    table: StoredTable,
+    where: Where | None,
+    *,
+    tables: TableOf = no_tables,
+    readable: Readable = ALL_READABLE,
+    limits: QueryLimits = DEFAULT_LIMITS,
+) -> RowTest:
+    """Return whether a record matches, given its stored key and its stored form.
+
+    For filters of changes. Related records are those of the time of each call.
+
+    Raises:
+        UnknownAttribute, InvalidQuery, NotAuthorised, QueryTooCostly: As `search`.
+    """
+    names = Names(tables, readable, limits)
+    check_conditions(len(conditions_in(where)), limits)
+    node = tree_of(where, table, names)
+    if node is None:
+        return lambda key, stored: True
+
+    if not has_relation(node):
+        return compile_test(node, table, Joins(View(engine, Meter(limits)), frozenset()))
+
+    def matches(key: bytes, stored: bytes) -> bool:
+        view = View(engine, Meter(limits))
+        joins = Joins(view, engine.building)
+        try:
+            test = compile_test(node, table, joins)
+            for join in joins.all:
+                for _ in join.prepare():
+                    pass
+            return test(key, stored)
+        finally:
+            view.close()
+
+    return matches
 
 
-def _by_scan(engine: Engine, slot: int, start: bytes, stop: bytes | None) -> Iterator[Row]:
-    after: bytes | None = None
-    while True:
-        with engine.snapshot() as snapshot:
-            rows, is_last = _page(snapshot.scan(slot, start, stop, after=after))
-        yield from rows
-        if is_last:
-            return
-        after = rows[-1][0]
+class _Running:
+    """One query on its way: planned, and not yet begun.
+
+    Attributes:
+        view: What it reads.
+        plan: How.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        table: StoredTable,
+        query: Query,
+        prefix: str,
+        tables: TableOf,
+        readable: Readable,
+        limits: QueryLimits,
+    ) -> None:
+        check_conditions(len(conditions_in(query.where)), limits)
+        self._table = table
+        self._query = query
+        self._names = Names(tables, readable, limits)
+        self._names.mask(table)
+        self._where = tree_of(query.where, table, self._names)
+        order = order_of(query.sort, table, self._names)
+        self.view = View(engine, Meter(limits))
+        self._joins = Joins(self.view, engine.building)
+        try:
+            self.plan: Plan = Planner(self._joins).plan(table, self._where, order, query, prefix)
+        finally:
+            # The plan is about no position: the answer is of the one when it is first asked for.
+            self.view.close()
+            self.view = View(engine, self.view.meter)
+            self._joins = Joins(self.view, engine.building)
+
+    def shape(self, query: Query) -> Shape:
+        """What makes a value of a record."""
+        return shape_of(query.select, self._table, self._names, self._joins, self._where)
+
+    def explained(self) -> Results:
+        """The plan as the only value."""
+        plan = self.plan.explain()
+        return Results(self.view, iter([[(b"", b"")]]), lambda key, stored: plan)
+
+    def results(self, shape: Shape, *, offset: int, limit: int | None) -> Results:
+        """What is found, each as `shape` makes it."""
+        rows = self._rows()
+        return Results(self.view, rows, shape, offset=offset, limit=limit, prepare=self._prepare())
+
+    def _prepare(self) -> Iterator[None]:
+        for join in self._joins.all:
+            yield from join.prepare()
+
+    def _rows(self) -> Batches:
+        plan, joins = self.plan, self._joins
+        access = plan.access
+        keep = self._keep()
+        if plan.strategy == "none":
+            return self._filtered(access.batches(joins), keep)
+        if plan.strategy == "key":
+            assert isinstance(access, ByScan), "the planner's"
+            kept = self._filtered(access.batches(joins), keep)
+            return streamed_by_key(kept, joins, reverse=access.reverse)
+        encode = sort_bytes(plan.order, self._table, joins)
+        if plan.strategy == "index":
+            assert isinstance(access, ByIndex), "the planner's"
+            more = len(plan.order) > 1
+            return streamed_by_index(access, keep, encode, joins, has_more_keys=more)
+        query = self._query
+        wanted = None if query.limit is None else query.limit + query.offset
+        kept = self._filtered(access.batches(joins), keep)
+        return sorted_rows(kept, encode, joins, self._table.slot, wanted)
+
+    def _keep(self) -> Callable[[list[Row]], list[Row]]:
+        """The filter of a batch: conditions that the access does not cover, and the prefix."""
+        plan, table, meter = self.plan, self._table, self.view.meter
+        test: RowTest | None = None
+        if plan.filters:
+            keep_order = self._query.enforce_order
+            node: Node = Every(plan.filters)
+            test = compile_test(node, table, self._joins, keep_order=keep_order)
+        prefix = plan.prefix
+
+        def keep(rows: list[Row]) -> list[Row]:
+            kept = rows
+            if test is not None:
+                kept = [row for row in kept if test(*row)]
+            if prefix:
+                kept = [row for row in kept if _begins(table, row, prefix)]
+            if len(kept) != len(rows):
+                meter.looked_at(0, len(kept) - len(rows))
+            return kept
+
+        return keep
+
+    def _filtered(self, batches: Batches, keep: Callable[[list[Row]], list[Row]]) -> Batches:
+        return (keep(rows) for rows in batches)
 
 
-def _page(scan: Iterator[Row]) -> tuple[list[Row], bool]:
-    """The next records of a scan, up to the limits of a page, and whether they are the last."""
-    rows: list[Row] = []
-    size = 0
-    for row in scan:
-        rows.append(row)
-        size += len(row[1])
-        if len(rows) == PAGE_RECORDS or size >= PAGE_BYTES:
-            return rows, False
-    return rows, True
-
-
-def _range(prefix: str) -> tuple[bytes, bytes | None]:
-    """The stored keys in which ids with a prefix are found. All of a table without one."""
-    if not prefix:
-        return b"", None
-    start = encode_key(prefix)[:_PREFIX_BYTES]
-    assert start[0] == TAG_STRING, "a prefix is text"
-    # UTF-8 has no byte FF, so what follows all keys with this beginning is that and FF;
-    # an escaped NUL (00 FF) sorts below.
-    return start, start + b"\xff"
-
-
-def _presenter(table: StoredTable, select: Select | None) -> Present:
-    if select is None:
-        return table.decode
-    names = tuple(item.name for item in select.items)
-    if EVERYTHING in names:
-        return table.decode
-    read = _reader(table, names)
-    match select.form:
-        case "values":
-            name = names[0]
-            return lambda key, stored: read(key, stored).get(name)
-        case "arrays":
-            return lambda key, stored: list(map(read(key, stored).get, names))
-        case _:
-            return read
-
-
-def _reader(
-    table: StoredTable, names: tuple[str, ...]
-) -> Callable[[KeyValue, bytes], dict[str, object]]:
-    plain = tuple(name for name in names if name not in (ID_NAME, UPDATED_NAME))
-    if plain == names:
-        return lambda key, stored: table.decode_only(key, stored, names)
-
-    def read(key: KeyValue, stored: bytes) -> dict[str, object]:
-        found = table.decode_only(key, stored, plain) if plain else {}
-        if ID_NAME in names:
-            found[ID_NAME] = list(key) if isinstance(key, tuple) else key
-        if UPDATED_NAME in names:
-            found[UPDATED_NAME] = decode_header(stored).version >> MS_SHIFT
-        return {name: found[name] for name in names if name in found}
-
-    return read
+def _begins(table: StoredTable, row: Row, prefix: str) -> bool:
+    key = table.decode_key(row[0], decode_header(row[1]))
+    return table.key_to_text(key).startswith(prefix)

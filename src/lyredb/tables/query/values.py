@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
 
 from lyredb.errors import InvalidQuery
 from lyredb.tables.hints import did_you_mean
-from lyredb.tables.query.terms import UrlValue
+from lyredb.tables.query.terms import Comparator, UrlValue
 from lyredb.tables.schema import TableSchema, TypeRef
 from lyredb.tables.times import ms_of_date, parse_date
 from lyredb.tables.values import Problems, compile_check
+
+if TYPE_CHECKING:
+    from lyredb.tables.query.paths import Leaf
 
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,300})(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
 _INTEGER: Final = re.compile(r"-?[0-9]{1,301}")
@@ -18,11 +22,15 @@ _BASE_36: Final = re.compile(r"-?[0-9a-z]{1,200}", re.IGNORECASE)
 _BOOLEANS: Final = {"true": True, "false": False}
 _PREFIXES: Final = ("number", "boolean", "string", "date")
 _TEXT_TYPES: Final = frozenset(("String", "ID", "Bytes"))
+_NUMBER_TYPES: Final = frozenset(("Int", "Long", "BigInt", "Float"))
+_NO_TEXTS: Final = frozenset(("Int", "Long", "BigInt", "Float", "Boolean", "Date"))
+_BIGGEST: Final = int(1.7976931348623157e308)
+TEXT_COMPARATORS: Final = ("starts_with", "ends_with", "contains")
 _INTEGER_TYPES: Final = frozenset(("Int", "Long", "BigInt"))
 
 
 def condition_value(schema: TableSchema, name: str, value: object) -> object:
-    """Return the value to look for, in the form in which the attribute is stored.
+    """Return the value to look for in an attribute, in the form in which it is stored.
 
     A server-set time is looked for as epoch milliseconds, however it is declared.
 
@@ -35,23 +43,105 @@ def condition_value(schema: TableSchema, name: str, value: object) -> object:
         InvalidQuery: The attribute can have no such value.
     """
     attribute = schema.attribute(name)
-    if attribute is None:
-        return _undeclared(name, value)
-    if attribute.role in ("created", "updated"):
+    if attribute is not None and attribute.role in ("created", "updated"):
         return _server_time(name, value)
+    return typed_value(schema, None if attribute is None else attribute.type, name, value)
+
+
+def typed_value(schema: TableSchema, type: TypeRef | None, name: str, value: object) -> object:
+    """Return the value to look for where values of a type stand; see `condition_value`.
+
+    Args:
+        schema: That knows the nested types.
+        type: ``None``: nobody declared it.
+        name: For messages.
+        value: From code as it is, from a URL as `UrlValue`.
+
+    Raises:
+        InvalidQuery: There can be no such value.
+    """
     # A list matches if an element does, so a condition is about elements.
-    type = attribute.type
-    while type.element is not None and not isinstance(value, (list, tuple)):
+    while type is not None and type.element is not None and not isinstance(value, (list, tuple)):
         type = type.element
+    if type is None or type.name == "Any":
+        return _plain(name, _undeclared(name, value))
     if isinstance(value, UrlValue):
         value = _from_text(name, type, value)
     if value is None:
         return None
+    if type.name in _NUMBER_TYPES and _is_number(value):
+        return _plain(name, value)  # 2.5 is a fair bound for integers, and equals none of them
     problems: Problems = []
     read = compile_check(type, schema)(value, name, problems)
     if problems:
         raise _invalid(name, value)
-    return read
+    return _plain(name, read)
+
+
+def read_value(leaf: Leaf, comparator: Comparator, value: object) -> object:
+    """Return what a condition compares with.
+
+    Args:
+        leaf: The attribute.
+        comparator: ``in`` and ``between`` take several values, the comparators of texts text.
+        value: From code as it is, from a URL as `UrlValue`.
+
+    Raises:
+        InvalidQuery: The attribute can have no such value.
+    """
+    if comparator in ("in", "between"):
+        if not isinstance(value, (list, tuple, set, frozenset)):
+            raise InvalidQuery(f"{comparator} needs several values for {leaf.label[:60]}")
+        return [_one(leaf, element) for element in value]
+    if comparator in TEXT_COMPARATORS:
+        return _text(leaf, value)
+    if comparator == "prefix":
+        elements = value if isinstance(value, (list, tuple)) else [value]
+        return [_undeclared(leaf.label, element) for element in elements]
+    return _one(leaf, value)
+
+
+def _one(leaf: Leaf, value: object) -> object:
+    if leaf.source in ("created", "updated"):
+        return _server_time(leaf.label, value)
+    if leaf.source == "key" and leaf.type is not None and leaf.type.name == "Any":
+        # As in paths: canonical integers are numbers, everything else is text.
+        return value.text if isinstance(value, UrlValue) and not value.prefix else value
+    return typed_value(leaf.table.schema, leaf.type, leaf.label, value)
+
+
+def _text(leaf: Leaf, value: object) -> object:
+    innermost = "" if leaf.type is None else leaf.type.innermost
+    if innermost in _NO_TEXTS:
+        raise InvalidQuery(
+            f"{leaf.label[:60]} is no text ({innermost}), it has no beginning or end"
+        )
+    text = value.text if isinstance(value, UrlValue) else value
+    if innermost == "Bytes" and isinstance(text, str):
+        return text.encode("utf-8", "replace")
+    return _plain(leaf.label, text)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _plain(name: str, value: object) -> object:
+    """The value in the one form that stored values have."""
+    if isinstance(value, (tuple, list)):
+        return [_plain(name, element) for element in value]
+    if isinstance(value, (bytearray, memoryview)):
+        return bytes(value)
+    if isinstance(value, datetime):
+        return parse_date(value) or value
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise _invalid(name, ascii(value)) from None
+    if isinstance(value, (int, float)) and not -_BIGGEST <= value <= _BIGGEST:
+        raise InvalidQuery(f"the number for {name[:60]} is too large")
+    return value
 
 
 def _undeclared(name: str, value: object) -> object:
