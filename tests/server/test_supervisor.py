@@ -66,7 +66,7 @@ def test_the_first_successor_comes_at_once_the_others_ever_later() -> None:
 def test_an_order_reads_as_it_was_written(tmp_path: Path) -> None:
     """Schema and settings by value: nothing on disk is read again."""
     given = launch(tmp_path)
-    order = Order.of(given, 2, board=5, lock=6, listeners={})
+    order = Order.of(given, 2, board=5, lock=6, listeners={}, open_topics=False)
     (given.application.folder / "schema.graphql").unlink()
     taken = Order.read(order.write())
     assert taken == order

@@ -128,12 +128,11 @@ class Node:
     def attach(
         cls,
         path: Path,
-        schema: Schema,
         *,
         worker: int,
         stream: socket.socket,
         storage: StorageSettings | None = None,
-        open_topics: bool | None = None,
+        open_topics: bool = False,
         peer_limits: PeerLimits = DEFAULT_LIMITS,
     ) -> Node:
         """Read a data directory that another process writes, and send it what to write.
@@ -142,11 +141,10 @@ class Node:
 
         Args:
             path: The data directory, whose tables are those that the writer has made.
-            schema: Of the start; decides whether there are open topics by default.
             worker: The number of this process, from 1.
             stream: Connected to the writer; the node's from now on.
             storage: Limits of the store.
-            open_topics: As in `open`.
+            open_topics: Whether unknown topics are records of ``data.Topic``.
             peer_limits: What is bounded between this worker and the others.
 
         Raises:
@@ -157,13 +155,12 @@ class Node:
             catalogue = Catalogue.read(engine)
             remote = RemoteWriter(engine, worker, loop=asyncio.get_running_loop())
             remote.attach(stream)
-            wanted = not schema.tables if open_topics is None else open_topics
             node = cls(
                 engine,
                 remote,
                 catalogue,
                 remote.calls,
-                open_topics=wanted,
+                open_topics=open_topics,
                 peer_limits=peer_limits,
             )
         except BaseException:

@@ -19,6 +19,7 @@ from lyredb.server.open_files import raise_open_files, warn_of_too_few
 from lyredb.server.processes.lock import told
 from lyredb.server.processes.start import supervise
 from lyredb.server.ready import announce
+from lyredb.server.schema_files import follow_tables, stamp_of
 from lyredb.server.worker import Worker
 
 
@@ -53,6 +54,7 @@ def serve(
 async def _live(launch: Launch) -> None:
     request = StopRequest()
     request.listen()  # first: a signal during the start stops in order too
+    stamp = stamp_of(launch.application.folder)
     worker = Worker(launch)
     try:
         ready = await worker.start()
@@ -60,7 +62,10 @@ async def _live(launch: Launch) -> None:
         raise told(error, launch.data_dir) from error
     spare_collector()
     announce(ready, sys.stdout)
+    following = asyncio.create_task(follow_tables(launch.application.folder, stamp, worker.evolve))
     try:
         await request.wait()
     finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
         await worker.stop()

@@ -44,6 +44,7 @@ from lyredb.server.processes.standing import connections_of
 from lyredb.server.ready import Ready
 from lyredb.server.reload import Reload
 from lyredb.server.welcome import PRIORITY, Welcome
+from lyredb.tables.schema import Schema
 
 PROTOCOLS_S: Final = 3.0
 """For answers in flight and goodbyes, all protocols at the same time."""
@@ -128,6 +129,12 @@ class Worker:
             within_s=within_s,
         )
         self._listeners.close()
+
+    async def evolve(self, schema: Schema) -> list[str]:
+        """Bring the store to other tables, where this process is all; see `Store.evolve`."""
+        assert self._node is not None, "started"
+        assert self._node.store is not None, "several processes ask the writer"
+        return await self._node.store.evolve(schema)
 
     async def _start(self) -> Ready:
         launch, settings = self._launch, self._launch.settings

@@ -17,6 +17,7 @@ from lyredb.server.node import Node
 from lyredb.server.store import Store
 from lyredb.sessions.claims_service import ClaimsStatistics
 from lyredb.storage.engine import EngineStatistics
+from lyredb.storage.expiry import ExpiryStatistics
 from lyredb.storage.remote.client import RemoteStatistics
 from lyredb.storage.writer import WriterStatistics
 
@@ -24,6 +25,7 @@ ROOMS: Final[Mapping[str, type]] = {
     "process": ProcessStatistics,
     "engine": EngineStatistics,
     "writer": WriterStatistics,
+    "expiry": ExpiryStatistics,
     "remote": RemoteStatistics,
     "claims": ClaimsStatistics,
     "hub": HubStatistics,
@@ -45,6 +47,7 @@ def store_sources(store: Store) -> dict[str, Source]:
         "process": process_statistics,
         "engine": store.engine.statistics,
         "writer": store.writer.statistics,
+        "expiry": store.expiry.statistics,
     }
     if store.claims is not None:
         sources["claims"] = store.claims.statistics

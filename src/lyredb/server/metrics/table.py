@@ -92,6 +92,12 @@ _STORAGE = (
     *_sequencer("remote", "worker"),
     _gauge("remote", "is_attached", "writer_attached", "1 when the worker has a writer."),
     _counter("remote", "attachments", "writer_attachments", "Writers that it has had so far."),
+    _counter("expiry", "expired", "records_expired", "Records removed after their deadline."),
+    _counter(
+        "expiry", "evicted", "records_evicted",
+        "Records removed after the time for which their table keeps what is past its deadline.",
+    ),
+    _gauge("expiry", "tables", "expiring_tables", "Tables from which records are being removed."),
     _gauge("claims", "claims", "client_ids", "Client identifiers in use on all workers."),
     _gauge("claims", "waiting", "client_ids_waiting", "Connections that wait for theirs."),
     _counter(

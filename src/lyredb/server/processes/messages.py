@@ -42,6 +42,30 @@ class Reload(_Message, frozen=True, tag="reload"):
     values: dict[str, SettingValue]
 
 
+class Evolve(_Message, frozen=True, tag="evolve"):
+    """To the writer, with a socket from which the tables come: bring the store to them.
+
+    Attributes:
+        number: Of this wish; the answer has it.
+    """
+
+    number: int
+
+
+class Evolved(_Message, frozen=True, tag="evolved"):
+    """Of the writer: what came of it.
+
+    Attributes:
+        number: Of the wish.
+        tables: Full names of those that have changed.
+        problem: Why the tables stay as they were, ``""`` when they do not.
+    """
+
+    number: int
+    tables: tuple[str, ...]
+    problem: str
+
+
 class Stop(_Message, frozen=True, tag="stop"):
     """End in order, within so many seconds."""
 
@@ -117,7 +141,18 @@ class Failed(_Message, frozen=True, tag="failed"):
 
 
 Message: TypeAlias = (
-    Wire | Gone | Begin | Reload | Stop | Stand | Opened | Listening | Writing | Failed
+    Wire
+    | Gone
+    | Begin
+    | Reload
+    | Evolve
+    | Evolved
+    | Stop
+    | Stand
+    | Opened
+    | Listening
+    | Writing
+    | Failed
 )
 
 encode: Final = msgspec.msgpack.Encoder().encode

@@ -43,6 +43,7 @@ class Order(msgspec.Struct, frozen=True):
         config: Its settings file, ``""`` for none.
         data_dir: Of the store.
         authorize_local: As in `Launch`.
+        open_topics: Whether topics outside of all tables are records, decided at the start.
         settings: By name.
         since_s: As in `Launch`.
     """
@@ -59,6 +60,7 @@ class Order(msgspec.Struct, frozen=True):
     config: str
     data_dir: str
     authorize_local: bool
+    open_topics: bool
     settings: dict[str, SettingValue]
     since_s: float
 
@@ -71,6 +73,7 @@ class Order(msgspec.Struct, frozen=True):
         board: int,
         lock: int,
         listeners: Mapping[str, list[socket.socket]],
+        open_topics: bool,
     ) -> Order:
         """Return the order for a child of this process."""
         application = launch.application
@@ -87,6 +90,7 @@ class Order(msgspec.Struct, frozen=True):
             config=str(application.config or ""),
             data_dir=str(launch.data_dir),
             authorize_local=launch.authorize_local,
+            open_topics=open_topics,
             settings=dict(launch.settings.values()),
             since_s=launch.since_s,
         )

@@ -19,21 +19,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from lyredb.applications.application import load_application
 from lyredb.errors import LyreError, SettingError, StorageError
 from lyredb.plugins.scope import Address, Settings
 from lyredb.security.first_admin import FirstAdmin
 from lyredb.server.announcement import Ports, ready_of
 from lyredb.server.board import Board
+from lyredb.server.core_settings import has_open_topics
 from lyredb.server.launch import Launch
 from lyredb.server.processes import messages
 from lyredb.server.processes.child import LONGEST_PAUSE_S, Child, State
 from lyredb.server.processes.messages import WRITER
 from lyredb.server.processes.notify import ServiceManager
 from lyredb.server.processes.order import Order
+from lyredb.server.processes.tables_stream import send_tables
 from lyredb.server.ready import Ready
 from lyredb.server.reload import changed
 from lyredb.server.settings import SettingsInForce
 from lyredb.storage.data_directory import DirectoryLock
+from lyredb.tables.schema import Schema
 
 WORKERS_S: Final = 4.0
 """For the workers to end: answers in flight, goodbyes."""
@@ -84,6 +88,11 @@ class Supervisor:
         self._outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._writing: messages.Writing | None = None
         self._listening: messages.Listening | None = None
+        # As at the start, whatever tables there are later: clients have begun with it.
+        self._open_topics = has_open_topics(launch.settings, launch.application.schema)
+        self._wanted: Schema | None = None
+        self._wish = 0
+        self._sending: set[asyncio.Task[None]] = set()
 
     async def start(self) -> Ready:
         """Start all processes; on return every worker accepts connections.
@@ -110,9 +119,10 @@ class Supervisor:
         self._manager.stopping()
         await self._end(self._workers, WORKERS_S)
         await self._end([self._writer], WRITER_S)
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._sending]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         for held in self._listeners.values():
             for one in held:
                 one.close()
@@ -125,8 +135,9 @@ class Supervisor:
             child.kill()
 
     def reload(self) -> None:
-        """Read the settings again, apply what can change now, name what cannot."""
+        """Read settings and tables again, apply what can change now, name what cannot."""
         self._manager.reloading()
+        self._read_tables()
         try:
             read = self._launch.sources.read(self._launch.plugins)
         except SettingError as error:
@@ -134,6 +145,43 @@ class Supervisor:
         else:
             self._adopt(read)
         self._manager.ready(f"{self._launch.workers} workers")
+
+    def _read_tables(self) -> None:
+        """Have the writer bring the store to the tables of the application's files."""
+        try:
+            schema = load_application(self._launch.application.folder).schema
+        except LyreError as error:
+            _logger.error("the tables stay as they were: %s", error)
+            return
+        present = self._launch.application.schema if self._wanted is None else self._wanted
+        if schema.tables != present.tables:
+            self._wanted = schema
+            self._wish += 1
+            self._send_tables()
+
+    def _send_tables(self) -> None:
+        """Tell the writer what tables are wanted, if there is one; else the next is told."""
+        if self._wanted is None or self._writer.state is not State.READY:
+            return
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ours.setblocking(False)
+        with theirs:
+            self._writer.send(messages.Evolve(self._wish), theirs)
+        task = asyncio.create_task(send_tables(ours, self._wanted))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    def _note_tables(self, evolved: messages.Evolved) -> None:
+        """Take what came of it: who is started from now on is told what is in force."""
+        if evolved.number != self._wish or self._wanted is None:
+            return  # something newer is wanted meanwhile
+        wanted, self._wanted = self._wanted, None
+        if evolved.problem:
+            _logger.error("the tables stay as they were: %s", evolved.problem)
+            return
+        application = replace(self._launch.application, schema=wanted)
+        self._launch = replace(self._launch, application=application)
+        _logger.info("reloaded; changed tables: %s", ", ".join(evolved.tables) or "none")
 
     @property
     def settings(self) -> Settings:
@@ -211,6 +259,7 @@ class Supervisor:
             board=self._board.descriptor,
             lock=self._lock.descriptor,
             listeners=mine,
+            open_topics=self._open_topics,
         )
 
     def _welcome(self, child: Child) -> None:
@@ -227,6 +276,9 @@ class Supervisor:
                 for worker in self._workers:
                     if worker.is_there:
                         self._join(worker, child)
+                self._send_tables()
+            case messages.Evolved():
+                self._note_tables(message)
             case messages.Opened():
                 for other in self._workers:
                     if other.state in (State.OPENED, State.READY):

@@ -14,7 +14,7 @@ from typing import Final
 from lyredb.plugins.scope import Address
 from lyredb.server.board import Board
 from lyredb.server.collector import spare_collector
-from lyredb.server.core_settings import open_topics, peer_limits, storage_settings
+from lyredb.server.core_settings import peer_limits, storage_settings
 from lyredb.server.launch import Launch
 from lyredb.server.node import Node
 from lyredb.server.processes import messages
@@ -42,11 +42,10 @@ async def live(order: Order, launch: Launch, channel: Channel, board: Board) -> 
         return
     node = Node.attach(
         launch.data_dir,
-        launch.application.schema,
         worker=order.number,
         stream=stream,
         storage=storage_settings(launch.settings),
-        open_topics=open_topics(launch.settings),
+        open_topics=order.open_topics,
         peer_limits=peer_limits(launch.settings),
     )
     node.tail.on_progress = lambda position: board.publish(order.number, position)

@@ -7,10 +7,15 @@ streams of workers from the supervisor. It serves no port, only the control sock
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from functools import partial
+from typing import Final
 
+import msgspec
+
+from lyredb.errors import LyreError
 from lyredb.security.passwords import Passwords
 from lyredb.security.users import Users
 from lyredb.server.admin import ensure_first_admin
@@ -31,11 +36,14 @@ from lyredb.server.processes.messages import WRITER
 from lyredb.server.processes.order import Order
 from lyredb.server.processes.pulse import Pulse
 from lyredb.server.processes.standing import Standing
+from lyredb.server.processes.tables_stream import receive_tables
 from lyredb.server.reload import Reload
 from lyredb.server.settings import SettingsInForce
 from lyredb.server.store import Store
 from lyredb.storage.data_directory import DirectoryLock
 from lyredb.storage.remote.service import WriterService
+
+_logger: Final = logging.getLogger(__name__)
 
 
 async def live(order: Order, launch: Launch, channel: Channel, board: Board) -> None:
@@ -49,6 +57,7 @@ async def live(order: Order, launch: Launch, channel: Channel, board: Board) -> 
         launch.application.schema,
         storage=storage_settings(launch.settings),
         lock=DirectoryLock.inherited(order.lock),
+        passed=board.passed,
     )
     service = WriterService(store.engine, store.writer, loop=asyncio.get_running_loop())
     reload = Reload()
@@ -64,6 +73,7 @@ async def live(order: Order, launch: Launch, channel: Channel, board: Board) -> 
         processes=standing.processes,
     )
     reload(desk.reload)
+    evolution = _Evolution(store, channel)
     pulse = Pulse(board, WRITER, lambda: board.tell_lack(store.engine.full))
     try:
         made = await ensure_first_admin(launch, Users(store.engine, store.writer), Passwords())
@@ -76,9 +86,10 @@ async def live(order: Order, launch: Launch, channel: Channel, board: Board) -> 
                 password_file=str((made and made.password_file) or ""),
             )
         )
-        await _obey(service, reload, channel, standing)
+        await _obey(service, reload, channel, standing, evolution)
     finally:
         pulse.stop()
+        await evolution.close()
         await desk.close()
         service.close()
         await store.close()
@@ -104,7 +115,11 @@ async def _passed(board: Board, position: int) -> None:
 
 
 async def _obey(
-    service: WriterService, reload: Reload, channel: Channel, standing: Standing
+    service: WriterService,
+    reload: Reload,
+    channel: Channel,
+    standing: Standing,
+    evolution: _Evolution,
 ) -> None:
     """Do what the supervisor says until it says stop; without it the process ends."""
     while (received := await channel.receive()) is not None:
@@ -118,11 +133,46 @@ async def _obey(
                 service.detach(number)
             case messages.Reload(values=values):
                 reload.run(SettingsInForce(values))
+            case messages.Evolve(number=number):
+                evolution.begin(number, sockets[0])
             case messages.Stand():
                 standing.note(message)
             case _:
                 raise AssertionError(f"the writer is never told {message}")
     end_at_once()
+
+
+class _Evolution:
+    """Changes of the schema that the supervisor asks for, one after the other."""
+
+    def __init__(self, store: Store, channel: Channel) -> None:
+        self._store = store
+        self._channel = channel
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, number: int, stream: socket.socket) -> None:
+        """Bring the store to the tables that come, and say what came of it."""
+        task = asyncio.create_task(self._evolve(number, stream))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _evolve(self, number: int, stream: socket.socket) -> None:
+        try:
+            tables = await self._store.evolve(await receive_tables(stream))
+        except (LyreError, msgspec.DecodeError) as error:
+            self._channel.send(messages.Evolved(number, (), str(error)))
+        except Exception as error:
+            _logger.exception("the tables could not be changed")
+            self._channel.send(messages.Evolved(number, (), f"{type(error).__name__}: {error}"))
+        else:
+            self._channel.send(messages.Evolved(number, tuple(tables), ""))
+
+    async def close(self) -> None:
+        """Leave what is not done; the next start does it."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _attach(service: WriterService, number: int, stream: socket.socket) -> None:
