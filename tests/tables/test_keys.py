@@ -115,7 +115,57 @@ def test_generated_keys_are_uuids_or_the_next_number() -> None:
 
 @pytest.mark.parametrize("key_type", ["ID", "Any", "String"])
 @pytest.mark.parametrize("value", [["a", "b"], ("a",), []])
-def test_a_list_is_no_key_yet(key_type: str, value: object) -> None:
+def test_a_list_is_no_key_of_a_table_that_does_not_split(key_type: str, value: object) -> None:
     """No path reaches it, and its topic would be that of a text key; the way out is named."""
     with pytest.raises(InvalidKey, match="use a string such as 'a/b'"):
         KeyRules(key_type).check(value)
+
+
+@given(
+    st.lists(st.text("ab0-é", min_size=1, max_size=3) | st.integers(-9, 9), min_size=1, max_size=4)
+)
+def test_a_split_key_is_one_record_however_it_is_written(segments: list[str | int]) -> None:
+    """As a list, and as text in a path; the canonical text of an integer is the integer."""
+    rules = KeyRules("Any", split=True)
+    key = rules.check(segments)
+    text = key_text(key)
+    assert text == "/".join(map(str, segments))
+    assert rules.check(text) == rules.from_text(text) == key
+    assert decode_key(rules.encode(segments)) == key
+    assert isinstance(key, tuple) == (len(segments) > 1)
+
+
+@given(st.lists(st.lists(st.text("ab", min_size=1, max_size=2), min_size=2, max_size=3)))
+def test_split_keys_are_in_the_order_of_their_segments(keys: list[list[str]]) -> None:
+    """A list is before all that it is the beginning of, whatever its text is."""
+    rules = KeyRules("ID", split=True)
+    assert [decode_key(one) for one in sorted(map(rules.encode, keys))] == sorted(map(tuple, keys))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([], "empty list"),
+        (["a", ""], "empty segment"),
+        (["a/b", "c"], "slash"),
+        (["a", ["b"]], "neither a list"),
+        (["a", "+"], "reserve"),
+        ("a//b", "empty segment"),
+        ("a/b/", "empty segment"),
+        (["a", 1.5], "not a fraction"),
+        (["a", None], "not null"),
+        (["a", "b" * 1977], "at most 1978 bytes"),
+    ],
+)
+def test_a_split_key_has_segments_that_a_path_can_have(value: object, message: str) -> None:
+    """What could not be written in a path, or would be another record there."""
+    with pytest.raises(InvalidKey, match=message):
+        KeyRules("Any", split=True).check(value)
+
+
+def test_an_id_that_is_split_has_no_numbers() -> None:
+    """Its segments are strings: ``7`` is the string there."""
+    rules = KeyRules("ID", split=True)
+    assert rules.from_text("a/7") == ("a", "7")
+    with pytest.raises(InvalidKey, match="not a number"):
+        rules.check(["a", 7])

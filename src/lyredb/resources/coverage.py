@@ -17,7 +17,7 @@ from lyredb.plugins.context import Context
 from lyredb.resources.access import Access
 from lyredb.resources.registry import INTERNAL, Registry, shorten
 from lyredb.storage.frontier import KeyRange
-from lyredb.storage.keys import KEY_PREFIX_BYTES, encode_full_key
+from lyredb.storage.keys import KEY_PREFIX_BYTES, KeyValue, encode_full_key
 from lyredb.tables.schema import RESERVED_ROOTS
 from lyredb.tables.stored import StoredTable
 
@@ -117,10 +117,22 @@ def _ranges(table: StoredTable, rest: Sequence[str]) -> Iterator[KeyRange]:
     if not behind or behind[0] == "#":
         yield from _one_record(table, prefix)
     if behind:
-        # Keys of very long ids are cut, so only that part of the prefix may decide.
-        start = encode_full_key(prefix + "/")[:KEY_PREFIX_BYTES]
-        # 0xFF cannot stand in UTF-8, so this is behind every longer string.
-        yield KeyRange(table.slot, start, start + b"\xff")
+        yield from _below(table, prefix)
+
+
+def _below(table: StoredTable, prefix: str) -> Iterator[KeyRange]:
+    """The records whose ids begin with these levels and have more."""
+    whole: KeyValue = prefix + "/"
+    if table.schema.split_segments:
+        try:
+            found = table.key_from_text(prefix)
+        except LyreError:
+            return  # no id has such levels
+        whole = found if isinstance(found, tuple) else (found,)
+    # Keys of very long ids are cut, so only that part of the prefix may decide.
+    start = encode_full_key(whole)[:KEY_PREFIX_BYTES]
+    # 0xFF is no byte of UTF-8 and no tag, so this is behind all that is longer.
+    yield KeyRange(table.slot, start, start + b"\xff")
 
 
 def _fixed(rest: Sequence[str]) -> list[str]:

@@ -5,12 +5,13 @@ The two differ in the shape of a record only: an instance of a class, or a dicti
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Final, Generic, Protocol, Self, TypeVar, cast, overload
 
 from lyredb.errors import InvalidQuery
 from lyredb.storage.keys import KeyValue
+from lyredb.tables.computing import register_function
 from lyredb.tables.gateway import Event, EventSource, Gateway
 from lyredb.tables.query.parse_object import SelectLike, WhereLike, read_query
 from lyredb.tables.query.parse_url import parse_query
@@ -86,6 +87,21 @@ class TableHandle(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<table {self.name}>"
+
+    def set_computed_attribute(self, name: str, function: Callable[[T], object], /) -> None:
+        """Give the function that makes an attribute which is ``@computed`` without expression.
+
+        It is called whenever the attribute is read, in this process; what it raises is
+        logged, and the value is null then. The last function given counts.
+
+        Args:
+            name: The attribute.
+            function: From a record to the value: something that a record could hold.
+        """
+        shape = self._shape
+        register_function(
+            self.name, shape.attribute(name), lambda record: function(shape.wrap(record))
+        )
 
     async def get(self, id: KeyValue, /) -> T | None:
         """Return the record with this key, ``None`` when there is none.

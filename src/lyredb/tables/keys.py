@@ -8,7 +8,7 @@ protocol, so that ``7`` in a topic and ``7`` in a body are one record.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 from uuid import uuid4
 
@@ -29,13 +29,17 @@ _RANGES: Final = {"Int": 2**31, "Long": SAFE_INTEGER, "BigInt": 10**300}
 class KeyRules:
     """What keys of one type are; `open_topics` allows what every topic may have.
 
+    With ``split`` a key of several segments is the list of them, whether it was given as a
+    list or as text with slashes; one of a single segment is no list.
+
     Attributes:
         is_integer: Only integers are keys.
     """
 
-    __slots__ = ("_is_free", "_limit", "_type", "is_integer")
+    __slots__ = ("_is_free", "_limit", "_split", "_type", "is_integer")
 
-    def __init__(self, key_type: str, *, open_topics: bool = False) -> None:
+    def __init__(self, key_type: str, *, open_topics: bool = False, split: bool = False) -> None:
+        self._split = split
         self._type = key_type
         self._limit = _RANGES.get(key_type, SAFE_INTEGER)
         self._is_free = open_topics
@@ -53,8 +57,8 @@ class KeyRules:
             value = int(value)
         if isinstance(value, int) and not isinstance(value, bool):
             return self._check_integer(value)
-        if isinstance(value, (list, tuple)) and not self.is_integer:
-            raise InvalidKey("a list as a key is not supported yet: use a string such as 'a/b'")
+        if isinstance(value, (list, tuple)):
+            return self._check_list(value)
         raise InvalidKey(f"a key must be {self._wanted}, not {_kind(value)}")
 
     def _check_text(self, value: str) -> KeyValue:
@@ -67,7 +71,31 @@ class KeyRules:
             number = _safe_integer(value)
             if number is not None:
                 return number
+        if self._split and "/" in value:
+            return self._segments(_check_path_text(value).split("/"))
         return value if self._is_free else _check_path_text(value)
+
+    def _check_list(self, value: Sequence[object]) -> KeyValue:
+        if not self._split:
+            raise InvalidKey(
+                f"a key must be {self._wanted}, not a list: only tables with split segments have "
+                "such; use a string such as 'a/b'"
+            )
+        if not value:
+            raise InvalidKey("a key must not be an empty list")
+        for segment in value:
+            if isinstance(segment, (list, tuple)) or (isinstance(segment, str) and "/" in segment):
+                raise InvalidKey("a segment of a key is neither a list nor has it a slash")
+        if len(value) == 1:
+            return self.check(value[0])
+        key = self._segments(value)
+        _check_path_text(key_text(key))
+        return key
+
+    def _segments(self, segments: Sequence[object]) -> tuple[str | int, ...]:
+        """Each as it would be alone, so that a path and a list name one record."""
+        checked = [self.check(segment) for segment in segments]
+        return tuple(one for one in checked if not isinstance(one, tuple))
 
     def _check_integer(self, value: int) -> int:
         if self._type in ("ID", "String"):

@@ -62,7 +62,9 @@ class StoredTable:
         self.layout = layout
         self.is_open_topics = layout.slot == TOPIC_SLOT
         self._key_name = schema.primary_key
-        self._keys = KeyRules(schema.key_type, open_topics=self.is_open_topics)
+        self._keys = KeyRules(
+            schema.key_type, open_topics=self.is_open_topics, split=schema.split_segments
+        )
         self._rules = RecordRules(schema)
         self._computed = computed_attributes(schema)
         self._enumerable = tuple(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Never, Self, dataclass_transform, overload
 
 from lyredb.storage.keys import KeyValue
 from lyredb.tables.binding import gateway_for
+from lyredb.tables.computing import register_function
 from lyredb.tables.declare.arguments import refuse_unknown, require_type
 from lyredb.tables.declare.columns import Column, Key
 from lyredb.tables.declare.fields import Fields
 from lyredb.tables.declare.options import GENERATED, computed, field, relationship
+from lyredb.tables.declare.places import schema_error
 from lyredb.tables.handle import NOT_GIVEN, Shape, Subscription, TableHandle
 from lyredb.tables.query.parse_object import SelectLike, WhereLike
 from lyredb.tables.query.terms import Query
@@ -116,6 +118,27 @@ class Table(Fields):
         cls._lyre_declare(sys._getframe(1).f_locals, _RESERVED)
 
     @classmethod
+    def set_computed_attribute(cls, name: str, function: Callable[[Self], object], /) -> None:
+        """Give the function that makes a column which was declared by ``computed()``.
+
+        It is called whenever the column is read, in this process; what it raises is logged,
+        and the value is null then. The last function given counts.
+
+        Args:
+            name: The column's name in the class.
+            function: From an instance to the value: something that a record could hold.
+
+        Raises:
+            SchemaError: There is no such column, or it has an expression.
+        """
+        column = cls._lyre_columns.get(name)
+        if column is None or column.computed is None or column.computed.expression:
+            raise schema_error("only a column that is = computed() has a function", cls, name)
+        register_function(
+            table_name(cls), column.attribute, lambda record: function(cls.from_dict(record))
+        )
+
+    @classmethod
     async def get(cls, id: KeyValue, /) -> Self | None:
         """Return the record with this key; see `TableHandle.get`."""
         return await _handle(cls).get(id)
@@ -213,11 +236,13 @@ _RESERVED = frozenset(dir(Table))
 class ClassShape(Shape[Any]):
     """Records of a table as instances of its class."""
 
-    __slots__ = ("_class", "_key")
+    __slots__ = ("_class", "_key", "_virtual")
 
     def __init__(self, table: type[Table]) -> None:
         self._class = table
         self._key = key_attribute(table)
+        columns: list[Column[Any]] = table._columns()
+        self._virtual = frozenset(one.attribute for one in columns if one.is_virtual)
 
     def wrap(self, record: dict[str, object]) -> Table:
         """Return the instance of a record."""
@@ -227,9 +252,12 @@ class ClassShape(Shape[Any]):
         """Return the record of an instance."""
         if isinstance(record, self._class):
             values = record._lyre_record()
+            left_out = self._virtual  # what was read with a record is not written with it
             if values.get(self._key) is GENERATED:
-                return {name: one for name, one in values.items() if name != self._key}
-            return values
+                left_out |= {self._key}
+            if left_out.isdisjoint(values):
+                return values
+            return {name: one for name, one in values.items() if name not in left_out}
         if isinstance(record, Mapping):
             return record
         kind = type(record).__name__
