@@ -52,8 +52,7 @@ class Exchange(RequestResponseCycle):
         guard: The connection.
         chosen: What the router has chosen already, see `Router.answer_now`.
         status: Of the response, 0 before it.
-        accept_encoding: What the client said of compression, ``b""`` for nothing.
-        is_picky: It may refuse what is not compressed.
+        is_picky: The client refuses what is not compressed.
         chunked: Whether a stream is sent in chunks (HTTP/1.1) or until the end of the
             connection (HTTP/1.0).
     """
@@ -68,7 +67,6 @@ class Exchange(RequestResponseCycle):
     expected_content_length = 0
     chosen: Any = None
     status = 0
-    accept_encoding = b""
     is_picky = False
     _event: asyncio.Event | None = None
     _compressor: Compressor | None = None
@@ -98,6 +96,12 @@ class Exchange(RequestResponseCycle):
         return self._event
 
     @property
+    def accept_encoding(self) -> bytes:
+        """What the client said of compression, ``b""`` for nothing."""
+        headers = self.scope["headers"]
+        return b",".join([value for name, value in headers if name == b"accept-encoding"])
+
+    @property
     def is_gone(self) -> bool:
         """True when nobody reads any more; uvloop closes a transport before it says so."""
         return self.disconnected or self.transport.is_closing()
@@ -116,14 +120,11 @@ class Exchange(RequestResponseCycle):
         """
         if self.is_gone:
             return
-        if len(body) >= self.guard.port.compress_from or self.is_picky:
-            self._respond_compressed(status, head, body)
-            return
-        if status == 304:
-            head = self._unmodified_head(head)
-        self._send(status, head, body)
-
-    def _send(self, status: int, head: bytes, body: bytes) -> None:
+        if len(body) >= self.guard.port.compress_from or self.is_picky or status == 304:
+            ready = self._compressed(status, head, body)
+            if ready is None:
+                return
+            head, body = ready
         parts = self._begin(status, head)
         if status not in _WITHOUT_LENGTH:
             parts.append(b"content-length: %d\r\n" % len(body))
@@ -133,21 +134,27 @@ class Exchange(RequestResponseCycle):
         self.transport.write(b"".join(parts))
         self._complete()
 
-    def _respond_compressed(self, status: int, head: bytes, body: bytes) -> None:
-        """Send a whole response compressed, if the client wants that and it gains by it."""
+    def _compressed(self, status: int, head: bytes, body: bytes) -> tuple[bytes, bytes] | None:
+        """Return head and body, compressed if the client wants that and it gains by it.
+
+        ``None`` when they are sent, or will be.
+        """
+        if status == 304:
+            return self._unmodified_head(head), body
         head, coding = self._coded(status, head)
         if not coding:
-            self._send(status, head, body)
-        elif self.scope["method"] == "HEAD":
+            return head, body
+        if self.scope["method"] == "HEAD":
             # Without the length, which nobody knows before it was compressed (RFC 9110 §9.3.2).
             self.transport.write(b"".join((*self._begin(status, head), b"\r\n")))
             self._complete()
-        elif len(body) <= PIECE_BYTES:
-            packed = compress(coding, body)
-            self._count(len(body), len(packed))
-            self._send(status, head, packed)
-        else:
+            return None
+        if len(body) > PIECE_BYTES:
             self._compress_slowly(status, head, coding, body)
+            return None
+        packed = compress(coding, body)
+        self._count(len(body), len(packed))
+        return head, packed
 
     def _compress_slowly(self, status: int, head: bytes, coding: str, body: bytes) -> None:
         """Compress in a task of the server, see `compressed`; the response has begun."""
@@ -184,7 +191,8 @@ class Exchange(RequestResponseCycle):
         """
         if status < 200 or status in _NEVER_COMPRESSED or b"content-encoding: " in head:
             return head, ""
-        wish = wish_of(self.accept_encoding) if self.accept_encoding else NO_WISH
+        accepted = self.accept_encoding
+        wish = wish_of(accepted) if accepted else NO_WISH
         is_gain = self.guard.port.compresses and gains(content_type_in(head))
         if is_gain and b"accept-encoding" not in head:
             head += VARY

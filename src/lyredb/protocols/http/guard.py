@@ -94,7 +94,8 @@ class Guard(EndingProtocol):
         self._length = 0
         self._parts = 0
         self._has_body = False
-        self._accepted = self._coding = b""
+        self._coding = b""
+        self._is_picky = False
         self._decompressor: Decompressor | None = None
         self._scope: dict[str, Any] = {}
         self._was_heard = False
@@ -212,8 +213,6 @@ class Guard(EndingProtocol):
         self._exact_bytes = self._chunk_bytes = self._body_bytes = 0
         self._hosts = self._length = self._parts = 0
         self._has_body = False
-        self._accepted = self._coding = b""
-        self._decompressor = None
 
     def on_url(self, url: bytes) -> None:
         """A part of the request target."""
@@ -229,7 +228,8 @@ class Guard(EndingProtocol):
             self._check_headers()
             return
         name = name.lower()
-        if name in _LOOKED_AT:
+        # Nearly all send the second, hardly anybody with a weight.
+        if name in _LOOKED_AT and (name != b"accept-encoding" or b"=" in value):
             self._look_at(name, value)
         self.headers.append((name, value))
 
@@ -247,7 +247,7 @@ class Guard(EndingProtocol):
                 ):  # such as `gzip, chunked`, unread by the parser
                     self._refuse(InvalidHeader("no transfer coding but chunked is taken"))
             case b"accept-encoding":
-                self._accepted = b"%b,%b" % (self._accepted, value) if self._accepted else value
+                self._is_picky = True  # maybe; the exchange knows
             case b"content-encoding":
                 self._coding = b"%b,%b" % (self._coding, value) if self._coding else value
             case b"expect":
@@ -285,9 +285,9 @@ class Guard(EndingProtocol):
         self._phase = Phase.BODY
         keep_alive = version == "1.1" and parser.should_keep_alive()
         self.cycle = exchange = Exchange(self, self._scope, keep_alive=keep_alive)
-        if self._accepted:
-            exchange.accept_encoding = self._accepted
-            exchange.is_picky = b"=" in self._accepted and wish_of(self._accepted).refuses_identity
+        if self._is_picky:
+            self._is_picky = False
+            exchange.is_picky = wish_of(exchange.accept_encoding).refuses_identity
         if self._has_body:
             self._deadline = self.loop.time() + self.limits.body_timeout_s
         if not self._is_soon_whole:
@@ -295,8 +295,9 @@ class Guard(EndingProtocol):
 
     def _will_decompress(self) -> bool:
         """Have the body decompressed before anybody sees it; False when it is refused."""
+        header, self._coding = self._coding, b""
         try:
-            coding = coding_of(self._coding)
+            coding = coding_of(header)
         except UnsupportedCoding as error:
             self._refuse(error)
             return False
@@ -321,12 +322,11 @@ class Guard(EndingProtocol):
         self.port.decompressed_bytes += len(body)
         return body
 
-    def _is_decompressed(self) -> bool:
+    def _is_decompressed(self, decompressor: Decompressor) -> bool:
         """Tell whether the body was whole; refuse it else."""
-        if self._decompressor is None:
-            return True
+        self._decompressor = None
         try:
-            self._decompressor.finish()
+            decompressor.finish()
         except InvalidBody as error:
             self._refuse(error)
             return False
@@ -404,7 +404,7 @@ class Guard(EndingProtocol):
         """The request is read; from here on the handler has all the time it wants."""
         if self._refusal is not None or self.parser.should_upgrade():
             return
-        if not self._is_decompressed():
+        if self._decompressor is not None and not self._is_decompressed(self._decompressor):
             return
         self._phase, self._deadline = Phase.DONE, FOREVER
         if self._is_soon_whole:
@@ -489,5 +489,6 @@ class Guard(EndingProtocol):
         the body for the other protocol, so the request is read again without the offer.
         """
         head = without_offer(self.parser.get_method(), self.url, self.headers)
+        self._coding, self._is_picky = b"", False  # both come again
         self.parser = httptools.HttpRequestParser(self)
         self.data_received(head + rest)
