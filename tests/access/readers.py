@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from lyredb.errors import NotAuthorised
+from lyredb.formats import JSON
 from tests.access.world import DEADLINE_S, PASSWORD, World, until
 from tests.protocols.mqtt import client_frames as frames
 from tests.protocols.mqtt.client_frames import Received
@@ -30,7 +31,9 @@ PUBLISH: Final = 3
 
 
 def headers(role: str) -> dict[str, str]:
-    return {"authorization": "Basic " + b64encode(f"{role}:{PASSWORD}".encode()).decode()}
+    """Log in, and have nothing compressed: it shall be seen what is sent."""
+    login = "Basic " + b64encode(f"{role}:{PASSWORD}".encode()).decode()
+    return {"authorization": login, "accept-encoding": "identity"}
 
 
 def of_envelope(event: dict[str, object]) -> Event | None:
@@ -47,7 +50,7 @@ async def open_sse(
     client = await stack.enter_async_context(httpx.AsyncClient(timeout=DEADLINE_S))
     more = {"accept": "text/event-stream"} | ({"last-event-id": after} if after else {})
     answer = await stack.enter_async_context(
-        client.stream("GET", f"{world.ready.http}/Sensor/{record_id}", headers=headers(role) | more)
+        client.stream("GET", f"{world.http}/Sensor/{record_id}", headers=headers(role) | more)
     )
     if answer.status_code != 200:
         assert answer.status_code == 403
@@ -69,11 +72,15 @@ async def open_sse(
 async def open_websocket(
     world: World, role: str, record_id: str, stack: AsyncExitStack, after: str
 ) -> Next | None:
-    address = str(world.ready.http).replace("http://", "ws://")
+    address = world.http.replace("http://", "ws://")
     query = f"?position={after}" if after else ""
     try:
         socket: ClientConnection = await stack.enter_async_context(
-            connect(f"{address}/Sensor/{record_id}{query}", additional_headers=headers(role))
+            connect(
+                f"{address}/Sensor/{record_id}{query}",
+                additional_headers=headers(role),
+                compression=None,
+            )
         )
     except InvalidStatus as error:
         if error.response.status_code != 403:
@@ -106,6 +113,7 @@ async def open_python(
         await until(lambda: bool(collector.messages))
         message = collector.messages.pop(0)
         value = message.value()
+        world.tap.told += repr(value).encode() + message.payload(JSON)
         return value["value"] if isinstance(value, dict) else "deleted"
 
     return following
@@ -147,8 +155,7 @@ async def mqtt(
     will_retain: bool = False,
 ) -> AsyncIterator[tuple[Mqtt, int]]:
     """A connection that has sent its CONNECT, and the reason that came back."""
-    address = world.ready.listeners["mqtt"][0]
-    reader, writer = await asyncio.open_connection(address.host, address.port)
+    reader, writer = await asyncio.open_connection(world.mqtt_host, world.mqtt_port)
     client = Mqtt(reader, writer, version)
     try:
         writer.write(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -17,13 +18,12 @@ import httpx
 import pytest
 
 from lyredb.errors import NotAuthorised
-from lyredb.protocols.rest.reading import NOW
-from lyredb.protocols.rest.writing import OPERATIONS
+from lyredb.protocols.rest.methods import OPERATIONS, methods_of
 from lyredb.resources.access import Decision
 from lyredb.resources.requests import Write, WriteOperation
 from lyredb.security.rights import TableRights
 from lyredb.server.composition import find_plugins
-from lyredb.tables.query.terms import Query
+from lyredb.tables.query.terms import Condition, Query
 from tests.access.readers import (
     Open,
     headers,
@@ -33,7 +33,7 @@ from tests.access.readers import (
     open_sse,
     open_websocket,
 )
-from tests.access.world import DEADLINE_S, ROLES, TRUSTED, World, until, world
+from tests.access.world import DEADLINE_S, ROLES, SECRET, TRUSTED, World, until, world
 from tests.protocols.mqtt import client_frames as frames
 
 Attempt = Callable[[World, str, str], Awaitable[bool]]
@@ -47,11 +47,15 @@ class Action(NamedTuple):
         decision: What decides it.
         needs: Whether rights suffice.
         exists: The record is there before.
+        names: It names an attribute: what it asks for, compares or writes.
+        shows: It shows whole records or messages.
     """
 
     decision: Decision
     needs: Callable[[TableRights], bool]
     exists: bool = True
+    names: bool = False
+    shows: bool = False
 
 
 def reads(rights: TableRights) -> bool:
@@ -71,27 +75,35 @@ def deletes(rights: TableRights) -> bool:
 
 
 ACTIONS: Final[Mapping[str, Action]] = {
-    "get": Action("read", reads),
-    "property": Action("read", reads),
-    "query": Action("read", reads),
+    "get": Action("read", reads, shows=True),
+    "property": Action("read", reads, names=True),
+    "query": Action("read", reads, names=True, shows=True),
+    "query in the body": Action("read", reads, names=True, shows=True),
     "describe": Action("describe", lambda rights: rights.any),
-    "put new": Action("save", inserts, exists=False),
-    "put existing": Action("save", updates),
-    "patch new": Action("save", inserts, exists=False),
-    "patch existing": Action("save", updates),
-    "create": Action("insert", inserts, exists=False),
+    "put new": Action("save", inserts, exists=False, names=True),
+    "put existing": Action("save", updates, names=True),
+    "patch new": Action("save", inserts, exists=False, names=True),
+    "patch existing": Action("save", updates, names=True),
+    "increment": Action("save", updates, names=True),
+    "put property": Action("save", updates, names=True),
+    "delete property": Action("save", updates, names=True),
+    "create": Action("insert", inserts, exists=False, names=True),
+    "create several": Action("insert", inserts, exists=False, names=True),
+    "put several new": Action("save", inserts, exists=False, names=True),
+    "put several existing": Action("save", updates, names=True),
     "delete": Action("delete", deletes),
+    "delete matching": Action("delete", lambda rights: rights.read and rights.delete, names=True),
     "publish": Action("publish", inserts),
-    "retain new": Action("save", inserts, exists=False),
-    "retain existing": Action("save", updates),
+    "retain new": Action("save", inserts, exists=False, names=True),
+    "retain existing": Action("save", updates, names=True),
     "retain empty": Action("delete", deletes),
     "will": Action("publish", inserts),
-    "retained will": Action("save", inserts, exists=False),
-    "current state": Action("subscribe", reads),
-    "live event": Action("subscribe", reads),
+    "retained will": Action("save", inserts, exists=False, names=True),
+    "current state": Action("subscribe", reads, shows=True),
+    "live event": Action("subscribe", reads, shows=True),
     "live delete": Action("subscribe", reads),
-    "live message": Action("subscribe", reads),
-    "resume": Action("subscribe", reads),
+    "live message": Action("subscribe", reads, shows=True),
+    "resume": Action("subscribe", reads, shows=True),
 }
 VALUES: Final = itertools.count(1000)
 
@@ -99,35 +111,85 @@ VALUES: Final = itertools.count(1000)
 # REST
 
 
-def rest(method: str, path: str, value: object = None) -> Attempt:
-    """Ask; ``{id}`` in the path is the record."""
+def rest(method: str, path: str, body: Callable[[World, str], object] | None = None) -> Attempt:
+    """Ask; ``{id}`` in the path is the record, ``{attribute}`` the one that is asked for."""
 
     async def attempt(world: World, role: str, record_id: str) -> bool:
+        where = path.format(id=record_id, attribute=world.attribute)
+        content = None if body is None else json.dumps(body(world, record_id))
+        typed = {} if body is None else {"content-type": "application/json"}
         async with httpx.AsyncClient(timeout=DEADLINE_S) as client:
             answer = await client.request(
-                method,
-                f"{world.ready.http}/{path.format(id=record_id)}",
-                headers=headers(role),
-                json={"id": record_id, "value": 5} if value == "created" else value,
+                method, f"{world.http}/{where}", headers=headers(role) | typed, content=content
             )
-        assert answer.status_code in (200, 201, 204, 403), answer.text
+        assert answer.status_code in (200, 201, 204, 403), (method, where, answer.text)
         return answer.status_code != 403
 
     return attempt
 
 
+def _changes(world: World, record_id: str) -> dict[str, object]:
+    return {"value": 5} | world.extra
+
+
+def _record(world: World, record_id: str) -> dict[str, object]:
+    return {"id": record_id} | _changes(world, record_id)
+
+
+def _records(world: World, record_id: str) -> list[dict[str, object]]:
+    return [_record(world, record_id)]
+
+
+def _increments(world: World, record_id: str) -> dict[str, object]:
+    return {"value": {"__op__": "add", "value": 4}} | world.extra
+
+
+def _asked(world: World, record_id: str) -> object:
+    wanted = 1 if world.attribute == "value" else SECRET
+    return {"conditions": [{"attribute": world.attribute, "value": wanted}]}
+
+
+def _one_value(world: World, record_id: str) -> object:
+    return 5 if world.attribute == "value" else "mine"
+
+
 REST: Final[Mapping[str, Attempt]] = {
     "get": rest("GET", "Sensor/{id}"),
-    "property": rest("GET", "Sensor/{id}.value"),
-    "query": rest("GET", "Sensor/?value=1"),
+    "property": rest("GET", "Sensor/{id}.{attribute}"),
+    "query": rest("GET", "Sensor/?{attribute}=1"),
+    "query in the body": rest("QUERY", "Sensor/", _asked),
     "describe": rest("GET", "Sensor"),
-    "put new": rest("PUT", "Sensor/{id}", {"value": 5}),
-    "put existing": rest("PUT", "Sensor/{id}", {"value": 5}),
-    "patch new": rest("PATCH", "Sensor/{id}", {"value": 5}),
-    "patch existing": rest("PATCH", "Sensor/{id}", {"value": 5}),
-    "create": rest("POST", "Sensor/", "created"),
+    "put new": rest("PUT", "Sensor/{id}", _changes),
+    "put existing": rest("PUT", "Sensor/{id}", _changes),
+    "patch new": rest("PATCH", "Sensor/{id}", _changes),
+    "patch existing": rest("PATCH", "Sensor/{id}", _changes),
+    "increment": rest("PATCH", "Sensor/{id}", _increments),
+    "put property": rest("PUT", "Sensor/{id}.{attribute}", _one_value),
+    "delete property": rest("DELETE", "Sensor/{id}.{attribute}"),
+    "create": rest("POST", "Sensor/", _record),
+    "create several": rest("POST", "Sensor/", _records),
+    "put several new": rest("PUT", "Sensor/", _records),
+    "put several existing": rest("PUT", "Sensor/", _records),
     "delete": rest("DELETE", "Sensor/{id}"),
+    "delete matching": rest("DELETE", "Sensor/?id={id}&{attribute}=1"),
 }
+METHODS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
+    ("record", "GET"): ("get",),
+    ("record", "PUT"): ("put new", "put existing"),
+    ("record", "PATCH"): ("patch new", "patch existing", "increment"),
+    ("record", "DELETE"): ("delete",),
+    ("property", "GET"): ("property",),
+    ("property", "PUT"): ("put property",),
+    ("property", "DELETE"): ("delete property",),
+    ("collection", "GET"): ("query",),
+    ("collection", "QUERY"): ("query in the body",),
+    ("collection", "POST"): ("create", "create several"),
+    ("collection", "PUT"): ("put several new", "put several existing"),
+    ("collection", "DELETE"): ("delete matching",),
+    ("table", "GET"): ("describe",),
+}
+"""The rows of each method on each kind of target. HEAD is GET; OPTIONS and TRACE look at no
+record."""
 
 
 # Python
@@ -136,10 +198,10 @@ REST: Final[Mapping[str, Attempt]] = {
 def python(operation: WriteOperation) -> Attempt:
     async def attempt(world: World, role: str, record_id: str) -> bool:
         database, context = world.node.database, world.context(role)
-        value: dict[str, object] = {"value": 5}
+        value = _changes(world, record_id)
         path = f"Sensor/{record_id}"
         if operation == "create":
-            path, value = "Sensor/", {"id": record_id, "value": 5}
+            path, value = "Sensor/", _record(world, record_id)
         write = Write(
             database.resolve(path, context), operation, None if operation == "delete" else value
         )
@@ -165,17 +227,25 @@ def python_now(act: Callable[[World, str, str], object]) -> Attempt:
 
 def _read(world: World, role: str, path: str) -> object:
     database, context = world.node.database, world.context(role)
-    return database.get(database.resolve(path, context), context)
+    reading = database.get(database.resolve(path, context), context)
+    if reading is not None:
+        world.tap.told += repr(reading.value()).encode()
+    return reading
 
 
 def _query(world: World, role: str, record_id: str) -> object:
     database, context = world.node.database, world.context(role)
-    return list(database.search(database.resolve("Sensor/", context), Query(), context))
+    query = Query(where=Condition((world.attribute,), value=None, comparator="not_equal"))
+    found = list(database.search(database.resolve("Sensor/", context), query, context))
+    world.tap.told += repr(found).encode()
+    return found
 
 
 def _describe(world: World, role: str, record_id: str) -> object:
     database, context = world.node.database, world.context(role)
-    return database.describe(database.resolve("Sensor", context), context)
+    described = database.describe(database.resolve("Sensor", context), context)
+    world.tap.told += repr(described).encode()
+    return described
 
 
 def _publish(world: World, role: str, record_id: str) -> None:
@@ -244,7 +314,9 @@ def reading(open_reader: Open) -> dict[str, Attempt]:
 
 PYTHON: Final[Mapping[str, Attempt]] = {
     "get": python_now(lambda world, role, one: _read(world, role, f"Sensor/{one}")),
-    "property": python_now(lambda world, role, one: _read(world, role, f"Sensor/{one}.value")),
+    "property": python_now(
+        lambda world, role, one: _read(world, role, f"Sensor/{one}.{world.attribute}")
+    ),
     "query": python_now(_query),
     "describe": python_now(_describe),
     "put new": python("put"),
@@ -262,8 +334,9 @@ PYTHON: Final[Mapping[str, Attempt]] = {
 # MQTT
 
 
-def publishing(version: int, payload: bytes, *, retain: bool) -> Attempt:
+def publishing(version: int, *, retain: bool, is_empty: bool = False) -> Attempt:
     async def attempt(world: World, role: str, record_id: str) -> bool:
+        payload = b"" if is_empty else json.dumps(_changes(world, record_id)).encode()
         async with mqtt(world, role, version) as (client, reason):
             assert reason == 0
             before = (world.value(record_id), len(world.messages(record_id)))
@@ -283,7 +356,7 @@ def publishing(version: int, payload: bytes, *, retain: bool) -> Attempt:
 
 def will(version: int, *, retain: bool) -> Attempt:
     async def attempt(world: World, role: str, record_id: str) -> bool:
-        last = (f"Sensor/{record_id}", b'{"value":5}')
+        last = (f"Sensor/{record_id}", json.dumps(_changes(world, record_id)).encode())
         async with mqtt(world, role, version, last, will_retain=retain) as (_, reason):
             if reason:
                 assert reason == (0x87 if version == 5 else 5)
@@ -300,12 +373,11 @@ def will(version: int, *, retain: bool) -> Attempt:
 
 
 def over_mqtt(version: int) -> Mapping[str, Attempt]:
-    record = b'{"value":5}'
     return {
-        "publish": publishing(version, record, retain=False),
-        "retain new": publishing(version, record, retain=True),
-        "retain existing": publishing(version, record, retain=True),
-        "retain empty": publishing(version, b"", retain=True),
+        "publish": publishing(version, retain=False),
+        "retain new": publishing(version, retain=True),
+        "retain existing": publishing(version, retain=True),
+        "retain empty": publishing(version, retain=True, is_empty=True),
         "will": will(version, retain=False),
         "retained will": will(version, retain=True),
         **reading(open_mqtt(version)),
@@ -326,6 +398,7 @@ MOUNTED: Final[Mapping[str, str]] = {
     "sse": "sse",
     "websocket": "websocket",
     "health": "",
+    "openapi": "",
     "session": "",
     "token": "",
     "static": "",
@@ -347,13 +420,68 @@ def test_each_way_is_open_to_who_has_the_right_and_to_nobody_else(
                     record_id = f"{name}-{role}".replace(" ", "-")
                     if action.exists:
                         await made.put(record_id, 1)
+                    made.tap.told.clear()
                     done = await attempt(made, role, record_id)
                     if done is not action.needs(rights):
                         wrong.append(f"{role} {'could' if done else 'could not'} {name}")
+                    wrong += _wrongly_told(made, name, role, done=done)
                     if not done and action.decision in ("save", "insert", "delete"):
                         kept = 1 if action.exists else None
                         assert made.value(record_id) == kept, f"refused, yet done: {name}"
         assert wrong == []
+
+    asyncio.run(body())
+
+
+def _wrongly_told(made: World, name: str, role: str, *, done: bool) -> list[str]:
+    """What ``some`` was told of the secret attribute, and what all others who read were not."""
+    has_value, has_name = SECRET.encode() in made.tap.told, b"secret" in made.tap.told
+    if role == "some" and (has_value or has_name):
+        return [f"some was told the secret by {name}"]
+    if role != "some" and done and ACTIONS[name].shows and not has_value:
+        return [f"{role} was not told the secret by {name}"]
+    return []
+
+
+@pytest.mark.parametrize("protocol", MATRIX)
+def test_no_way_uses_an_attribute_without_the_right_to_it(protocol: str, tmp_path: Path) -> None:
+    """Everything again, with a foreign attribute where one is named: only that is refused."""
+
+    async def body() -> None:
+        wrong: list[str] = []
+        async with world(tmp_path) as made:
+            made.attribute, made.extra = "secret", {"secret": "mine"}
+            for name, attempt in MATRIX[protocol].items():
+                action, record_id = ACTIONS[name], name.replace(" ", "-")
+                if action.exists:
+                    await made.put(record_id, 1)
+                made.tap.told.clear()
+                done = await attempt(made, "some", record_id)
+                if done is action.names:
+                    wrong.append(f"some {'could' if done else 'could not'} {name}")
+                if SECRET.encode() in made.tap.told:
+                    wrong.append(f"some was told the secret by {name}")
+                if action.names:
+                    kept = SECRET if action.exists else None
+                    assert made.secret(record_id) == kept, f"changed by {name}"
+        assert wrong == []
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize("protocol", ["rest", "python", "mqtt 5"])
+def test_what_may_not_be_changed_stays(protocol: str, tmp_path: Path) -> None:
+    """A put of the rest keeps it; so do a patch and a retained message."""
+
+    async def body() -> None:
+        async with world(tmp_path) as made:
+            for name, attempt in MATRIX[protocol].items():
+                action, record_id = ACTIONS[name], name.replace(" ", "-")
+                if action.decision == "save" and action.exists:
+                    await made.put(record_id, 1)
+                    assert await attempt(made, "some", record_id)
+                    assert made.value(record_id) == (None if name == "delete property" else 5)
+                    assert made.secret(record_id) == SECRET, name
 
     asyncio.run(body())
 
@@ -380,5 +508,19 @@ def test_every_decision_write_and_method_is_tried() -> None:
     assert tried == set(get_args(Decision))
     assert {name for row in MATRIX.values() for name in row} == ACTIONS.keys()
     assert set(OPERATIONS.values()) == set(get_args(WriteOperation))
-    assert set(NOW) == {"record", "property", "collection", "table"}
     assert TRUSTED.principal.name == "super_user"
+
+
+def test_every_method_of_every_kind_of_target_is_tried(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with world(tmp_path) as made:
+            paths = {"record": "Sensor/1", "property": "Sensor/1.value"}
+            paths |= {"collection": "Sensor/", "table": "Sensor"}
+            for kind, path in paths.items():
+                target = made.node.database.resolve(path, made.context("all"))
+                assert target.kind == kind
+                offered = set(methods_of(target)) - {"HEAD", "OPTIONS", "TRACE"}
+                assert offered == {method for one, method in METHODS if one == kind}
+        assert {name for names in METHODS.values() for name in names} == REST.keys()
+
+    asyncio.run(body())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -17,23 +18,38 @@ from lyredb.plugins.delivery import Message
 from lyredb.protocols.mqtt.plugin import MqttPlugin
 from lyredb.resources.requests import Write
 from lyredb.security.principals import SUPER_USER
-from lyredb.security.rights import ALL_RIGHTS, RIGHTS, RoleDefinition, TableRights
+from lyredb.security.rights import (
+    ALL_RIGHTS,
+    RIGHTS,
+    AttributeRights,
+    RoleDefinition,
+    TableRights,
+)
 from lyredb.security.users import User, Users
 from lyredb.server.composition import find_plugins, settings_table
 from lyredb.server.launch import Launch
 from lyredb.server.node import Node
 from lyredb.server.ready import Ready
 from lyredb.server.worker import Worker
+from tests.access.tap import Tap
+from tests.resources.fixed_roles import rights_of
 from tests.resources.node_under_test import Collector
 
-SCHEMA: Final = "type Sensor @table @export { id: ID @primaryKey value: Int }\n"
+SCHEMA: Final = """
+type Sensor @table @export { id: ID @primaryKey value: Int secret: String }
+"""
+SECRET: Final = "Xq7-nobody-may-see-this-Zw9"
+"""The value of the attribute ``secret`` of every record and message."""
 PASSWORD: Final = "s3cret"
 DEADLINE_S: Final = 15
 TRUSTED: Final = Context(SUPER_USER, "python")
 ROLES: Final[dict[str, TableRights]] = {
     "none": TableRights(),
-    **{right: TableRights(**{right: True}) for right in RIGHTS},
+    **{right: rights_of(**{right: True}) for right in RIGHTS},
     "all": ALL_RIGHTS,
+    "some": replace(
+        ALL_RIGHTS, attributes={"value": AttributeRights(read=True, insert=True, update=True)}
+    ),
     "super_user": ALL_RIGHTS,
 }
 
@@ -46,9 +62,20 @@ class World:
         worker: The worker.
         node: Its node.
         seen: All that a super user is told.
+        http: The root of the HTTP port, behind the tap.
+        mqtt_host: Of the MQTT port, behind the tap.
+        mqtt_port: The same.
+        tap: What the server says; code in the process adds what it was told.
+        attribute: Which attribute is asked for where one is named.
+        extra: What writes name besides ``value``.
     """
 
     def __init__(self, ready: Ready, worker: Worker, node: Node) -> None:
+        self.http = self.mqtt_host = ""
+        self.mqtt_port = 0
+        self.tap = Tap()
+        self.attribute = "value"
+        self.extra: dict[str, object] = {}
         self.ready = ready
         self.worker = worker
         self.node = node
@@ -61,21 +88,39 @@ class World:
 
     async def put(self, record_id: str, value: int) -> None:
         target = self.node.database.resolve(f"Sensor/{record_id}", TRUSTED)
-        await self.node.database.write(Write(target, "put", {"value": value}), TRUSTED)
+        await self.node.database.write(
+            Write(target, "put", {"value": value, "secret": SECRET}), TRUSTED
+        )
 
     async def delete(self, record_id: str) -> None:
         target = self.node.database.resolve(f"Sensor/{record_id}", TRUSTED)
         await self.node.database.write(Write(target, "delete"), TRUSTED)
 
     def publish(self, record_id: str, value: int) -> None:
-        payload = b'{"value":%d}' % value
+        payload = b'{"value":%d,"secret":"%s"}' % (value, SECRET.encode())
         self.node.database.publish(f"Sensor/{record_id}", payload, TRUSTED)
 
     def value(self, record_id: str) -> object:
         """The value of a record, ``None`` when there is none."""
+        return self._attribute(record_id, "value")
+
+    def secret(self, record_id: str) -> object:
+        """The secret of a record, ``None`` when there is none."""
+        return self._attribute(record_id, "secret")
+
+    def _attribute(self, record_id: str, name: str) -> object:
         target = self.node.database.resolve(f"Sensor/{record_id}", TRUSTED)
         reading = self.node.database.get(target, TRUSTED)
-        return None if reading is None else reading.value()["value"]
+        return None if reading is None else reading.value().get(name)
+
+    async def listen(self, stack: AsyncExitStack) -> None:
+        """Put the tap before the ports."""
+        http = self.ready.http
+        assert http is not None
+        host, port = await self.tap.listen(http.host, http.port, stack)
+        self.http = f"http://{host}:{port}"
+        inner = self.ready.listeners["mqtt"][0]
+        self.mqtt_host, self.mqtt_port = await self.tap.listen(inner.host, inner.port, stack)
 
     def position(self) -> str:
         return format_position(self.node.hub.log_id, self.node.engine.position)
@@ -125,7 +170,9 @@ async def world(folder: Path) -> AsyncIterator[World]:
         await _define(made.node)
         options = made.seen.options(omit_current=True)
         made.node.database.subscribe("Sensor/#", made.seen, TRUSTED, options).start()
-        yield made
+        async with AsyncExitStack() as stack:
+            await made.listen(stack)
+            yield made
     finally:
         await worker.stop()
 

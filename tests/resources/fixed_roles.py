@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from lyredb.security.rights import NO_RIGHTS, RoleDefinition, TableRights
+from lyredb.security.rights import NO_RIGHTS, RIGHTS, RoleDefinition, TableRights
+
+
+def rights_of(**given: bool) -> TableRights:
+    """The rights that are named, on all attributes."""
+    return TableRights(*(given.get(right, False) for right in RIGHTS))
 
 
 class FixedRoles:

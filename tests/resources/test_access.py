@@ -23,7 +23,7 @@ from lyredb.security.users import User, Users
 from lyredb.server.node import Node
 from lyredb.storage.mutation import Kind, Precondition
 from lyredb.tables.builtin import builtin_tables
-from tests.resources.fixed_roles import NO_ROLES, FixedRoles
+from tests.resources.fixed_roles import NO_ROLES, FixedRoles, rights_of
 from tests.resources.node_under_test import CONTEXT, open_node, write_of
 from tests.resources.test_registry import registry_of
 
@@ -41,7 +41,7 @@ NEEDED: dict[Decision, frozenset[str]] = {
 
 
 def with_right(right: str) -> TableRights:
-    return TableRights(**{right: True})
+    return rights_of(**{right: True})
 
 
 @pytest.mark.parametrize("right", RIGHTS)
@@ -105,7 +105,7 @@ async def node_with(**rights: bool) -> AsyncIterator[tuple[Node, Context]]:
     with tempfile.TemporaryDirectory() as folder:
         node = open_node(Path(folder) / "data")
         try:
-            tables = {"Sensor": TableRights(**rights)}
+            tables = {"Sensor": rights_of(**rights)}
             await node.roles.put(RoleDefinition("r", databases={"data": tables}))
             await node.database.write(write_of(node, "old", 1), CONTEXT)
             yield node, Context(Role("r"), "rest", user="ada")
@@ -270,7 +270,7 @@ def test_a_prepared_write_is_decided_again_by_the_rights_of_its_sending(
             else:
                 operation: WriteOperation = "put" if kind is Kind.PUT else "delete"
                 mutation = node.database.prepare(write(node, operation, "old"), context)
-            definition = RoleDefinition("r", databases={"data": {"Sensor": TableRights(**after)}})
+            definition = RoleDefinition("r", databases={"data": {"Sensor": rights_of(**after)}})
             await node.roles.put(definition)
             if not is_there:
                 await users.delete("ada")

@@ -204,11 +204,13 @@ class Writing:
             try:
                 applied = await self.send_all([planned.mutation for planned in all_planned])
             except LyreError as error:
-                refused = None if error.mutation is None else all_planned[error.mutation]
-                if refused is None:
+                # Of a single one the writer does not say which it was.
+                number = 0 if len(all_planned) == 1 else error.mutation
+                if number is None:
                     raise
+                refused = all_planned[number]
                 if refused.integer is None or not isinstance(error, RecordExists):
-                    raise _placed(refused.meaning(error), error.mutation) from None
+                    raise _placed(refused.meaning(error), number) from None
                 self.integers.discard(refused.mutation.slot)
                 continue
             return [

@@ -53,7 +53,9 @@ class TableRights:
     insert: bool = False
     update: bool = False
     delete: bool = False
-    attributes: Mapping[str, AttributeRights] = field(default_factory=dict, hash=False)
+    attributes: Mapping[str, AttributeRights] = field(
+        default_factory=dict, hash=False, kw_only=True
+    )
 
     @property
     def any(self) -> bool:
