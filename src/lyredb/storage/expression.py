@@ -121,7 +121,8 @@ def _tree(text: str) -> ast.expr:
             return ast.parse(_one_line(text).lstrip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         message = getattr(error, "msg", None) or "nested too deep"
-        column = begin + (getattr(error, "offset", None) or 1)
+        offset: int = getattr(error, "offset", None) or 0  # none: it ends too early
+        column = begin + offset if offset else len(text) + 1
         raise ExpressionError(str(message), min(column, len(text) + 1)) from None
 
 
