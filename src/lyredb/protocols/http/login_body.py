@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import parse_qsl
 
-from lyredb.errors import InvalidBody, LoginFailed, LoginRequired
+from lyredb.errors import InvalidBody, LoginFailed, LoginRequired, UnsupportedContentType
 from lyredb.formats import format_for_content_type
 from lyredb.protocols.http.authentication import Authentication
 from lyredb.protocols.http.request import Request
@@ -23,6 +23,7 @@ async def read_fields(request: Request) -> dict[str, str]:
 
     Raises:
         InvalidBody: It is no map of names to text.
+        UnsupportedContentType: It is in a format that logins are not read from.
         BodyTooLarge: It has more than `MAX_BYTES`.
     """
     body = await request.body(MAX_BYTES)
@@ -36,7 +37,8 @@ async def read_fields(request: Request) -> dict[str, str]:
             raise InvalidBody("the form cannot be read") from error
     chosen = format_for_content_type(content_type)
     if chosen is None:
-        raise InvalidBody("the body must be JSON or a form")
+        kind = UnsupportedContentType if content_type else InvalidBody
+        raise kind("the body must be JSON or a form, and Content-Type say which")
     fields = chosen.decode(body)
     if not isinstance(fields, dict):
         raise InvalidBody("the body must be a map")
