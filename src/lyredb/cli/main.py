@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from lyredb.cli import data as data_commands
+from lyredb.cli import transfer
 from lyredb.cli.role import role_app
 from lyredb.cli.settings_help import CommandWithSettings
 from lyredb.cli.user import user_app
@@ -106,6 +107,7 @@ def run(
 app.add_typer(user_app, name="user")
 app.add_typer(role_app, name="role")
 data_commands.register(app)
+transfer.register(app)
 
 
 @app.command()
@@ -137,6 +139,27 @@ def types(
     from lyredb.cli.types import write_types
 
     raise typer.Exit(write_types(files, out=out, check=check))
+
+
+@app.command()
+def openapi(
+    folder: AppFolder = Path("."),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="Where to write, YAML for .yaml; standard output if not given.",
+        ),
+    ] = None,
+) -> None:
+    """Write the OpenAPI document of APP: what REST offers, for clients and their generators.
+
+    It is what /openapi of a running server tells super users, with the default settings.
+    """
+    from lyredb.cli.openapi import write_openapi
+
+    write_openapi(folder, out=out)
 
 
 @app.command()

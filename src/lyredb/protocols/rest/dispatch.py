@@ -7,7 +7,6 @@ from typing import Final
 from lyredb.errors import (
     InvalidQuery,
     UnknownTopic,
-    UnsupportedContentType,
     UnsupportedOperation,
 )
 from lyredb.plugins.context import Context
@@ -120,7 +119,6 @@ class Rest:
     def _admit(self, request: Request, target: Target, context: Context) -> None:
         """Refuse before the body is looked at: strangers learn nothing about it."""
         self._authentication.admit_change(request)
-        _refuse_compressed(request)
         if request.query and not _takes_query(request.method, target):
             raise InvalidQuery("a write takes no query")
         self._service.database.admit(operation_of(request.method, target), target, context)
@@ -136,14 +134,3 @@ class Rest:
 def _takes_query(method: str, target: Target) -> bool:
     """Only a DELETE of a collection says by a query which records it is about."""
     return method == "DELETE" and target.kind == "collection"
-
-
-def _refuse_compressed(request: Request) -> None:
-    """Refuse what would be stored as it is and never read again by anybody.
-
-    Raises:
-        UnsupportedContentType: The body has a content coding (RFC 9110 §8.4).
-    """
-    coding = request.headers.get(b"content-encoding")
-    if coding is not None and coding.strip().lower() not in (b"", b"identity"):
-        raise UnsupportedContentType("compressed bodies are not taken yet; send it as it is")

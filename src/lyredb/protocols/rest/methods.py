@@ -6,6 +6,7 @@ from typing import Final
 
 from lyredb.resources.requests import WriteOperation
 from lyredb.resources.target import Target
+from lyredb.tables.schema import Attribute
 
 READS: Final = ("GET", "HEAD")
 _ALWAYS: Final = ("OPTIONS", "TRACE")
@@ -45,11 +46,13 @@ def changes_of(target: Target) -> tuple[str, ...]:
 
 def is_assignable(target: Target) -> bool:
     """Tell whether a property is one that clients set: neither key, nor made by the server."""
-    schema = target.table.schema
-    attribute = schema.attribute(target.attribute)
-    if attribute is None or attribute.is_virtual:
-        return False
-    return attribute.role in ("plain", "expires")
+    attribute = target.table.schema.attribute(target.attribute)
+    return attribute is not None and is_assignable_attribute(attribute)
+
+
+def is_assignable_attribute(attribute: Attribute) -> bool:
+    """Tell whether clients set an attribute."""
+    return not attribute.is_virtual and attribute.role in ("plain", "expires")
 
 
 def operation_of(method: str, target: Target) -> WriteOperation:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from importlib.metadata import version
 from typing import TypeAlias
 
 from lyredb.plugins.scope import Address, Scope
 from lyredb.plugins.settings import Setting
-from lyredb.protocols.http.authentication import authentication_of
+from lyredb.protocols.http.authentication import Authentication, authentication_of
 from lyredb.protocols.rest.dispatch import Rest
+from lyredb.protocols.rest.openapi.api import Api
+from lyredb.protocols.rest.openapi.offered import api_of_server
+from lyredb.protocols.rest.openapi.serving import PRIORITY, OpenApi
 from lyredb.protocols.rest.service import RestOptions, Service
 from lyredb.protocols.rest.settings import REST_SETTINGS
 from lyredb.resources.database import Database
@@ -31,6 +36,8 @@ class RestPlugin:
         login = authentication_of(scope.http)
         service = Service(scope.resources, RestOptions.of(scope.settings))
         rest = Rest(service, login)
+        described = OpenApi(partial(_api, scope, service, login), login)
+        scope.http.mount("openapi", described.wants, described.answer, priority=PRIORITY)
         scope.http.mount("rest", rest.wants_table, rest.answer, now=rest.now)
         scope.http.mount(
             "rest open topics",
@@ -46,3 +53,13 @@ class RestPlugin:
 
     async def stop(self, deadline_s: float) -> None:
         """Nothing: the HTTP port finishes answers in flight."""
+
+
+def _api(scope: RestScope, service: Service, login: Authentication) -> Api:
+    return api_of_server(
+        scope.resources.registry,
+        service.options,
+        version=version("lyredb"),
+        sessions=login.sessions is not None,
+        tokens=login.tokens is not None,
+    )
