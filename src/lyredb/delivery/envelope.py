@@ -1,7 +1,8 @@
 """The envelope of events for SSE, WebSocket and Python.
 
 ``id table type value version localTime position``, and ``current`` when true. A delete
-has no ``value``; a direct message has no ``position``, as nobody can resume after it.
+has no ``value``, but a ``reason`` (``expired``, ``evicted``) when nobody asked for it; a
+direct message has no ``position``, as nobody can resume after it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ def envelope(message: Message) -> dict[str, object]:
     }
     if message.kind != "delete":
         event["value"] = message.value()
+    elif message.reason:
+        event["reason"] = message.reason
     event["version"] = message.version
     event["localTime"] = message.local_ms
     if message.position:

@@ -80,6 +80,7 @@ class Excerpt(Message):
             properties=b"",
             expires_ms=whole.expires_ms,
             session=whole.session,
+            reason=whole.reason,
         )
         self._whole = whole
         self._names = names

@@ -18,12 +18,14 @@ from lyredb.storage.entry import Entry
 from lyredb.storage.keys import KeyValue, decode_key
 from lyredb.storage.layout import TOPIC_SLOT
 from lyredb.storage.metadata import content_type_of, properties_of
-from lyredb.storage.mutation import Kind
+from lyredb.storage.mutation import DeleteReason, Kind
 from lyredb.storage.record import decode_header
 
 if TYPE_CHECKING:
     from lyredb.delivery.admission import Destination
 
+_REASONS: Final = {DeleteReason.EXPIRED: "expired", DeleteReason.EVICTED: "evicted"}
+"""What is told of a deletion that nobody asked for."""
 VERSIONS_PER_MS: Final = 4096
 """Stored versions count this many steps per millisecond."""
 
@@ -54,6 +56,7 @@ class Message:
     """See `lyredb.plugins.delivery.Message`, which this implements.
 
     Attributes:
+        reason: Of a delete that nobody asked for: ``expired`` or ``evicted``, else ``""``.
         envelopes: Encoded envelopes by format name; `lyredb.delivery.envelope` makes
             them, and the dict with the first.
     """
@@ -74,6 +77,7 @@ class Message:
         "position",
         "properties",
         "qos",
+        "reason",
         "retain",
         "seq",
         "session",
@@ -103,6 +107,7 @@ class Message:
         properties: bytes,
         expires_ms: int,
         session: int,
+        reason: str = "",
     ) -> None:
         self.topic = topic
         self.kind: EventKind = kind
@@ -119,6 +124,7 @@ class Message:
         self.properties = properties
         self.expires_ms = expires_ms
         self.session = session
+        self.reason = reason
         self.envelopes: dict[str, bytes] | None = None
         self._data = data
         self._table = record_table
@@ -217,6 +223,7 @@ class Message:
             properties=properties_of(metadata),
             expires_ms=entry.expires_ms,
             session=entry.session,
+            reason=_REASONS.get(entry.delete_reason, ""),
         )
 
     @classmethod

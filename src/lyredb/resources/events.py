@@ -127,6 +127,7 @@ class EventStream:
             cast("KeyValue | None", message.id),
             message.position,
             message.current,
+            reason=cast(DeliveredMessage, message).reason,
         )
 
     async def close(self) -> None:

@@ -28,6 +28,7 @@ class Event(Generic[T]):
         position: A token to resume after; ``""`` for a message that is not in the log.
         current: It is state that was there before, not a change.
         left: The record still exists, but is not seen by the subscription any more.
+        reason: Of a delete that nobody asked for: ``expired`` or ``evicted``.
     """
 
     type: EventType
@@ -36,6 +37,7 @@ class Event(Generic[T]):
     position: str = ""
     current: bool = False
     left: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

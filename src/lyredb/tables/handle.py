@@ -328,6 +328,7 @@ class Subscription(AsyncIterator[Event[T]]):
             event.position,
             event.current,
             event.left,
+            event.reason,
         )
 
     async def __aenter__(self) -> Self:

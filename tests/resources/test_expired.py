@@ -1,0 +1,70 @@
+"""Records that are gone, as every way of reading sees them, and as subscribers are told."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import lyredb
+from lyredb.resources.embedded import EmbeddedDatabase
+
+SDL = """
+type Short @table(expiration: 1) @export { id: ID n: Int @indexed }
+type Timed @table @export { id: ID n: Int @indexed until: Float @expiresAt }
+"""
+
+
+async def first_delete(db: EmbeddedDatabase, table: str) -> tuple[object, str]:
+    """Follow a table until a delete is told; return its id and reason."""
+    async with asyncio.timeout(10):
+        async for event in db.tables[table].subscribe():
+            if event.type == "delete":
+                return event.id, event.reason
+    raise AssertionError("the subscription has ended")
+
+
+def test_a_record_is_removed_within_seconds_and_its_subscribers_are_told(tmp_path: Path) -> None:
+    """A table with an expiration needs no more than that."""
+
+    async def body() -> None:
+        async with lyredb.open(tmp_path, schema=SDL) as db:
+            await db.tables.Short.put("a", {"n": 1})
+            assert await first_delete(db, "Short") == ("a", "expired")
+            with db.database._engine.snapshot() as snapshot:
+                assert snapshot.count(db.stored("data.Short").slot) == 0
+
+    asyncio.run(body())
+
+
+def test_every_read_hides_what_is_gone(tmp_path: Path) -> None:
+    """Before it is removed: get, search by index and scan, and current state."""
+
+    async def body() -> None:
+        async with lyredb.open(tmp_path, schema=SDL) as db:
+            past = time.time() * 1000 - 1
+            await db.tables.Timed.put("gone", {"n": 1, "until": past})
+            await db.tables.Timed.put("here", {"n": 1})
+            assert await db.tables.Timed.get("gone") is None
+            query = {"conditions": [{"attribute": "n", "value": 1}]}
+            by_index = [one["id"] async for one in db.tables.Timed.search(query)]
+            all_of_it = [one["id"] async for one in db.tables.Timed.search()]
+            assert by_index == all_of_it == ["here"]
+            async with asyncio.timeout(5):
+                async for event in db.tables.Timed.subscribe():
+                    assert (event.id, event.current) == ("here", True)
+                    break
+
+    asyncio.run(body())
+
+
+def test_a_table_with_a_deadline_of_its_own_loses_that_record_only(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with lyredb.open(tmp_path, schema=SDL) as db:
+            soon = time.time() * 1000 + 300
+            await db.tables.Timed.put("here", {"n": 1})
+            await db.tables.Timed.put("gone", {"n": 1, "until": soon})
+            assert await first_delete(db, "Timed") == ("gone", "expired")
+            assert await db.tables.Timed.get("here") is not None
+
+    asyncio.run(body())
