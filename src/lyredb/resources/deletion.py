@@ -10,19 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final
 
-from lyredb.errors import TransactionTooLarge, WriteConflict
-from lyredb.formats import PAUSE
+from lyredb.errors import TransactionTooLarge
 from lyredb.plugins.context import Context
-from lyredb.storage.keys import KeyValue, encode_full_key, is_short_form
+from lyredb.storage.keys import encode_full_key, is_short_form
 from lyredb.storage.mutation import Kind, Mutation, Precondition
-from lyredb.storage.record import decode_header
+from lyredb.tables.query.execute import Found
 from lyredb.tables.query.terms import ID_NAME, Query, Select, Selected
 from lyredb.tables.stored import StoredTable
-
-if TYPE_CHECKING:
-    from lyredb.storage.engine import Engine
 
 ATTEMPTS: Final = 5
 """How often the query runs again because of others' writes."""
@@ -42,37 +38,32 @@ class Deletions:
     """Makes the deletions of one query's results.
 
     Args:
-        engine: Where the records are.
-        table: Whose.
+        table: Whose records they are.
         context: Who deletes.
         max_records: In one transaction.
+        conditional: Only the version that was found may be deleted.
     """
 
     def __init__(
-        self, engine: Engine, table: StoredTable, context: Context, max_records: int
+        self, table: StoredTable, context: Context, max_records: int, *, conditional: bool
     ) -> None:
-        self._engine = engine
         self._table = table
         self._context = context
         self._max_records = max_records
-        with engine.snapshot() as snapshot:
-            self._before = snapshot.position
+        self._conditional = conditional
 
-    async def of(self, found: Iterable[object], *, conditional: bool) -> list[Mutation]:
-        """Return the deletions of the keys that a search yields, which began after this.
+    async def of(self, found: Iterable[object]) -> list[Mutation]:
+        """Return the deletions of what `lyredb.tables.query.execute.keys_of` yields.
 
         Raises:
             TransactionTooLarge: It finds too many.
-            WriteConflict: A record was written after the search began.
         """
         made: list[Mutation] = []
         for one in found:
-            if one is PAUSE:
+            if not isinstance(one, Found):
                 await asyncio.sleep(0)
                 continue
-            mutation = self._deletion(cast("KeyValue", one), conditional=conditional)
-            if mutation is not None:
-                made.append(mutation)
+            made.append(self._deletion(one))
             if len(made) > self._max_records:
                 raise TransactionTooLarge(
                     f"the query finds more than the {self._max_records} records that one "
@@ -80,22 +71,15 @@ class Deletions:
                 )
         return made
 
-    def _deletion(self, found: KeyValue, *, conditional: bool) -> Mutation | None:
-        table = self._table
-        record_id = table.check_key(found)
-        key = table.encode_key(record_id)
-        stored = self._engine.record(table.slot, key)
-        if stored is None:
-            return None  # gone already
-        header = decode_header(stored)
-        if conditional and header.last_seq > self._before:
-            raise WriteConflict("a record that the query finds is being changed by others")
+    def _deletion(self, found: Found) -> Mutation:
+        key = found.encoded
+        wanted = Precondition(read_version=found.version) if self._conditional else None
         return Mutation(
-            slot=table.slot,
+            slot=self._table.slot,
             key=key,
             kind=Kind.DELETE,
-            precondition=Precondition(read_version=header.version) if conditional else None,
-            full_id=encode_full_key(record_id) if is_short_form(key) else b"",
+            precondition=wanted,
+            full_id=encode_full_key(found.key) if is_short_form(key) else b"",
             qos=1,
             user=self._context.user,
             session=self._context.session,

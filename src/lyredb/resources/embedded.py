@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -16,6 +15,7 @@ from lyredb.formats import JSON, PAUSE
 from lyredb.plugins.context import Context
 from lyredb.resources.attempts import Transactions, current
 from lyredb.resources.database import Database
+from lyredb.resources.deletion import keys_only
 from lyredb.resources.events import EventStream, Inbox
 from lyredb.resources.requests import SubscribeOptions, Write
 from lyredb.resources.subscription import Subscription
@@ -28,7 +28,7 @@ from lyredb.tables.declare.table import ClassShape, table_name
 from lyredb.tables.gateway import RecordWritten, WriteKind
 from lyredb.tables.handle import DictShape, TableHandle
 from lyredb.tables.hints import did_you_mean
-from lyredb.tables.query.terms import ID_NAME, Query, Select, Selected
+from lyredb.tables.query.terms import Query
 from lyredb.tables.schema import DEFAULT_DATABASE
 from lyredb.tables.stored import StoredTable
 
@@ -170,13 +170,13 @@ class EmbeddedDatabase:
 
     def find_records(self, table: str, query: Query) -> Iterator[object]:
         """See `Gateway`."""
-        return self.database.search(self._collection(self.stored(table)), query, TRUSTED)
+        target = self._collection(self.stored(table))
+        return self.database.search(target, query, TRUSTED, current(self.database))
 
     async def count_records(self, table: str, query: Query) -> int:
         """See `Gateway`."""
-        keys = replace(query, select=Select((Selected(ID_NAME),), "values"), explain=False)
         count = 0
-        for one in self.find_records(table, keys):
+        for one in self.find_records(table, keys_only(query)):
             if one is PAUSE:
                 await asyncio.sleep(0)
             else:
@@ -185,8 +185,17 @@ class EmbeddedDatabase:
 
     async def delete_records(self, table: str, query: Query) -> int:
         """See `Gateway`."""
-        target = self._collection(self.stored(table))
-        return await self.database.delete_matching(target, query, TRUSTED)
+        stored = self.stored(table)
+        inside = current(self.database)
+        if inside is None:
+            return await self.database.delete_matching(self._collection(stored), query, TRUSTED)
+        deleted = 0
+        for one in self.find_records(table, keys_only(query)):
+            if one is PAUSE:
+                await asyncio.sleep(0)
+            else:
+                deleted += (await inside.write(Write(self._record(stored, one), "delete"))).existed
+        return deleted
 
     def path_of(self, table: str) -> str | None:
         """See `Gateway`."""

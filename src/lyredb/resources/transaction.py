@@ -171,10 +171,11 @@ class Transaction:
         state = self._overlay.get(address)
         return None if self._staging.live_header(state) is None else state.image
 
-    def note_read(self, slot: int, key: bytes, stored: bytes) -> None:
-        """Note a record that was found as of the position, so that the commit checks it."""
-        if (slot, key) not in self._overlay.final:
-            self._note_version((slot, key), int.from_bytes(stored[:8], "big"))
+    def note_read(self, slot: int, key: bytes, stored: bytes | None) -> None:
+        """Note what was found as of the position, so that the commit checks it."""
+        address = (slot, key)
+        if address not in self._read and address not in self._overlay.final:
+            self._note_version(address, int.from_bytes(stored[:8], "big") if stored else 0)
 
     def own(self, slot: int) -> dict[bytes, bytes | None]:
         """Return what it has written to a table: the records as they will be, or ``None``.
@@ -300,6 +301,7 @@ class Transaction:
 
     def _meaning(self, error: LyreError, checks: int) -> LyreError:
         number = error.mutation
+        error.mutation = None
         if number is None or number < checks:
             return error
         return self._planned[number - checks].meaning(error)

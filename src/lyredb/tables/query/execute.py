@@ -38,6 +38,10 @@ def no_tables(name: str) -> StoredTable | None:
     return None
 
 
+Views = Callable[[Engine, Meter], View]
+"""Makes what an answer reads; `View` itself, or what shows more than is committed."""
+
+
 class Found(NamedTuple):
     """A record that a query finds: its key, the key as stored, and its version."""
 
@@ -55,6 +59,7 @@ def search(
     tables: TableOf = no_tables,
     readable: Readable = ALL_READABLE,
     limits: QueryLimits = DEFAULT_LIMITS,
+    views: Views = View,
 ) -> Results:
     """Return what the query finds, lazily; of a query with ``explain``, how it would.
 
@@ -66,6 +71,7 @@ def search(
         tables: Finds related tables by their full names.
         readable: What may be read of each table.
         limits: What the query may cost.
+        views: Makes what is read.
 
     Returns:
         Records as mappings, or what is selected of them, and `PAUSE`. All of one position.
@@ -76,7 +82,7 @@ def search(
         QueryTooCostly: At once, or on iteration.
         PositionLost: On iteration: the log has moved past the beginning of the answer.
     """
-    running = _Running(engine, table, query, prefix, tables, readable, limits)
+    running = _Running(engine, table, query, prefix, tables, readable, limits, views)
     if query.explain:
         return running.explained()
     return running.results(running.shape(query), offset=query.offset, limit=query.limit)
@@ -149,6 +155,7 @@ def keys_of(
     tables: TableOf = no_tables,
     readable: Readable = ALL_READABLE,
     limits: QueryLimits = DEFAULT_LIMITS,
+    views: Views = View,
 ) -> Results:
     """Return the keys and versions of what a query finds, as `Found`, and `PAUSE`.
 
@@ -156,7 +163,7 @@ def keys_of(
         UnknownAttribute, InvalidQuery, NotAuthorised, IndexRebuilding, QueryTooCostly: As
             `search`.
     """
-    running = _Running(engine, table, query, prefix, tables, readable, limits)
+    running = _Running(engine, table, query, prefix, tables, readable, limits, views)
 
     def shape(key: bytes, stored: bytes) -> object:
         header = decode_header(stored)
@@ -222,6 +229,7 @@ class _Running:
         tables: TableOf,
         readable: Readable,
         limits: QueryLimits,
+        views: Views = View,
     ) -> None:
         check_conditions(len(conditions_in(query.where)), limits)
         self._table = table
@@ -230,14 +238,14 @@ class _Running:
         self._names.mask(table)
         self._where = tree_of(query.where, table, self._names)
         order = order_of(query.sort, table, self._names)
-        self.view = View(engine, Meter(limits))
+        self.view = views(engine, Meter(limits))
         self._joins = Joins(self.view, engine.building)
         try:
             self.plan: Plan = Planner(self._joins).plan(table, self._where, order, query, prefix)
         finally:
             # The plan is about no position: the answer is of the one when it is first asked for.
             self.view.close()
-            self.view = View(engine, self.view.meter)
+            self.view = views(engine, self.view.meter)
             self._joins = Joins(self.view, engine.building)
 
     def shape(self, query: Query) -> Shape:
@@ -252,6 +260,7 @@ class _Running:
     def results(self, shape: Shape, *, offset: int, limit: int | None) -> Results:
         """What is found, each as `shape` makes it."""
         rows = self._rows()
+        shape = self.view.noting(self._table, shape)
         return Results(self.view, rows, shape, offset=offset, limit=limit, prepare=self._prepare())
 
     def _prepare(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -34,6 +34,8 @@ HOLD_S: Final = 0.05
 that time; nearly every answer is complete before."""
 Row = tuple[bytes, bytes]
 """Stored key and stored record."""
+Shape = Callable[[bytes, bytes], object]
+"""Makes a value of a row."""
 FIRST_BATCH: Final = 32
 LARGEST_BATCH: Final = 512
 
@@ -103,6 +105,10 @@ class View:
         if self._snapshot is not None:
             self._snapshot.close()
             self._snapshot = None
+
+    def noting(self, table: StoredTable, shape: Shape) -> Shape:
+        """Return what makes values of the rows that are found; a view may look at them."""
+        return shape
 
     def get(self, slot: int, key: bytes) -> bytes | None:
         """Return a record, ``None`` when there is none or it has expired."""
