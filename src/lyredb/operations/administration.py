@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from lyredb.errors import InvalidInput, InvalidRecord, RecordNotFound, UnsupportedOperation
 from lyredb.operations.requests import (
     AddUser,
+    Administrative,
     Changed,
     ChangeUser,
     GetStatus,
@@ -20,7 +21,6 @@ from lyredb.operations.requests import (
     PutRoles,
     RemoveRole,
     RemoveUser,
-    Request,
     RoleEntry,
     UserEntry,
 )
@@ -63,7 +63,7 @@ class Administration:
         self._passed = passed
         self._status = status
 
-    async def perform(self, request: Request) -> Answer:
+    async def perform(self, request: Administrative) -> Answer:
         """Do one thing, and return what there is to tell.
 
         Raises:

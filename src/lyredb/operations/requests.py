@@ -80,9 +80,47 @@ class GetStatus(_Request, frozen=True, tag="status"):
     """How the server is."""
 
 
-Request: TypeAlias = (
+class DescribeTable(_Request, frozen=True, tag="import.table"):
+    """What an import has to know of a table.
+
+    Attributes:
+        table: ``<database>.<table>``.
+    """
+
+    table: str
+
+
+class GetImportState(_Request, frozen=True, tag="import.state"):
+    """How far an import is.
+
+    Attributes:
+        name: Of its row.
+    """
+
+    name: bytes
+
+
+class WriteRows(_Request, frozen=True, tag="import.write"):
+    """Commit transactions of an import in their order, behind what clients write.
+
+    Attributes:
+        parts: Of each the mutations as a MessagePack list, and name and value of the row
+            that says how far the import is; an empty name for none.
+    """
+
+    parts: list[tuple[bytes, bytes, bytes]]
+
+    def __repr__(self) -> str:
+        return f"WriteRows({len(self.parts)} parts)"
+
+
+Administrative: TypeAlias = (
     ListUsers | AddUser | ChangeUser | RemoveUser | ListRoles | PutRoles | RemoveRole | GetStatus
 )
+"""Done with or without a server."""
+ImportRequest: TypeAlias = DescribeTable | GetImportState | WriteRows
+"""Done by a server only: without one the import opens the data itself."""
+Request: TypeAlias = Administrative | ImportRequest
 
 _requests: Final = msgspec.json.Decoder(Request)
 
@@ -111,6 +149,27 @@ class Changed(msgspec.Struct, frozen=True):
     """
 
     position: int
+
+
+class TableDescription(msgspec.Struct, frozen=True, rename="camel"):
+    """What an import has to know of a table: its rows in the store, and a limit."""
+
+    slot: int
+    schema: bytes
+    layout: bytes
+    max_record_bytes: int
+
+
+class StateRow(msgspec.Struct, frozen=True):
+    """A row that says how far an import is, ``None`` when there is none."""
+
+    row: bytes | None
+
+
+class RowsWritten(msgspec.Struct, frozen=True):
+    """Of each transaction the name of its error and a sentence, both empty when it is on disk."""
+
+    results: list[tuple[str, str]]
 
 
 def encode_request(request: Request) -> bytes:

@@ -12,7 +12,7 @@ import msgspec
 
 from lyredb.errors import DataDirectoryInUse, StorageFailed
 from lyredb.operations.administration import Administration, Answer
-from lyredb.operations.requests import GetStatus, Request
+from lyredb.operations.requests import Administrative, GetStatus
 from lyredb.operations.status import Status
 from lyredb.security.passwords import Passwords
 from lyredb.security.roles import Roles
@@ -32,7 +32,7 @@ RETURN_S: Final = 15.0
 _LOOK_S: Final = 0.05
 
 
-def administer(place: DataPlace, request: Request, answer: type[T]) -> T:
+def administer(place: DataPlace, request: Administrative, answer: type[T]) -> T:
     """Do one thing to a data directory.
 
     Args:
@@ -44,7 +44,7 @@ def administer(place: DataPlace, request: Request, answer: type[T]) -> T:
         LyreError: It was refused, or there is no database.
     """
     path = place.require()
-    if _is_served_soon(path):
+    if is_served_soon(path):
         return ask_server(path, request, answer)
     try:
         result = asyncio.run(_perform(place, request))
@@ -64,12 +64,12 @@ def ask_status(place: DataPlace) -> Status:
         LyreError: There is no database, or the server cannot tell.
     """
     path = place.require()
-    if not _is_served_soon(path):
+    if not is_served_soon(path):
         raise StorageFailed(f"no server runs on {path}")
     return ask_server(path, GetStatus(), Status)
 
 
-def _is_served_soon(path: Path) -> bool:
+def is_served_soon(path: Path) -> bool:
     """Tell whether a server takes commands, now or once its writer has been started again.
 
     Only who died leaves its socket behind; with the lock of a living process beside it, that
@@ -84,7 +84,7 @@ def _is_served_soon(path: Path) -> bool:
     return True
 
 
-async def _perform(place: DataPlace, request: Request) -> Answer:
+async def _perform(place: DataPlace, request: Administrative) -> Answer:
     engine = Engine.open(place.path, settings=place.storage)
     try:
         for table in builtin_tables():

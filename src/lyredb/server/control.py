@@ -25,8 +25,8 @@ from lyredb.errors import InvalidBody, LyreError, NotAuthorised, Overloaded, Sto
 from lyredb.operations.requests import Request, decode_request
 
 SOCKET_FILE: Final = "control.sock"
-MAX_LINE_BYTES: Final = 1_000_000
-"""A ``roles.yaml`` of thousands of roles."""
+MAX_LINE_BYTES: Final = 24_000_000
+"""A part of an import with the largest record that any setting allows, as base64."""
 READ_S: Final = 10.0
 """For the next line to arrive; commands send theirs at once."""
 ANSWER_S: Final = 60.0

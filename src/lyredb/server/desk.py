@@ -10,11 +10,12 @@ from typing import Final
 
 from lyredb.applications.application import ROLES_FILE
 from lyredb.errors import LyreError
-from lyredb.operations.administration import Administration, Answer
+from lyredb.operations.administration import Administration
 from lyredb.operations.requests import (
     AddUser,
     Changed,
     ChangeUser,
+    ImportRequest,
     PutRoles,
     RemoveRole,
     RemoveUser,
@@ -22,6 +23,7 @@ from lyredb.operations.requests import (
 )
 from lyredb.operations.roles_file import apply_roles_file
 from lyredb.operations.status import ProcessStatus, Status
+from lyredb.operations.transfer.intake import Intake
 from lyredb.plugins.scope import Settings
 from lyredb.security.passwords import Passwords
 from lyredb.security.roles import Roles
@@ -75,6 +77,7 @@ class Desk:
             status=self._status,
         )
         self._administration = administration
+        self._intake = Intake(engine, sequencer)
         self._control = ControlSocket(launch.data_dir, self._perform)
         self._applying: asyncio.Task[None] | None = None
 
@@ -102,7 +105,9 @@ class Desk:
         await self._control.close()
         self._passwords.close()
 
-    async def _perform(self, request: Request) -> Answer:
+    async def _perform(self, request: Request) -> object:
+        if isinstance(request, ImportRequest):
+            return await self._intake.perform(request)
         try:
             answer = await self._administration.perform(request)
         except TimeoutError:  # a worker has not taken note of it yet: it is done

@@ -1,0 +1,130 @@
+"""Where an import goes: a running server, or the data directory opened here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from lyredb import errors
+from lyredb.applications.application import load_application
+from lyredb.errors import InvalidInput, LyreError
+from lyredb.operations.requests import (
+    DescribeTable,
+    GetImportState,
+    RowsWritten,
+    StateRow,
+    TableDescription,
+    WriteRows,
+)
+from lyredb.operations.transfer.intake import describe_table
+from lyredb.operations.transfer.target import LocalTarget, Part, Target
+from lyredb.server.administer import is_served_soon
+from lyredb.server.control import MAX_LINE_BYTES
+from lyredb.server.control_client import ask_server
+from lyredb.server.data_place import DataPlace
+from lyredb.storage.engine import Engine
+from lyredb.storage.format import has_database
+from lyredb.storage.mutation import Applied
+from lyredb.storage.sequencer import Result
+from lyredb.storage.writer import Writer
+from lyredb.tables.catalogue import Catalogue
+
+LOCAL_ROWS: Final = 20_000
+"""Rows of a transaction when nobody waits: neighbours in an index share its pages, so what a
+random index costs on the disk falls with the size of a group."""
+SERVED_ROWS: Final = 500
+"""Beside clients: 10 ms of a writer that they share."""
+_LOCAL_GROUP_MS: Final = 60_000.0
+_LINE_SHARE: Final = 2
+"""A line of JSON has its bytes as base64: four for three, and the rest is room."""
+
+
+@contextmanager
+def open_target(
+    place: DataPlace, folder: Path, table: str
+) -> Iterator[tuple[TableDescription, Target]]:
+    """Give a table and the way to write it.
+
+    A data directory that does not exist is made, with the tables of the application.
+
+    Args:
+        place: The data directory.
+        folder: Of the application.
+        table: ``<database>.<table>``.
+
+    Raises:
+        UnknownTopic: There is no such table.
+        LyreError: The directory cannot be opened.
+    """
+    if has_database(place.path) and is_served_soon(place.path):
+        described = ask_server(place.path, DescribeTable(table), TableDescription)
+        yield described, ServedTarget(place.path)
+        return
+    settings = replace(place.storage, group_mutations=LOCAL_ROWS, group_ms=_LOCAL_GROUP_MS)
+    is_new = not has_database(place.path)
+    schema = load_application(folder).schema if is_new else None
+    engine = Engine.open(place.path, settings=settings)
+    try:
+        writer = Writer(engine, call_soon=lambda callback: None)
+        if schema is not None:
+            Catalogue.open(engine, writer, schema)
+        described = describe_table(engine, table)
+        yield described, LocalTarget(engine, writer, LOCAL_ROWS)
+        writer.close()
+    finally:
+        engine.close()
+
+
+class ServedTarget:
+    """A running server, asked through its control socket.
+
+    Args:
+        data_dir: Of the server.
+    """
+
+    rows_at_once = SERVED_ROWS
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+
+    def state(self, name: bytes) -> bytes | None:
+        """Return the row that the server has."""
+        return ask_server(self._data_dir, GetImportState(name), StateRow).row
+
+    def write(self, parts: Sequence[Part]) -> list[Result]:
+        """Have the server commit; see `Target`."""
+        results: list[Result] = []
+        for chunk in _chunks(parts):
+            written = ask_server(self._data_dir, WriteRows(chunk), RowsWritten)
+            results += [_result(*told) for told in written.results]
+        return results
+
+
+def _chunks(parts: Sequence[Part]) -> Iterator[list[tuple[bytes, bytes, bytes]]]:
+    """Cut parts into what one line may hold."""
+    chunk: list[tuple[bytes, bytes, bytes]] = []
+    size = 0
+    for part in parts:
+        packed = msgspec.msgpack.encode(list(part.mutations))
+        if len(packed) > MAX_LINE_BYTES // _LINE_SHARE:
+            raise InvalidInput("one transaction of an import has too many bytes; try fewer rows")
+        if chunk and size + len(packed) > MAX_LINE_BYTES // _LINE_SHARE:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append((packed, part.name, part.row))
+        size += len(packed) + len(part.row)
+    if chunk:
+        yield chunk
+
+
+def _result(name: str, sentence: str) -> Result:
+    if not name:
+        return Applied(0, ())
+    found = getattr(errors, name, LyreError)
+    error: LyreError = found(sentence) if issubclass(found, LyreError) else LyreError(sentence)
+    return error
