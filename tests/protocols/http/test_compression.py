@@ -215,6 +215,28 @@ def test_the_loop_is_free_while_a_large_answer_is_compressed() -> None:
     run(answer, body)
 
 
+def test_the_loop_is_free_while_a_large_part_is_compressed() -> None:
+    """A record may be far larger than a piece; its reader gets all of it."""
+    turns = 0
+
+    async def send(request: Request) -> None:
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        request.exchange.start_stream(200, JSON)
+        counting = asyncio.create_task(count())
+        await request.exchange.send_part(LARGE)
+        counting.cancel()
+        request.exchange.end_stream()
+
+    reply = ask("/x", b"accept-encoding: br\r\n", handler=send)
+    assert brotli.decompress(reply.body) == LARGE
+    assert turns >= len(LARGE) // 65_536
+
+
 def test_compressed_bytes_are_counted() -> None:
     """Before and after, and what request bodies became."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from lyredb.protocols.http import HttpLimits, Request, bind_socket
+from lyredb.protocols.http import HttpLimits, HttpServer, Request, bind_socket
 from lyredb.protocols.net import Admission, AdmissionLimits, Network
 from tests.protocols.http.harness import DEADLINE_S, RawClient, TestPort, running
 from tests.protocols.net.authority import client_context, write_server_files
@@ -55,6 +55,32 @@ def run(body: Callable[[], Awaitable[None]]) -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
+
+
+@pytest.mark.parametrize("has_plain", [True, False])
+def test_a_browser_keeps_to_tls_only_where_there_is_nothing_else(
+    tmp_path: Path, has_plain: bool
+) -> None:
+    """It would turn the URLs of the plain port into ones that nobody answers."""
+
+    async def body() -> None:
+        files = write_server_files(tmp_path)
+        network = Network(Admission(AdmissionLimits()), files=files)
+        plain = [bind_socket("127.0.0.1", 0)] if has_plain else []
+        secure = [bind_socket("127.0.0.1", 0)]
+        server = HttpServer(plain, HttpLimits(), network=network, secure=secure)
+        await server.start()
+        address = server.addresses[-1]
+        reader, writer = await asyncio.open_connection(
+            address.host, address.port, ssl=client_context(), server_hostname="localhost"
+        )
+        reply = await RawClient(reader, writer).ask("GET", "/health")
+        writer.close()
+        await server.stop(1.0)
+        network.close()
+        assert ("strict-transport-security" in reply.headers) is not has_plain
+
+    run(body)
 
 
 def test_a_request_knows_that_it_came_over_tls(tmp_path: Path) -> None:

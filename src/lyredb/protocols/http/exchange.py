@@ -252,6 +252,16 @@ class Exchange(RequestResponseCycle):
             self._count(size, len(data))
         self._write_chunk(data)
 
+    async def send_part(self, data: bytes) -> None:
+        """Send a part of any size; others have a turn after each piece that is compressed."""
+        size = PIECE_BYTES if self.is_compressing else max(1, len(data))
+        for at in range(0, len(data), size):
+            self.write_part(data[at : at + size])
+            await self.drain()
+            await asyncio.sleep(0)
+            if self.is_gone:
+                return
+
     def _write_chunk(self, data: bytes) -> None:
         if data and self.scope["method"] != "HEAD":
             self.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self.chunked else data)

@@ -101,10 +101,8 @@ async def _send(
             searches.begin()
             stream.has_begun = True
             exchange.start_stream(200, head_of(chosen))
-        exchange.write_part(b"".join(parts))
+        await exchange.send_part(b"".join(parts))
         parts, size = [], 0
-        await exchange.drain()
-        await asyncio.sleep(0)
         if exchange.disconnected:
             return
     if not stream.has_begun:
