@@ -13,7 +13,8 @@ from lyredb.server.composition import settings_table
 from tests.docs.pages import Block, all_blocks, blocks
 from tests.server.process import Server, make_application
 
-CONFIGURATION = [one for one in all_blocks("yaml") if one.page in ("security.md", "settings.md")]
+PAGES = ("http.md", "security.md", "settings.md")
+CONFIGURATION = [one for one in all_blocks("yaml") if one.page in PAGES]
 ROLES = [one for one in all_blocks("yaml") if one.page == "access.md"]
 
 
@@ -25,7 +26,7 @@ def file_of(block: Block, folder: Path) -> Path:
 
 def test_every_yaml_of_a_page_is_known_for_what_it_is() -> None:
     """Nothing below is left out; the configuration of Prometheus is not ours to check."""
-    others = {one.page for one in all_blocks("yaml")} - {"security.md", "settings.md", "access.md"}
+    others = {one.page for one in all_blocks("yaml")} - {*PAGES, "access.md"}
     assert others == {"metrics.md"}
     assert CONFIGURATION
     assert ROLES
