@@ -42,7 +42,7 @@ from lyredb.storage.remote.wire import (
 from lyredb.storage.request_row import RequestRow, decode_request_row
 from lyredb.storage.sequencer import Answer, Calls, CallService
 from tests.storage.sequencers import Room, connect, remote
-from tests.storage.store import ROOMY, put
+from tests.storage.store import ROOMY, SLOT, add, body_of, put
 
 
 def client_of(room: Room) -> RemoteWriter:
@@ -434,3 +434,30 @@ def test_a_call_without_an_answer_ends_with_its_writer(tmp_path: Path) -> None:
 def test_a_hello_says_which_life_it_is() -> None:
     """Frames are what the other end reads."""
     assert decode_upward(encode(Hello(5))[LENGTH.size :]) == Hello(5)
+
+
+def test_increments_whose_reply_was_lost_count_exactly_once(tmp_path: Path) -> None:
+    """A stream that ends between commit and reply: the next one tells what was done.
+
+    What is answered as not done is not in the sum, all else is, once.
+    """
+
+    async def body() -> None:
+        async with remote(tmp_path) as room:
+            for number in range(400):
+                room.submit(number, add("n", value=1))
+                if number % 3 == 0:
+                    await asyncio.sleep(0)
+                if number % 40 == 0:
+                    # Takes what is on its way in both directions with it.
+                    connect(service_of(room), client_of(room))
+            replies = await room.answered(400)
+            done = sum(isinstance(result, Applied) for _, result in replies)
+            assert all(isinstance(result, (Applied, Overloaded)) for _, result in replies)
+            stored = room.engine.record(SLOT, add("n").key)
+            assert stored is not None
+            assert body_of(stored) == {"value": done}
+            assert done > 100
+            assert client_of(room).statistics().attachments > 2
+
+    asyncio.run(body())

@@ -16,16 +16,18 @@ from lyredb.errors import (
     EngineClosed,
     InvalidRecord,
     LyreError,
+    NotAuthorised,
     Overloaded,
     PreconditionFailed,
     RecordExists,
     TransactionTooLarge,
+    WriteConflict,
 )
 from lyredb.storage.check import check
-from lyredb.storage.mutation import Applied, Mutation, Precondition
+from lyredb.storage.mutation import Applied, Kind, Mutation, Outcome, Precondition
 from lyredb.storage.sequencer import Result
-from tests.storage.sequencers import Opener, inline, remote
-from tests.storage.store import ROOMY, SLOT, add, body_of, delete, message, put
+from tests.storage.sequencers import Opener, Room, inline, remote
+from tests.storage.store import ROOMY, SLOT, add, body_of, check_of, delete, message, put
 
 pytestmark = pytest.mark.parametrize("opened", [inline, remote])
 
@@ -347,3 +349,104 @@ def test_a_cancelled_wait_does_not_take_the_write_back(opened: Opener, tmp_path:
             assert room.engine.record(SLOT, put("a").key) is not None
 
     run(body())
+
+
+def reading(version: int) -> Precondition:
+    return Precondition(read_version=version)
+
+
+def test_a_transaction_commits_only_while_what_it_read_is_unchanged(
+    opened: Opener, tmp_path: Path
+) -> None:
+    """Absent is 0; a check writes nothing, and says in its place what it found."""
+
+    async def body() -> None:
+        async with opened(tmp_path, ROOMY) as room:
+            commit = room.sequencer.commit
+            version = (await commit([put("a", value=1)])).outcomes[0].version
+            checks = [check_of("a", reading(version)), check_of("none", reading(0))]
+            done = await commit([*checks, put("b", value=1)])
+            assert (done.position, len(done.outcomes)) == (2, 3)
+            assert done.outcomes[0] == Outcome(0, version, existed=True)
+            assert done.outcomes[1] == Outcome(0, 0, existed=False)
+            with pytest.raises(WriteConflict) as caught:
+                await commit([put("c"), check_of("a", reading(version - 1)), put("d")])
+            assert caught.value.mutation == 1
+            with pytest.raises(WriteConflict):
+                await commit([changed(put("b"), precondition=reading(0))])
+            assert (await commit(checks)).position == 2
+            assert room.engine.record(SLOT, put("c").key) is None
+            assert room.sequencer.statistics().conflicts == 2
+            assert room.sequencer.statistics().rejected == 2
+            assert check(room.engine) == []
+            with room.engine.snapshot() as snapshot:
+                entries = snapshot.entries(0)
+            assert [entry.kind for entry in entries] == [Kind.PUT, Kind.PUT]
+            assert [entry.is_last for entry in entries] == [True, True]
+
+    run(body())
+
+
+def test_what_was_read_is_compared_with_the_record_before_the_transaction(
+    opened: Opener, tmp_path: Path
+) -> None:
+    """Own writes do not conflict with own reads; other conditions see the earlier writes."""
+
+    async def body() -> None:
+        async with opened(tmp_path, ROOMY) as room:
+            commit = room.sequencer.commit
+            version = (await commit([put("a", value=1)])).outcomes[0].version
+            await commit([delete("a"), changed(put("a"), precondition=reading(version))])
+            with pytest.raises(RecordExists) as caught:
+                await commit([creation("b"), creation("b")])
+            assert caught.value.mutation == 1
+            await commit([delete("a"), creation("a")])
+
+    run(body())
+
+
+def test_of_two_that_read_and_write_one_record_one_conflicts(
+    opened: Opener, tmp_path: Path
+) -> None:
+    """Also from two workers in one group."""
+
+    async def body() -> None:
+        async with opened(tmp_path, ROOMY) as room:
+            version = (await room.sequencer.commit([put("a", value=1)])).outcomes[0].version
+            for label, other in (("one", False), ("two", True)):
+                write = changed(put("a", value=2), precondition=reading(version))
+                room.submit(label, write, other=other)
+            kinds = sorted(type(result).__name__ for _, result in await room.answered(2))
+            assert kinds == ["Applied", "WriteConflict"]
+
+    run(body())
+
+
+def test_a_put_of_who_may_not_change_all_keeps_the_rest(opened: Opener, tmp_path: Path) -> None:
+    """Decided at the commit, by the record that is there then; undeclared attributes too."""
+
+    async def body() -> None:
+        async with opened(tmp_path, ROOMY) as room:
+            commit = room.sequencer.commit
+            limited = changed(put("a", value=2, secret=2, new=2), may_change=("value", "gone"))
+            await commit([limited])
+            assert record_of(room, "a") == {"value": 2, "secret": 2, "new": 2}
+            await commit([put("a", value=1, secret=1, gone=1)])
+            done = await commit([limited])
+            assert record_of(room, "a") == {"value": 2, "secret": 1}
+            with room.engine.snapshot() as snapshot:
+                entry = snapshot.entry(done.position)
+            assert entry is not None
+            assert body_of(entry.image) == {"value": 2, "secret": 1}
+            await commit([changed(put("a"), opaque=True)])
+            with pytest.raises(NotAuthorised):
+                await commit([limited])
+            assert check(room.engine) == []
+
+    run(body())
+
+
+def record_of(room: Room, key: str) -> dict[str, object]:
+    stored = room.engine.record(SLOT, put(key).key)
+    assert stored is not None
+    return body_of(stored)
