@@ -7,9 +7,10 @@ is not needed is an error.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, assert_type
 
+from lyredb.tables.comparing import Path
 from lyredb.tables.declare import (
     GENERATED,
     BigInt,
@@ -26,6 +27,7 @@ from lyredb.tables.declare import (
 from lyredb.tables.gateway import Event, Gateway
 from lyredb.tables.handle import DictShape, TableHandle
 from lyredb.tables.query.terms import Condition, Group
+from lyredb.tables.search import Search
 
 
 class Place(Nested, sealed=True):
@@ -45,6 +47,11 @@ class Sensor(Table, export=True, expires_s=3600):
     at = UpdatedTime(float)
 
 
+class Tagged(Table):
+    id: Key[str]
+    tags: Col[list[str]]
+
+
 class Reading(Table):
     id: Key[int] = field(default=GENERATED)
     value: Col[float]
@@ -57,6 +64,51 @@ def columns_make_conditions() -> None:
     assert_type(Sensor.at, UpdatedTime[float])
     assert_type(Sensor.value == 3, Condition)
     assert_type((Sensor.value == 3) & (Sensor.site == "north"), Group)
+    assert_type((Sensor.value > 30) | ~(Sensor.value <= 3.5), Group)
+    assert_type(3 < Sensor.value, Condition)  # noqa: SIM300  # reflected on purpose
+    assert_type(Sensor.value.between(1, 2.5), Condition)
+    assert_type(Sensor.site.in_(["north", None]), Condition)
+    assert_type(Sensor.site.startswith("n"), Condition)
+    assert_type(Sensor.made < datetime.now(UTC), Condition)
+    _ = Sensor.value > "x"  # type: ignore[operator]  # a number is not compared with text
+    Sensor.value.between("a", "b")  # type: ignore[arg-type]  # nor does it lie in it
+    Sensor.value.in_(["x"])  # type: ignore[list-item]  # nor is it one of some
+    Sensor.value.startswith(3)  # type: ignore[arg-type]  # text
+
+
+def lists_are_compared_by_their_elements() -> None:
+    """One element that fulfils the condition is enough."""
+    assert_type(Tagged.tags == "x", Condition)
+    assert_type(Tagged.tags > "x", Condition)
+    assert_type(Tagged.tags.in_(["x", "y"]), Condition)
+    assert_type(Tagged.tags.between("a", "c"), Condition)
+    _ = Tagged.tags > 3  # type: ignore[operator]  # its elements are text
+
+
+def paths_keep_the_inner_type() -> None:
+    """Through an object or a related record to what is compared."""
+    assert_type(Sensor.place[Place.city], Path[str])
+    assert_type(Sensor.place[Place.city] > "x", Condition)
+    assert_type(Sensor.place["floor"], Path[Any])
+    _ = Sensor.place[Place.city] > 3  # type: ignore[operator]  # the city is text
+
+
+async def searches_are_typed() -> None:
+    """Records until something is selected of them."""
+    search = Sensor.where(Sensor.value > 30, Sensor.site == "north")
+    assert_type(search, Search[Sensor])
+    assert_type(search.order_by(Sensor.value.desc(), "site").limit(3, 1), Search[Sensor])
+    assert_type(search.select(Sensor.value, "site"), Search[Any])
+    assert_type(await search.list(), list[Sensor])
+    assert_type(await search.first(), Sensor | None)
+    assert_type(await search.count(), int)
+    assert_type(await search.delete(), int)
+    assert_type(search.url(), str)
+    async for sensor in search:
+        assert_type(sensor, Sensor)
+    async with search.run() as found:
+        assert_type(await anext(found), Sensor)
+    Sensor.where(3)  # type: ignore[arg-type]  # no condition
 
 
 def instances_have_values(sensor: Sensor) -> None:

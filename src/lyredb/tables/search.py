@@ -102,7 +102,7 @@ class Search(AsyncIterable[T], Generic[T]):
         return self._with(enforce_order=True)
 
     def refuse_full_scan(self) -> Search[T]:
-        """Raise `QueryTooCostly` rather than look at the whole table."""
+        """Refuse to look at the whole table: raise `UnknownAttribute` where no index helps."""
         return self._with(allow_full_scan=False)
 
     def __aiter__(self) -> Found[T]:
