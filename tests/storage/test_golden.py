@@ -88,6 +88,19 @@ LAYOUT = TableLayout(
     frozenset({"a", "b", "c"}),
 )
 BOUNDED_LAYOUT = TableLayout(17, "data.Counter", bounds=(IntegerBounds("n", -(2**31), 2**31 - 1),))
+FULL_LAYOUT = TableLayout(
+    18,
+    "data.Product",
+    indexes=(
+        IndexLayout(18, ("taxed",), IndexSource.COMPUTED, "price * 1.19", "2"),
+        IndexLayout(19, (), IndexSource.EXPIRES),
+    ),
+    expiration_ms=60_000,
+    expires_from="gone",
+    eviction_ms=30_000,
+    scan_interval_ms=15_000,
+    blobs=("picture",),
+)
 SESSION = SessionProgress(
     3, 100, (102, 105), ScanProgress(16, b"0a", 99), (InFlight(1, 101, released=True),), (7, 9)
 )
@@ -164,6 +177,9 @@ def forms() -> dict[str, str]:
         "meta-bounds": lines(
             (meta.table_row_name(17).decode(), meta.encode_layout(BOUNDED_LAYOUT)),
         ),
+        "meta-tables": lines(
+            (meta.table_row_name(18).decode(), meta.encode_layout(FULL_LAYOUT)),
+        ),
         "meta-processes": lines(
             (meta.lease_row_name(17).decode(), meta.encode_lease(2**64 + 5)),
             (
@@ -216,6 +232,8 @@ def test_golden_entries_and_rows_are_read_as_they_were_written() -> None:
     assert meta.decode_layout(b"table/00016", rows["table/00016"]) == LAYOUT
     bounded = golden_rows("meta-bounds")["table/00017"]
     assert meta.decode_layout(b"table/00017", bounded) == BOUNDED_LAYOUT
+    full = golden_rows("meta-tables")["table/00018"]
+    assert meta.decode_layout(b"table/00018", full) == FULL_LAYOUT
     assert meta.decode_position(rows["position"]) == (1002, VERSION, 6)
     assert meta.decode_directory(rows["directory"])[1] == meta.Segment(4, 1000, 20)
     processes = golden_rows("meta-processes")

@@ -16,21 +16,28 @@ from lyredb.tables.declare import (
     GENERATED,
     ID,
     BigInt,
+    Blob,
     Col,
     Column,
     CreatedTime,
+    ExpiresAt,
     Export,
     Indexed,
     Int32,
     Key,
     Nested,
+    Rel,
     String,
     Table,
     UpdatedTime,
+    computed,
     field,
+    relationship,
     schema_of,
 )
+from lyredb.tables.declare.table import ClassShape
 from lyredb.tables.query.terms import Condition
+from lyredb.tables.schema import Relation
 from lyredb.tables.sdl import parse_sdl
 from lyredb.tables.source import load_schema
 
@@ -363,3 +370,128 @@ def test_values_are_not_copied_or_converted() -> None:
     when = datetime(2024, 1, 5, tzinfo=UTC)
     assert Everything.from_dict({"date": when, "big": 10**30}).date is when
     assert sys.getsizeof(Everything.from_dict({})) < 200
+
+
+class Brand(Table, database="makers"):
+    id: Key[Int32]
+    name: Col[str | None]
+    products: Rel[list[Product]] = relationship(to="brandId")
+
+
+class Product(
+    Table, expires_s=60, eviction_s=30, scan_interval_s=15, split_segments=True, hidden=True
+):
+    id: Key[str]
+    brand_id: Indexed[Int32 | None] = field(name="brandId")
+    price: Col[float | None] = field(roles=("clerk", "boss"))
+    picture: Col[Blob | None]
+    brand: Rel[Brand] = relationship(from_="brandId", enumerable=True)
+    taxed: Indexed[float] = computed("price * 1.19", version=2, enumerable=True)
+    label: Col[str] = computed(hidden=True, description="for the shelf")
+    gone = ExpiresAt(indexed=True)
+
+
+PRODUCTS = """
+type Brand @table(database: "makers") {
+  id: Int @primaryKey
+  name: String
+  products: [Product] @relationship(to: "brandId")
+}
+type Product @table(expiration: 60, eviction: 30, scanInterval: 15) @splitSegments @hidden {
+  id: ID @primaryKey
+  brandId: Int @indexed
+  price: Float @allow(role: "clerk") @allow(role: "boss")
+  picture: Blob
+  brand: Brand @relationship(from: "brandId") @enumerable
+  taxed: Float @computed(from: "price * 1.19", version: "2") @indexed @enumerable
+  "for the shelf" label: String @computed @hidden
+  gone: Date @expiresAt @indexed
+}
+"""
+
+
+def test_classes_and_sdl_declare_the_same_relationships_and_computed_attributes() -> None:
+    """With every mark; annotated deadlines are the same ones, and can be required."""
+    assert schema_of([Brand, Product]) == parse_sdl(PRODUCTS)
+
+    class Required(Table):
+        gone: ExpiresAt[float] = field(indexed=True)
+
+    sdl = "type Required @table { gone: Float! @expiresAt @indexed }"
+    assert schema_of([Required]) == parse_sdl(sdl)
+
+
+def test_local_classes_may_be_related_to_each_other() -> None:
+    """In both directions, though a function's names cannot be looked up from outside."""
+
+    class Author(Table):
+        id: Key[str]
+        books: Rel[list[Book]] = relationship(to="author_id")
+
+    class Book(Table):
+        author_id: Col[ID]
+        author: Rel[Author | None] = relationship(from_="author_id")
+
+    author, book = schema_of([Author, Book]).tables
+    assert author.attributes[1].relation == Relation("data.Book", there="author_id", many=True)
+    assert book.attributes[1].relation == Relation("data.Author", "author_id")
+
+
+def test_a_virtual_column_is_read_and_not_written() -> None:
+    """Related records are instances of their classes; put leaves out what was read."""
+    record: dict[str, object] = {"id": "a", "brand": {"id": 7, "products": [{"id": "a"}]}}
+    product = Product.from_dict(record)
+    assert isinstance(product.brand, Brand)
+    assert [type(one) for one in product.brand.products] == [Product]
+    assert product.gone is None
+    with pytest.raises(AttributeError, match="has no taxed"):
+        assert product.taxed
+    with pytest.raises(AttributeError, match=r"Product\.brand is not stored"):
+        product.brand = Brand(id=7)  # type: ignore[call-arg]  # name has no default
+    with pytest.raises(TypeError, match=r"Product\.taxed is not stored"):
+        Product(taxed=1)  # type: ignore[call-arg]
+    assert ClassShape(Product).unwrap(product) == {"id": "a"}
+    assert ClassShape(Product).unwrap({"taxed": 1}) == {"taxed": 1}
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("    other: Rel[Site]", r"say by what: … = relationship\(from_=…\)"),
+        ("    other: Col[str] = relationship(to='x')", "is written Rel"),
+        ("    other: Rel[str] = relationship(to='x')", "a relationship is to a table"),
+        ("    other: Rel[Site] = relationship(from_='x')", "Case declares no attribute x"),
+        ("    other: Rel[list[Site]] = relationship(to='x')", "Site declares no attribute x"),
+        ("    other: Col[int] = computed('1 +')", "invalid syntax"),
+        ("    other = computed('1')", "needs an annotation"),
+    ],
+)
+def test_errors_of_virtual_columns_have_file_line_and_column(
+    body: str, message: str, tmp_path: Path
+) -> None:
+    """As in SDL."""
+    classes = "class Site(Table):\n    y: Col[int]\n\nclass Case(Table):"
+    source = f"from lyredb import *\n\n{classes}\n{body}\n"
+    (tmp_path / "tables.py").write_text(source)
+    with pytest.raises(SchemaError, match=message) as caught:
+        load_schema(tmp_path)
+    assert (caught.value.file, caught.value.line, caught.value.column) == ("tables.py", 7, 5)
+
+
+def test_a_related_table_belongs_to_the_schema() -> None:
+    """Both are given to the database."""
+    with pytest.raises(SchemaError, match=r"data\.Product is no table of this schema"):
+        schema_of([Brand])
+
+
+def test_only_a_column_without_expression_has_a_function() -> None:
+    """The others would never call it."""
+    for name in ("taxed", "price", "nothing"):
+        with pytest.raises(SchemaError, match="has a function"):
+            Product.set_computed_attribute(name, lambda product: 1)
+
+
+def test_roles_are_a_sequence() -> None:
+    """One name in plain text would be as many roles as it has letters."""
+    with pytest.raises(TypeError, match="sequence of names"):
+        field(roles="clerk")

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from lyredb.errors import InvalidRecord
 from lyredb.storage.body import unpack_body
+from lyredb.storage.layout import IndexSource
 from lyredb.storage.metadata import encode_metadata
 from lyredb.storage.record import OPAQUE, encode_record
 from lyredb.tables.builtin import builtin_tables
+from lyredb.tables.computing import register_function
 from lyredb.tables.layouts import layout_of, wanted_indexes
 from lyredb.tables.sdl import parse_sdl
 from lyredb.tables.stored import StoredTable
@@ -282,3 +284,96 @@ def test_builtin_tables_have_their_slots() -> None:
         3: "data.Topic",
     }
     assert [table.is_open_topics for table in builtin_tables()] == [False, False, False, True]
+
+
+COMPUTED = """
+type Product @table @sealed {
+  id: ID @primaryKey
+  price: Float! @indexed
+  brandId: ID
+  gone: Date @expiresAt
+  brand: Product @relationship(from: brandId) @enumerable
+  taxed: Float @computed(from: "price * 2") @enumerable @indexed
+  shown: String @computed(from: "f'{id}: {price} {at}'")
+  label: String @computed @enumerable
+  at: Long @updatedTime
+}
+"""
+
+
+def test_computed_attributes_are_made_when_they_are_read() -> None:
+    """Enumerable ones in whole records, others when they are asked for; never relations."""
+    table = stored_table(COMPUTED)
+    row = stored(table, {"price": 3})
+    assert table.decode("a", row) == {"id": "a", "price": 3, "at": 2000, "taxed": 6}
+    assert table.decode_only("a", row, ("taxed",)) == {"taxed": 6}
+    assert list(table.decode_only("a", row, ("shown", "brand", "id"))) == ["shown", "id"]
+    assert table.decode_only("a", row, ("shown",)) == {"shown": "a: 3 2000"}
+    assert unpack_body(table.encode({"price": 3}, "a")) == {"price": 3}
+    assert (table.is_relation("brand"), table.is_relation("taxed")) == (True, False)
+
+
+def test_a_function_of_code_makes_an_attribute(caplog: pytest.LogCaptureFixture) -> None:
+    """Without one the attribute is absent; its mistakes are logged and make null."""
+    table = stored_table(COMPUTED.replace("Product", "Labelled"))
+    row = stored(table, {"price": 3})
+    assert "label" not in table.decode("a", row)
+    register_function("data.Labelled", "label", lambda record: f"{record['id']}-{record['at']}")
+    assert table.decode("a", row)["label"] == "a-2000"
+    assert table.decode_only("a", row, ("label", "price")) == {"label": "a-2000", "price": 3}
+    register_function("data.Labelled", "label", lambda record: record["nothing"])
+    assert table.decode("a", row)["label"] is None
+    assert "computing data.Labelled.label failed" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["brand", "taxed", "label"])
+@pytest.mark.parametrize("value", [1, None, {"__op__": "add", "value": 1}])
+def test_what_is_not_stored_may_not_be_assigned(name: str, value: object) -> None:
+    """Neither null, in a whole record as in a patch; other violations are told beside."""
+    table = stored_table(COMPUTED)
+    sentence = f"Computed property {name} may not be directly assigned a value"
+    assert problems(table, {name: value, "x": 1}) == (
+        "Property price is required", sentence, "Property x is not allowed",
+    )  # fmt: skip
+    with pytest.raises(InvalidRecord) as caught:
+        table.encode_changes({name: value})
+    assert caught.value.problems == (sentence,)
+
+
+def test_a_deadline_is_an_attribute_of_the_body() -> None:
+    """It is checked and kept as others; the layout says where it is."""
+    table = stored_table(COMPUTED)
+    date = datetime(2030, 1, 1, tzinfo=UTC)
+    body = unpack_body(table.encode({"price": 1, "gone": "2030-01-01T00:00:00Z"}, "a"))
+    assert body == {"price": 1, "gone": date}
+    assert table.layout.expires_from == "gone"
+    assert table.layout.sealed == frozenset(("price", "brandId", "gone"))
+    assert table.layout.required == {"price"}
+    assert problems(table, {"price": 1, "gone": "soon"})[0].startswith("Property gone must be")
+
+
+def test_the_layout_says_what_is_indexed_and_by_what() -> None:
+    """Another expression or version makes another index; deadlines have one of their own."""
+    table = stored_table(COMPUTED)
+    of_price, of_taxed, of_deadlines = table.layout.indexes
+    assert of_price.source is IndexSource.BODY
+    assert (of_taxed.path, of_taxed.source) == (("taxed",), IndexSource.COMPUTED)
+    assert (of_taxed.expression, of_taxed.version) == ("price * 2", "price * 2")
+    assert (of_deadlines.path, of_deadlines.source) == ((), IndexSource.EXPIRES)
+    again = parse_sdl(COMPUTED.replace('price * 2"', 'price * 2", version: 2')).tables[0]
+    assert wanted_indexes(again)[1] != wanted_indexes(table.schema)[1]
+
+
+def test_values_that_may_be_files_are_found_at_any_depth() -> None:
+    """Directly, in lists and in nested types, which may contain themselves."""
+    table = stored_table(
+        "type T @table { a: Blob b: [[Blob]] c: N d: P e: Bytes } "
+        "type N { inner: N part: [P] } type P { data: Blob }"
+    )
+    assert table.layout.blobs == ("a", "b", "c", "d")
+    assert stored_table("type T @table { c: N } type N { x: N }").layout.blobs == ()
+    for value in ("text", b"\xff"):
+        assert unpack_body(table.encode({"a": value}, "a")) == {"a": value}
+    assert problems(table, {"a": 1}) == (
+        "Property a must be text or binary data (Blob), got the number 1",
+    )
