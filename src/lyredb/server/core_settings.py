@@ -10,6 +10,8 @@ from lyredb.plugins.scope import Settings
 from lyredb.plugins.settings import AUTO, Setting
 from lyredb.security.attempts import FIRST_WAIT_S, MAX_ATTEMPTS, MAX_WAIT_S, Attempts
 from lyredb.storage.settings import StorageSettings
+from lyredb.tables.query.costs import DEFAULT_LIMITS as DEFAULT_QUERY_LIMITS
+from lyredb.tables.query.costs import QueryLimits
 from lyredb.tables.schema import Schema
 
 MAX_WORKERS: Final = 64
@@ -127,6 +129,64 @@ CORE_SETTINGS: Final[tuple[Setting, ...]] = (
         choices=("auto", "true", "false"),
     ),
     Setting(
+        "queries.maxLookedAt",
+        DEFAULT_QUERY_LIMITS.looked_at,
+        "integer",
+        "Records that one query may read without finding them: a scan looks at about a million "
+        "a second, beside the other work of its worker.",
+        minimum=1,
+    ),
+    Setting(
+        "queries.maxSorted",
+        DEFAULT_QUERY_LIMITS.sorted,
+        "integer",
+        "Records that one query may put in order in memory, about 150 bytes each. An order by an "
+        "indexed attribute, or with a small limit, needs none or few.",
+        minimum=1,
+    ),
+    Setting(
+        "queries.maxKeys",
+        DEFAULT_QUERY_LIMITS.keys,
+        "integer",
+        "Keys that one query may keep in memory, about 100 bytes each: so that none comes twice, "
+        "and what was changed while a long answer is read.",
+        minimum=1,
+    ),
+    Setting(
+        "queries.maxConditions",
+        DEFAULT_QUERY_LIMITS.conditions,
+        "integer",
+        "Conditions in one query; each costs time for each record. Many values of one attribute "
+        "are one condition, with `in`.",
+        minimum=1,
+        maximum=1000,
+    ),
+    Setting(
+        "queries.maxJoins",
+        DEFAULT_QUERY_LIMITS.joins,
+        "integer",
+        "Related tables in a row, in a condition, an order or a select. Each may multiply what "
+        "is read.",
+        minimum=0,
+        maximum=20,
+    ),
+    Setting(
+        "queries.maxRelated",
+        DEFAULT_QUERY_LIMITS.related,
+        "integer",
+        "Related records of one record that a query follows. They are in memory together; more "
+        "are better found by a query of their own table.",
+        minimum=1,
+    ),
+    Setting(
+        "queries.maxTime",
+        DEFAULT_QUERY_LIMITS.seconds,
+        "duration",
+        "How long one query may read, without the time in which its receiver takes the answer. "
+        "A table of ten million records is scanned in less.",
+        minimum=0.01,
+    ),
+    Setting(
         "storage.path",
         "",
         "text",
@@ -219,6 +279,19 @@ def storage_settings(settings: Settings) -> StorageSettings:
         segment_s=settings.seconds("storage.segmentAge"),
         retention_age_s=settings.seconds("storage.logRetention"),
         retention_bytes=settings.integer("storage.logSize"),
+    )
+
+
+def query_limits(settings: Settings) -> QueryLimits:
+    """Return what one query may cost, from the rows ``queries.*``."""
+    return QueryLimits(
+        looked_at=settings.integer("queries.maxLookedAt"),
+        sorted=settings.integer("queries.maxSorted"),
+        keys=settings.integer("queries.maxKeys"),
+        conditions=settings.integer("queries.maxConditions"),
+        joins=settings.integer("queries.maxJoins"),
+        related=settings.integer("queries.maxRelated"),
+        seconds=settings.seconds("queries.maxTime"),
     )
 
 

@@ -31,6 +31,8 @@ from lyredb.storage.remote.local import LocalCalls
 from lyredb.storage.sequencer import Calls, Sequencer
 from lyredb.storage.settings import StorageSettings
 from lyredb.tables.catalogue import Catalogue
+from lyredb.tables.query.costs import DEFAULT_LIMITS as DEFAULT_QUERY_LIMITS
+from lyredb.tables.query.costs import QueryLimits
 from lyredb.tables.schema import Schema
 from lyredb.tables.stored import StoredTable
 
@@ -64,6 +66,7 @@ class Node:
         *,
         open_topics: bool,
         peer_limits: PeerLimits = DEFAULT_LIMITS,
+        query_limits: QueryLimits = DEFAULT_QUERY_LIMITS,
     ) -> None:
         schedule = next_tick(asyncio.get_running_loop())
         self.engine = engine
@@ -84,7 +87,9 @@ class Node:
         )
         self.tail = Tail(engine, self.hub, schedule=schedule)
         writer.on_commit(self.tail.poke)
-        self.database = Database(engine, writer, registry, access, self.hub, self.tail)
+        self.database = Database(
+            engine, writer, registry, access, self.hub, self.tail, query_limits
+        )
         watch_roles(self.tail, self.roles, self.database)
         watch_schema(self.tail, self._reread, self.database)
         self._closed = False
@@ -97,6 +102,7 @@ class Node:
         *,
         storage: StorageSettings | None = None,
         open_topics: bool | None = None,
+        query_limits: QueryLimits = DEFAULT_QUERY_LIMITS,
     ) -> Node:
         """Open or make the data directory and bring its tables to the schema.
 
@@ -108,6 +114,7 @@ class Node:
             storage: Limits of the store.
             open_topics: Whether unknown topics are records of ``data.Topic``;
                 ``None``: only when the schema has no tables.
+            query_limits: What one query may cost.
 
         Raises:
             DataDirectoryInUse, FormatMismatch, SchemaError, StorageError.
@@ -117,7 +124,14 @@ class Node:
             local = LocalCalls(asyncio.get_running_loop())
             store.serve(local.service)
             wanted = not schema.tables if open_topics is None else open_topics
-            node = cls(store.engine, store.writer, store.catalogue, local.calls, open_topics=wanted)
+            node = cls(
+                store.engine,
+                store.writer,
+                store.catalogue,
+                local.calls,
+                open_topics=wanted,
+                query_limits=query_limits,
+            )
         except BaseException:
             store.engine.close()
             raise
@@ -134,6 +148,7 @@ class Node:
         storage: StorageSettings | None = None,
         open_topics: bool = False,
         peer_limits: PeerLimits = DEFAULT_LIMITS,
+        query_limits: QueryLimits = DEFAULT_QUERY_LIMITS,
     ) -> Node:
         """Read a data directory that another process writes, and send it what to write.
 
@@ -146,6 +161,7 @@ class Node:
             storage: Limits of the store.
             open_topics: Whether unknown topics are records of ``data.Topic``.
             peer_limits: What is bounded between this worker and the others.
+            query_limits: What one query may cost.
 
         Raises:
             FormatMismatch, SchemaError, StorageError.
@@ -162,6 +178,7 @@ class Node:
                 remote.calls,
                 open_topics=open_topics,
                 peer_limits=peer_limits,
+                query_limits=query_limits,
             )
         except BaseException:
             engine.close()

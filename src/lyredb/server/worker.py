@@ -29,7 +29,7 @@ from lyredb.security.users import Users
 from lyredb.server.admin import ensure_first_admin
 from lyredb.server.announcement import Ports, ready_of
 from lyredb.server.composition import Plugin
-from lyredb.server.core_settings import attempts_of, open_topics, storage_settings
+from lyredb.server.core_settings import attempts_of, open_topics, query_limits, storage_settings
 from lyredb.server.desk import Desk
 from lyredb.server.launch import Launch
 from lyredb.server.lifecycle import STOP_S, Step, run_steps
@@ -202,6 +202,7 @@ class Worker:
             launch.application.schema,
             storage=storage_settings(launch.settings),
             open_topics=open_topics(launch.settings),
+            query_limits=query_limits(launch.settings),
         )
 
     def _bind(self, node: Node, login: Authentication) -> tuple[HttpServer, HttpServer]:

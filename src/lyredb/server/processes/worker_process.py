@@ -14,7 +14,7 @@ from typing import Final
 from lyredb.plugins.scope import Address
 from lyredb.server.board import Board
 from lyredb.server.collector import spare_collector
-from lyredb.server.core_settings import peer_limits, storage_settings
+from lyredb.server.core_settings import peer_limits, query_limits, storage_settings
 from lyredb.server.launch import Launch
 from lyredb.server.node import Node
 from lyredb.server.processes import messages
@@ -47,6 +47,7 @@ async def live(order: Order, launch: Launch, channel: Channel, board: Board) -> 
         storage=storage_settings(launch.settings),
         open_topics=order.open_topics,
         peer_limits=peer_limits(launch.settings),
+        query_limits=query_limits(launch.settings),
     )
     node.tail.on_progress = lambda position: board.publish(order.number, position)
     board.publish(order.number, node.tail.position)

@@ -40,8 +40,9 @@ from lyredb.tables.stored import StoredTable
 Strategy = Literal["none", "index", "key", "top", "sort"]
 _ENTRY: Final = 2.0
 _SCANNED: Final = 0.5
-_SCAN: Final = 1000.0
-"""Before its first record: a scan of a small table costs little, and grows with it."""
+_SCAN: Final = 10_000.0
+"""Before its first record. An estimate may be wrong: a scan that should not have been is
+much dearer than an index that finds nearly everything."""
 _KEPT: Final = 1 / 3
 _SORTED: Final = 0.5
 _JOINED: Final = 5.0
