@@ -7,18 +7,27 @@ over the rest: 0.35 µs for one of 30 numbers against 1.1 µs for all. Such a ty
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Final
 
 import msgspec
 
 from lyredb.errors import InvalidRecord
-from lyredb.storage.body import decode_extension
+from lyredb.storage.body import decode_extension, load_body
 
 CACHED_DECODERS: Final = 512
 
+_NO_FIELD: Final = re.compile(r'[\x00-\x1f"\\\ud800-\udfff]')
+"""Characters that the field of a Struct cannot have, and an attribute can."""
+
 PartialDecoder = Callable[[bytes], dict[str, object]]
+
+
+def can_be_fields(names: Iterable[str]) -> bool:
+    """Tell whether a Struct type can have fields of all these names."""
+    return not any(map(_NO_FIELD.search, names))
 
 
 @lru_cache(maxsize=CACHED_DECODERS)
@@ -28,6 +37,8 @@ def partial_decoder(names: tuple[str, ...]) -> PartialDecoder:
     Args:
         names: Of the wanted attributes, in the order of the result; each once.
     """
+    if not can_be_fields(names):
+        return _picking(names)
     fields = tuple(f"f{number}" for number in range(len(names)))
     struct = msgspec.defstruct(
         "Partial",
@@ -50,5 +61,15 @@ def partial_decoder(names: tuple[str, ...]) -> PartialDecoder:
             if value is not unset:
                 found[name] = value
         return found
+
+    return decode
+
+
+def _picking(names: tuple[str, ...]) -> PartialDecoder:
+    """Decode all and pick, for names that no field can have."""
+
+    def decode(body: bytes) -> dict[str, object]:
+        decoded = load_body(body)
+        return {name: decoded[name] for name in names if name in decoded}
 
     return decode

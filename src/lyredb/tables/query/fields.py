@@ -19,6 +19,7 @@ from lyredb.storage.body import decode_extension
 from lyredb.storage.clock import wire_version
 from lyredb.storage.keys import ABSENT
 from lyredb.storage.record import OPAQUE, body_offset_of, decode_header
+from lyredb.tables.partial import can_be_fields, partial_decoder
 from lyredb.tables.query.compare import at_path
 from lyredb.tables.query.paths import Leaf
 from lyredb.tables.stored import MS_SHIFT, StoredTable
@@ -37,12 +38,19 @@ _SPECIAL: Final = 0x1F
 @lru_cache(maxsize=CACHED_TYPES)
 def _type_of(names: tuple[str, ...]) -> tuple[type[Any], Callable[[bytes], Document]]:
     fields = [f"f{number}" for number in range(len(names))]
+    renamed = can_be_fields(names)
     struct = msgspec.defstruct(
         "Touched",
         [(field, Any, ABSENT) for field in fields],
-        rename=dict(zip(fields, names, strict=True)),
+        rename=dict(zip(fields, names, strict=True)) if renamed else None,
         gc=False,
     )
+    if not renamed:
+        pick = partial_decoder(names)
+        places = dict(zip(names, fields, strict=True))
+        return struct, lambda body: struct(
+            **{places[name]: one for name, one in pick(body).items()}
+        )
     return struct, msgspec.msgpack.Decoder(struct, ext_hook=decode_extension).decode
 
 
