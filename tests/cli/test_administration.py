@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from lyredb.cli.role import read_rights
+from lyredb.errors import InvalidInput
 from lyredb.operations.upgrade import CURRENT, text_of
 from lyredb.storage.engine import Engine
 from tests.operations.test_upgrade import made as with_format
@@ -98,6 +100,55 @@ def test_exported_roles_can_be_applied_again(data: Path, tmp_path: Path) -> None
     shown = lyredb("role", "show", "reader", *place)
     assert "Sensor:\n      read: true\n      insert: true" in shown
     assert "root        everything" in lyredb("role", "list", *place)
+
+
+@pytest.mark.parametrize(
+    ("rights", "shown"),
+    [
+        (
+            "read(name,phone),update(phone)",
+            {
+                "read": True,
+                "update": True,
+                "attributes": {"name": {"read": True}, "phone": {"read": True, "update": True}},
+            },
+        ),
+        (
+            "read,delete,update( phone )",
+            {
+                "read": True,
+                "delete": True,
+                "update": True,
+                "attributes": {"phone": {"update": True, "read": True}, "*": {"read": True}},
+            },
+        ),
+        ("read, insert", {"read": True, "insert": True}),
+    ],
+)
+def test_attributes_stand_in_parentheses_behind_their_right(
+    rights: str, shown: dict[str, object]
+) -> None:
+    """A right without any, beside one with some, is for all that are declared."""
+    assert read_rights([f"data.Person={rights}"]) == {"data": {"Person": shown}}
+
+
+@pytest.mark.parametrize("rights", ["read()", "read(a", "read)a(", "read(a,)", "(a)", "read(a)b"])
+def test_attributes_in_another_form_are_refused(rights: str) -> None:
+    with pytest.raises(InvalidInput):
+        read_rights([f"data.Person={rights}"])
+
+
+def test_rights_on_attributes_are_exported_and_applied_again(data: Path, tmp_path: Path) -> None:
+    place = ("--data", data)
+    lyredb("role", "set", "clerk", "data.Person=read(name,phone),update(phone)", *place)
+    exported = lyredb("role", "export", *place)
+    (tmp_path / "roles.yaml").write_text(exported)
+    lyredb("role", "remove", "clerk", *place)
+    lyredb("role", "apply", tmp_path / "roles.yaml", *place)
+    assert lyredb("role", "export", *place) == exported
+    assert "      attributes:\n        name:\n          read: true\n" in exported
+    told = lyredb("role", "set", "x", "data.Person=read(name),delete(name)", *place, code=1)
+    assert "delete is a right on whole records" in told
 
 
 def test_a_right_that_is_none_is_named(data: Path) -> None:

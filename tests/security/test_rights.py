@@ -10,6 +10,7 @@ from lyredb.errors import InvalidRecord
 from lyredb.security.rights import (
     ALL_RIGHTS,
     NO_RIGHTS,
+    AttributeRights,
     RoleDefinition,
     TableRights,
     read_role,
@@ -58,9 +59,20 @@ def test_levels_may_be_left_out(value: object) -> None:
     assert read_role("r", value) == RoleDefinition("r", databases={"data": {"T": READ}})
 
 
+def test_attributes_are_a_mapping_or_a_list_as_in_older_systems() -> None:
+    """Equal definitions, however they were written; ``delete: false`` stands in old lists."""
+    a = {"attribute_name": "a", "read": True, "insert": False, "update": False, "delete": False}
+    old = {"data": {"T": {"read": True, "attribute_permissions": [a]}}}
+    assert read_role("r", old) == read_role("r", attributes({"a": {"read": True}}))
+
+
 def test_a_table_may_be_called_tables() -> None:
     role = read_role("r", {"data": {"tables": {"read": True}}})
     assert role.rights("data", "tables") == READ
+
+
+def attributes(listed: object) -> dict[str, object]:
+    return {"data": {"T": {"read": True, "attributes": listed}}}
 
 
 @pytest.mark.parametrize(
@@ -76,9 +88,22 @@ def test_a_table_may_be_called_tables() -> None:
         ({"system": {"user": {"read": True}}}, "system: the database of the server itself"),
         ({"data": {7: {"read": True}}}, "data: 7 is no name"),
         ({"structure_user": True}, "structure_user: is not known"),
-        ({"data": {"T": {"attributes": {"a": {"read": True}}}}}, "read of a needs read of the table"),
+        (
+            {"data": {"T": {"attributes": {"a": {"read": True}}}}},
+            "read of a needs read of the table",
+        ),
         ({"permission": {}, "data": {}}, "data: stands beside permission"),
         ({"data": {"tables": {"T": {}}, "U": {}}}, "data.U: stands beside tables"),
+        (attributes({"a": True}), "data.T.attributes.a: must be a mapping, not bool"),
+        (attributes({"a": {"see": True}}), "'see' is no right on an attribute; those are read"),
+        (attributes({"a": {"delete": True}}), "delete is a right on whole records"),
+        (attributes({"b": {"update": True}, "a": {"update": True}}), "update of a, b needs update"),
+        (attributes([{"read": True}]), "data.T.attributes[0]: attribute_name must be a name"),
+        (attributes([{"attribute_name": "a"}] * 2), "data.T.attributes: 'a' is listed twice"),
+        (
+            {"data": {"T": {"attributes": {}, "attribute_permissions": []}}},
+            "takes one of attributes and attribute_permissions, not both",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(value: object, problem: str) -> None:
@@ -93,7 +118,25 @@ def test_all_problems_are_listed_and_not_the_first_alone() -> None:
     assert len(caught.value.problems) == 4
 
 
-rights_of_tables = st.builds(TableRights, *[st.booleans()] * 4)
+def table_rights(flags: list[bool], listed: dict[str, list[bool]]) -> TableRights:
+    """Rights that may be: no attribute has more than its table."""
+    return TableRights(
+        *flags,
+        attributes={
+            name: AttributeRights(
+                *(one and of_table for one, of_table in zip(given, flags[:3], strict=True))
+            )
+            for name, given in listed.items()
+        },
+    )
+
+
+def flags(count: int) -> st.SearchStrategy[list[bool]]:
+    return st.lists(st.booleans(), min_size=count, max_size=count)
+
+
+listings = st.dictionaries(st.sampled_from(["*", "a", "delete", "read"]), flags(3))
+rights_of_tables = st.builds(table_rights, flags(4), listings)
 names = st.sampled_from(["*", "data", "T", "tables", "permission"])
 definitions = st.one_of(
     st.just(RoleDefinition("r", super_user=True)),
@@ -112,3 +155,11 @@ definitions = st.one_of(
 @given(definitions)
 def test_a_definition_reads_as_it_was_written(definition: RoleDefinition) -> None:
     assert read_role("r", definition.as_mapping()) == definition
+
+
+def test_a_star_is_each_declared_attribute_without_a_line_of_its_own() -> None:
+    role = read_role("r", attributes({"*": {"read": True}, "secret": {}}))
+    rights = role.rights("data", "T")
+    assert rights.allowed("read", ("id", "a", "secret")) == frozenset(("id", "a"))
+    assert rights.allowed("update", ("id", "a")) == frozenset()
+    assert READ.allowed("read", ("id",)) is None

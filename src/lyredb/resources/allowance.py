@@ -116,24 +116,16 @@ def _closed(role: str, attributes: Iterable[Attribute]) -> Iterable[str]:
     )
 
 
-def _showing(closed: frozenset[str], role: str, attributes: tuple[Attribute, ...]) -> Iterable[str]:
+def _showing(closed: frozenset[str], role: str, attributes: Iterable[Attribute]) -> Iterable[str]:
     """Virtual attributes that would show a closed one, unless they name the role themselves.
 
-    A computed one may be made of another computed one, so this goes on until nothing is
-    added.
+    They are made of stored attributes only, so one look at each is enough.
     """
-    found: set[str] = set()
-    while True:
-        more = {
-            one.name
-            for one in attributes
-            if one.name not in found
-            and role not in one.roles
-            and not _sources(one).isdisjoint(closed | found)
-        }
-        if not more:
-            return found
-        found |= more
+    return (
+        one.name
+        for one in attributes
+        if role not in one.roles and not _sources(one).isdisjoint(closed)
+    )
 
 
 def _sources(attribute: Attribute) -> frozenset[str]:
