@@ -17,22 +17,23 @@ from msgspec.structs import replace
 from lyredb.delivery.hub import Hub, Ingress
 from lyredb.delivery.message import Message
 from lyredb.delivery.peers import RawReader
+from lyredb.delivery.position import format_position
 from lyredb.delivery.tail import Tail
-from lyredb.errors import InvalidQuery, LyreError, ServerStopping, WriteConflict
+from lyredb.errors import LyreError, ServerStopping
 from lyredb.formats import Pause
 from lyredb.plugins.context import Context, Principal
 from lyredb.plugins.delivery import Publisher, Subscriber
 from lyredb.resources.access import Access, unreadable
-from lyredb.resources.deletion import ATTEMPTS, Deletions, is_conditional
+from lyredb.resources.deletion import Deletions, delete_found, is_conditional
 from lyredb.resources.description import describe
 from lyredb.resources.held import HeldBytes
 from lyredb.resources.mutations import message_mutation
+from lyredb.resources.queries import Queries
 from lyredb.resources.registry import Registry
 from lyredb.resources.requests import Reading, SubscribeOptions, Write, WriteOperation, Written
 from lyredb.resources.subscription import Rooms, Subscription
 from lyredb.resources.target import Target
 from lyredb.resources.transaction import MAX_AGE_S, Transaction
-from lyredb.resources.transaction_view import TransactionView
 from lyredb.resources.turns import Turns
 from lyredb.resources.writing import Done, Writing
 from lyredb.security.principals import SUPER_USER
@@ -41,10 +42,8 @@ from lyredb.storage.mutation import Mutation
 from lyredb.storage.record import DELETED, decode_header
 from lyredb.storage.sequencer import Sequencer
 from lyredb.tables.query.costs import DEFAULT_LIMITS, QueryLimits
-from lyredb.tables.query.execute import count, explain, keys_of, search
 from lyredb.tables.query.results import Results
 from lyredb.tables.query.terms import Query
-from lyredb.tables.query.view import View
 from lyredb.tables.stored import StoredTable
 
 _logger: Final = logging.getLogger(__name__)
@@ -68,7 +67,7 @@ class Database:
         query_limits: QueryLimits = DEFAULT_LIMITS,
     ) -> None:
         self.registry = registry
-        self._query_limits = query_limits
+        self._queries = Queries(engine, registry, access, query_limits)
         self._engine = engine
         self._access = access
         self._hub = hub
@@ -150,83 +149,22 @@ class Database:
         return reading
 
     def search(
-        self,
-        target: Target,
-        query: Query,
-        context: Context,
-        inside: Transaction | None = None,
+        self, target: Target, query: Query, context: Context, inside: Transaction | None = None
     ) -> Results:
-        """Find matching records, or what the query selects of them, lazily.
+        """Find matching records, lazily, maybe inside a transaction; see `Queries.search`."""
+        return self._queries.search(target, query, context, inside)
 
-        All of one position, which the results tell, and how they were read. Inside of a
-        transaction that is its position, with what it has written on top.
-
-        Raises:
-            NotAuthorised: The principal may not read the table, a related one, or an
-                attribute that a condition or the order names; on iteration, too, when it
-                may not any more.
-            InvalidQuery, UnknownAttribute, IndexRebuilding: At once, not on iteration.
-            QueryTooCostly: At once or on iteration.
-        """
-        reader = self._access.reader(context.principal)
-        reader(target.table)
-        _require_collection(target)
-        found = search(
-            self._engine,
-            target.table,
-            query,
-            prefix=target.prefix,
-            tables=self._table_named,
-            readable=reader,
-            limits=self._query_limits,
-            views=View if inside is None else partial(TransactionView, inside),
-        )
-        found.gate = reader.require_still if inside is None else inside.require_usable
-        return found
+    def position_token(self, position: int) -> str:
+        """A position as clients see it, and as subscriptions resume after."""
+        return format_position(self._hub.log_id, position)
 
     def explain(self, target: Target, query: Query, context: Context) -> dict[str, object]:
-        """Return how `search` would find it.
-
-        Raises:
-            NotAuthorised, InvalidQuery, UnknownAttribute, IndexRebuilding, QueryTooCostly:
-                As `search`.
-        """
-        reader = self._access.reader(context.principal)
-        reader(target.table)
-        _require_collection(target)
-        return explain(
-            self._engine,
-            target.table,
-            query,
-            prefix=target.prefix,
-            tables=self._table_named,
-            readable=reader,
-            limits=self._query_limits,
-        )
-
-    def _table_named(self, full_name: str) -> StoredTable | None:
-        tables = self.registry.tables.values()
-        return next((table for table in tables if table.name == full_name), None)
+        """Return how `search` would find it; see `Queries.explain`."""
+        return self._queries.explain(target, query, context)
 
     def count(self, target: Target, query: Query, context: Context) -> Iterator[int | Pause]:
-        """Yield `PAUSE`, and at last how many records a query finds, within its limit.
-
-        Raises:
-            NotAuthorised, InvalidQuery, UnknownAttribute, IndexRebuilding, QueryTooCostly:
-                As `search`.
-        """
-        reader = self._access.reader(context.principal)
-        reader(target.table)
-        _require_collection(target)
-        return count(
-            self._engine,
-            target.table,
-            query,
-            prefix=target.prefix,
-            tables=self._table_named,
-            readable=reader,
-            limits=self._query_limits,
-        )
+        """Yield `PAUSE`, and at last how many a query finds; see `Queries.count`."""
+        return self._queries.count(target, query, context)
 
     def admit(self, operation: WriteOperation, target: Target, context: Context) -> None:
         """Refuse a write that may not be, before its body is read.
@@ -326,35 +264,17 @@ class Database:
         self._require_own_loop()
         self._writing.admit("delete", target.table, context)
         conditional = is_conditional(query)
-        most = self._engine.settings.max_transaction_mutations
         asking = context if conditional else replace(context, principal=SUPER_USER)
-        for _ in range(ATTEMPTS):
-            deletions = Deletions(target.table, context, most, conditional=conditional)
-            try:
-                mutations = await deletions.of(self._keys_of(target, query, asking))
-                if not mutations:
-                    return 0
-                applied = await self._writing.send_all(mutations)
-            except WriteConflict:
-                continue
-            return sum(outcome.existed for outcome in applied.outcomes)
-        raise WriteConflict("what the query finds is being changed by others; try again")
-
-    def _keys_of(self, target: Target, query: Query, context: Context) -> Results:
-        reader = self._access.reader(context.principal)
-        reader(target.table)
-        _require_collection(target)
-        found = keys_of(
-            self._engine,
+        deletions = Deletions(
             target.table,
-            query,
-            prefix=target.prefix,
-            tables=self._table_named,
-            readable=reader,
-            limits=self._query_limits,
+            context,
+            self._engine.settings.max_transaction_mutations,
+            conditional=conditional,
         )
-        found.gate = reader.require_still
-        return found
+        return await delete_found(
+            lambda: deletions.of(self._queries.keys_of(target, query, asking)),
+            self._writing.send_all,
+        )
 
     def begin(self, context: Context, max_age_s: float = MAX_AGE_S) -> Transaction:
         """Begin a transaction of the running task; see `lyredb.resources.transaction`."""
@@ -545,11 +465,6 @@ class Database:
 
     def _all(self) -> list[Subscription]:
         return [one for each in self._subscriptions.values() for one in each]
-
-
-def _require_collection(target: Target) -> None:
-    if target.kind not in ("collection", "table"):
-        raise InvalidQuery("a query needs the path of a table or collection")
 
 
 def _isolated(subscription: Subscription, act: Callable[[], None]) -> None:

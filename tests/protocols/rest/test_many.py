@@ -232,3 +232,35 @@ def test_csv_of_a_collection_has_the_declared_attributes_as_its_header() -> None
             assert one.body.decode().split()[0].startswith("id,value")
 
     asyncio.run(body())
+
+
+def test_attributes_may_have_any_name_in_a_query() -> None:
+    """Also one that no field of a class could have."""
+
+    async def body() -> None:
+        async with serving(RestPlugin()) as node:
+            record = {"id": "a", '"': 1, "\\": 2, "\n": 3}
+            await node.call("PUT", "/Sensor/", json.dumps([record]).encode(), head=JSON)
+            for query in ("%22==1", "%5C==2", "%0A==3&%22==1", "%5C=gt=1&select(%0A)"):
+                reply = await node.call("GET", f"/Sensor/?{query}")
+                assert reply.status == 200, query
+                assert len(json.loads(reply.body)) == 1, query
+
+    asyncio.run(body())
+
+
+def test_a_collection_tells_the_position_that_it_is_of() -> None:
+    """The same one until something is written, and how it was read."""
+
+    async def body() -> None:
+        async with serving(RestPlugin()) as node:
+            await fill(node, 3)
+            first = (await node.call("GET", "/Sensor/")).headers
+            again = (await node.call("QUERY", "/Sensor/")).headers
+            await fill(node, 1)
+            later = (await node.call("GET", "/Sensor/?limit(0)")).headers
+            assert first["x-lyredb-read"] == "snapshot"
+            assert first["x-lyredb-position"] == again["x-lyredb-position"]
+            assert first["x-lyredb-position"] != later["x-lyredb-position"]
+
+    asyncio.run(body())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from lyredb.formats import AnswerFormat
@@ -13,6 +13,7 @@ from lyredb.protocols.http.request import Request
 from lyredb.protocols.rest.searches import OpenSearches
 from lyredb.protocols.rest.service import PROTOCOL, Service, head_of
 from lyredb.resources.target import Target
+from lyredb.tables.query.results import Results
 from lyredb.tables.query.terms import EVERYTHING, Query, Select
 from lyredb.tables.schema import TableSchema
 
@@ -33,11 +34,24 @@ async def answer_collection(
         request.respond(200, head_of(chosen), chosen.encode(plan))
         return
     found = service.database.search(target, query, context)
-    if request.method == "HEAD":
-        request.respond_head(200, head_of(chosen))
-        return
-    columns = columns_of(target.table.schema, query.select)
-    await send_collection(request, chosen, found, service.searches, columns)
+    try:
+        if request.method == "HEAD":
+            request.respond_head(200, head_of(chosen))
+            return
+        stream = _Stream(found, lambda: _head(service, chosen, found))
+        parts = chosen.encode_sequence(
+            stream.values(), columns=columns_of(target.table.schema, query.select)
+        )
+        await send_collection(request, stream, parts, service.searches)
+    finally:
+        found.close()
+
+
+def _head(service: Service, chosen: AnswerFormat, found: Results) -> bytes:
+    """The header lines, which tell the one position that the whole answer is of."""
+    position = service.database.position_token(found.position)
+    read = f"x-lyredb-read: {found.mode}\r\nx-lyredb-position: {position}\r\n"
+    return head_of(chosen) + read.encode()
 
 
 def columns_of(schema: TableSchema, select: Select | None) -> tuple[str, ...] | None:
@@ -54,11 +68,7 @@ def columns_of(schema: TableSchema, select: Select | None) -> tuple[str, ...] | 
 
 
 async def send_collection(
-    request: Request,
-    chosen: AnswerFormat,
-    values: Iterator[object],
-    searches: OpenSearches,
-    columns: Sequence[str] | None,
+    request: Request, stream: _Stream, parts: Iterator[bytes], searches: OpenSearches
 ) -> None:
     """Answer with all values.
 
@@ -68,25 +78,20 @@ async def send_collection(
     Raises:
         Overloaded: They are many, and so are the answers of this kind.
     """
-    stream = _Values(values)
     try:
-        await _send(request, chosen, stream, searches, columns)
+        await _send(request, stream, parts, searches)
     finally:
         if stream.has_begun:
             searches.end()
 
 
 async def _send(
-    request: Request,
-    chosen: AnswerFormat,
-    stream: _Values,
-    searches: OpenSearches,
-    columns: Sequence[str] | None,
+    request: Request, stream: _Stream, encoded: Iterator[bytes], searches: OpenSearches
 ) -> None:
     exchange = request.exchange
     parts: list[bytes] = []
     size = 0
-    for part in chosen.encode_sequence(stream, columns=columns):
+    for part in encoded:
         if not part:
             # The search looked at many records: others have a turn before it goes on.
             await asyncio.sleep(0)
@@ -100,28 +105,37 @@ async def _send(
         if not stream.has_begun:
             searches.begin()
             stream.has_begun = True
-            exchange.start_stream(200, head_of(chosen))
-        await exchange.send_part(b"".join(parts))
+            exchange.start_stream(200, stream.head())
+        exchange.write_part(b"".join(parts))
         parts, size = [], 0
+        await exchange.drain()
+        await asyncio.sleep(0)
         if exchange.disconnected:
             return
     if not stream.has_begun:
-        request.respond(200, head_of(chosen), b"".join(parts))
+        request.respond(200, stream.head(), b"".join(parts))
         return
     exchange.write_part(b"".join(parts))
     exchange.end_stream()
 
 
-class _Values:
-    """The values, and how their end is told when it is an error."""
+class _Stream:
+    """What is sent, and how its end is told when it is an error.
 
-    def __init__(self, values: Iterator[object]) -> None:
-        self._values = values
+    Attributes:
+        head: Returns the header lines; called when the first values are here.
+        has_begun: Its status is sent.
+    """
+
+    def __init__(self, found: Results, head: Callable[[], bytes]) -> None:
+        self._found = found
+        self.head = head
         self.has_begun = False
 
-    def __iter__(self) -> Iterator[object]:
+    def values(self) -> Iterator[object]:
+        """The values, and after an error in the middle that."""
         try:
-            yield from self._values
+            yield from self._found
         except Exception as error:
             if not self.has_begun:
                 raise

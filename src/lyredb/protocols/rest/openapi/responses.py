@@ -79,6 +79,14 @@ HEADERS: Final[dict[str, Json]] = {
     "Allow": {"schema": {"type": "string"}, "description": "The methods that are possible."},
     "RetryAfter": {"schema": {"type": "integer"}, "description": "In seconds."},
     "Challenge": {"schema": {"type": "string"}, "description": "How to log in."},
+    "Read": {
+        "schema": {"type": "string", "enum": ["snapshot", "as of"]},
+        "description": "Whether all was read at once, or in parts as of one position.",
+    },
+    "Position": {
+        "schema": {"type": "string"},
+        "description": "The position in the log that the whole answer is of.",
+    },
     "Vary": {"schema": {"type": "string"}, "description": "What else decides about the answer."},
 }
 

@@ -71,6 +71,8 @@ class _TablePaths:
         return {
             "description": "The records, streamed when they are many.",
             "content": collection_content(self._record),
+            "headers": header("Read", "x-lyredb-read", required=False)
+            | header("Position", "x-lyredb-position", required=False),
         }
 
     def _true(self) -> Json:
