@@ -8,14 +8,14 @@ again. Where there are no conditions, any version is right.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from lyredb.errors import TransactionTooLarge
+from lyredb.errors import TransactionTooLarge, WriteConflict
 from lyredb.plugins.context import Context
 from lyredb.storage.keys import encode_full_key, is_short_form
-from lyredb.storage.mutation import Kind, Mutation, Precondition
+from lyredb.storage.mutation import Applied, Kind, Mutation, Precondition
 from lyredb.tables.query.execute import Found
 from lyredb.tables.query.terms import ID_NAME, Query, Select, Selected
 from lyredb.tables.stored import StoredTable
@@ -84,3 +84,28 @@ class Deletions:
             user=self._context.user,
             session=self._context.session,
         )
+
+
+async def delete_found(
+    find: Callable[[], Awaitable[Sequence[Mutation]]],
+    commit: Callable[[Sequence[Mutation]], Awaitable[Applied]],
+) -> int:
+    """Delete what is found, looking again while others change it; return how many.
+
+    Args:
+        find: Runs the query and returns the deletions.
+        commit: Commits a transaction.
+
+    Raises:
+        WriteConflict: Others changed what it finds all the time; nothing was deleted.
+    """
+    for _ in range(ATTEMPTS):
+        deletions = await find()
+        if not deletions:
+            return 0
+        try:
+            applied = await commit(deletions)
+        except WriteConflict:
+            continue
+        return sum(outcome.existed for outcome in applied.outcomes)
+    raise WriteConflict("what the query finds is being changed by others; try again")
