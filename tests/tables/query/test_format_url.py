@@ -64,6 +64,15 @@ def test_plain_values_keep_their_type(value: object, text: str) -> None:
     assert format_url(Query(Condition(("a",), "equals", value))) == f"a=={text}"
 
 
+def test_an_attribute_that_is_called_like_a_bound_stays_one() -> None:
+    """``lt=5`` behind a bound would be the other end of its range."""
+    where = Condition(("a",), "greater_than", UrlValue("1", typed=True)) & Condition(
+        ("lt",), "equals", UrlValue("5", typed=False)
+    )
+    assert format_url(Query(where)) == "a=gt=1&lt===5"
+    assert parse_query("a=gt=1&lt===5").where == where
+
+
 @pytest.mark.parametrize(
     "value", [b"x", [1], {"a": 1}, float("inf"), float("nan"), 10**301, object(), "\ud800"]
 )

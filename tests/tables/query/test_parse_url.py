@@ -170,6 +170,7 @@ LT, LE = _is("less_than", _typed("50")), _is("less_than_equal", _typed("50"))
         ("[a=gt=10&lt=50]|b=1", _any(_all(GT, LT), B)),
         ("a=gt=10&lt==50", _all(GT, _is("equals", _typed("50"), "lt"))),
         ("a=gt=10&lt=gt=50", _all(GT, _is("greater_than", _typed("50"), "lt"))),
+        ("a=gt=10&(b=1)&lt=50", _all(GT, B, _is("equals", _strict("50"), "lt"))),
         ("a=1&lt=50", _all(A, _is("equals", _strict("50"), "lt"))),
     ],
 )
