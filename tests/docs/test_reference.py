@@ -12,8 +12,8 @@ from lyredb.cli.main import app
 from lyredb.protocols.http.errors import STATUSES
 from lyredb.protocols.mqtt.errors import ANSWERS
 from lyredb.server.composition import settings_table
+from lyredb.tables.directives import FIELD_DIRECTIVES, LATER_DIRECTIVES, TYPE_DIRECTIVES
 from lyredb.tables.schema import SCALARS
-from lyredb.tables.sdl import _FIELD_DIRECTIVES, _LATER_DIRECTIVES, _TYPE_DIRECTIVES
 from tests.docs.pages import DOCS
 from tests.docs.tables import MADE, error_classes, with_table
 
@@ -77,7 +77,7 @@ NO_SETTINGS = {"scope.http.mount", "scope.http.upgrade"}
 def test_every_type_and_directive_is_in_the_schema_page() -> None:
     """What SDL understands, and what it refuses as coming later."""
     text = page("schema.md")
-    directives = {*_TYPE_DIRECTIVES, *_FIELD_DIRECTIVES, *_LATER_DIRECTIVES}
+    directives = {*TYPE_DIRECTIVES, *FIELD_DIRECTIVES, *LATER_DIRECTIVES}
     assert [name for name in directives if f"`@{name}" not in text] == []
     assert [name for name in SCALARS if f"`{name}`" not in text] == []
 

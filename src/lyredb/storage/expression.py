@@ -201,7 +201,12 @@ class _Compiler:
         operation = ARITHMETIC.get(type(node.op))
         if operation is None:
             self.fail(node, "this operator is not known here; there are + - * / // % **")
-        left, right = self.compiled(node.left, level), self.compiled(node.right, level)
+        left = self.compiled(node.left, level)
+        if isinstance(node.right, ast.Constant):
+            self.compiled(node.right, level)  # for its checks
+            constant = node.right.value
+            return lambda values: operation(left(values), constant)
+        right = self.compiled(node.right, level)
         return lambda values: operation(left(values), right(values))
 
     def _boolean(self, node: ast.BoolOp, level: int) -> _Closure:
@@ -328,10 +333,10 @@ def _refusal(node: ast.expr) -> str:
 
 def _storable(value: object) -> object:
     """The value if a record could hold it, else ``None``."""
-    if value is None or isinstance(value, (str, bool, bytes, datetime, dict)):
-        return value  # a dictionary can only come from the record as it is
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (str, bool, bytes, datetime, dict)):
+        return value  # a dictionary can only come from the record as it is
     if isinstance(value, int):
         return value if value.bit_length() <= MAX_BITS else None
     if isinstance(value, (list, tuple)):

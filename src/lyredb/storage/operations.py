@@ -43,20 +43,26 @@ def _text(value: object) -> str:
     raise TypeError("not a string")
 
 
-def _add(left: object, right: object) -> object:
+def _add(left: Any, right: Any) -> object:
+    if type(left) is float or type(right) is float:  # with one of them nothing can grow
+        return left + right
     if isinstance(left, (str, list, bytes)) and isinstance(right, (str, list, bytes)):
         _require_room(len(left) + len(right))
         return left + right  # type: ignore[operator]  # a mixture raises TypeError
     return _sized(_number(left) + _number(right))
 
 
-def _subtract(left: object, right: object) -> object:
+def _subtract(left: Any, right: Any) -> object:
+    if type(left) is float or type(right) is float:
+        return left - right
     if isinstance(left, datetime) and isinstance(right, datetime):
         return (left - right).total_seconds()
     return _sized(_number(left) - _number(right))
 
 
-def _multiply(left: object, right: object) -> object:
+def _multiply(left: Any, right: Any) -> object:
+    if type(left) is float or type(right) is float:
+        return left * right
     if isinstance(left, int) and isinstance(right, str):
         left, right = right, left
     if isinstance(left, str) and isinstance(right, int):
@@ -120,8 +126,8 @@ def _length(value: object) -> int:
 
 
 def _sum(values: object) -> object:
-    if not isinstance(values, list):
-        raise TypeError("not a list")
+    if not isinstance(values, (list, dict, str, bytes)):
+        raise TypeError("nothing to sum")
     return _sized(sum(_number(value) for value in values))
 
 

@@ -57,7 +57,7 @@ FIELD_DIRECTIVES: Final[Mapping[str, Arguments]] = {
 }
 _REPEATABLE: Final = frozenset(("allow",))
 # Ignoring these would make a table that behaves differently from what is written.
-_LATER_DIRECTIVES: Final = frozenset(("embed", "fullText"))
+LATER_DIRECTIVES: Final = frozenset(("embed", "fullText"))
 _LATER_ARGUMENTS: Final = frozenset(("audit", "replicate", "type", "mcp"))
 _STANDARD: Final = frozenset(("deprecated", "specifiedBy", "oneOf"))
 """GraphQL's own, which nobody misspelt."""
@@ -133,7 +133,7 @@ class Reader:
     def _unknown(self, node: DirectiveNode, known: Mapping[str, Arguments]) -> None:
         """Refuse what we do not do yet; tolerate what is not ours, with a warning if near."""
         name = node.name.value
-        if name in _LATER_DIRECTIVES:
+        if name in LATER_DIRECTIVES:
             self.fail(node, f"@{name} is not supported yet")
         if name in TYPE_DIRECTIVES or name in FIELD_DIRECTIVES:
             place = "a field" if name in FIELD_DIRECTIVES else "a type"
