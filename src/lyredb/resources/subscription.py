@@ -17,52 +17,23 @@ brings, the others leave out, so that a change comes once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from enum import Enum
 from typing import cast
 
 from lyredb.delivery.cursor import CatchUp
 from lyredb.delivery.filters import INTERNAL, matches, parse_filter
-from lyredb.delivery.hub import Hub, Terms
+from lyredb.delivery.hub import Terms
 from lyredb.delivery.message import Message as DeliveredMessage
 from lyredb.delivery.position import Position, format_position, parse_position
-from lyredb.delivery.tail import Tail
 from lyredb.errors import LyreError, PositionLost
 from lyredb.plugins.context import Context
 from lyredb.plugins.delivery import Encoding, Message, Subscriber
-from lyredb.resources.access import Access
 from lyredb.resources.batches import batch_of
 from lyredb.resources.coverage import coverage
-from lyredb.resources.held import Held, HeldBytes, Place
+from lyredb.resources.held import Held, Place
 from lyredb.resources.in_process import ENCODING
-from lyredb.resources.registry import Registry
 from lyredb.resources.requests import SubscribeOptions
-from lyredb.resources.turns import Turns
-from lyredb.storage.engine import Engine
-
-
-class State(Enum):
-    """Where a subscription is in its life."""
-
-    PREPARED = "prepared"
-    ANNOUNCED = "announced"
-    READING = "reading"
-    LIVE = "live"
-    BEHIND = "behind"
-    CLOSED = "closed"
-
-
-@dataclass(frozen=True, slots=True)
-class Rooms:
-    """What a subscription works with; one for all subscriptions of a database."""
-
-    engine: Engine
-    registry: Registry
-    access: Access
-    hub: Hub
-    tail: Tail
-    turns: Turns
-    held: HeldBytes
+from lyredb.resources.subscription_parts import Rooms as Rooms
+from lyredb.resources.subscription_parts import State as State
 
 
 class Subscription:

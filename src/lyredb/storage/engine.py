@@ -16,9 +16,10 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec.structs import replace
 
 from lyredb.errors import EngineClosed, StorageError, StorageFailed
 from lyredb.storage import directory as directories
@@ -26,6 +27,7 @@ from lyredb.storage import index_builds, meta, retention, shape
 from lyredb.storage.clock import Clock
 from lyredb.storage.data_directory import DirectoryLock, free_bytes
 from lyredb.storage.directory import Directory
+from lyredb.storage.engine_statistics import EngineStatistics
 from lyredb.storage.environment import (
     MAX_DATABASES,
     DatabasesFull,
@@ -53,27 +55,13 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class EngineStatistics:
-    """Numbers of one engine at one moment. Sizes are bytes."""
-
-    position: int
-    floor: int
-    segments: int
-    log_bytes: int
-    used_bytes: int
-    readers: int
-    tables: int
-    building: int
-    failed: bool
-
-
 class Engine:
     """An open data directory; made by `Engine.open`.
 
     Attributes:
         settings: As given.
         now_ms: The wall clock, as given.
+        path: The data directory.
         clock: Stamps versions; restored from the log.
         position: The last position that is committed.
         layouts: The tables by slot. Replaced, never changed in place.
@@ -98,6 +86,7 @@ class Engine:
         self._closed = False
         self._log = KnownLog(environment)
         self.settings = settings
+        self.path = path
         self.now_ms = now_ms
         self.position = 0
         self.clock = Clock(now_ms)
@@ -192,9 +181,8 @@ class Engine:
     def refresh(self) -> int:
         """Take note of what the writing process has committed; return the last position.
 
-        For an engine that was opened for reading: tables stay as they are until
-        `refresh_shape`, the position and the log's segments are those of now. One that
-        writes knows already.
+        For an engine that was opened for reading; tables stay as they are until
+        `refresh_shape`. One that writes knows already.
 
         Raises:
             EngineClosed, StorageFailed: As `snapshot`.
@@ -217,17 +205,17 @@ class Engine:
             self._environment.discover()
             with self.snapshot() as snapshot:
                 self._load_shape(snapshot)
-            handles = self._environment.handles
             slots = {index.slot for table in self.layouts.values() for index in table.indexes}
-            if handles.records.keys() >= self.layouts.keys() and handles.indexes.keys() >= slots:
+            opened = self.handles
+            if opened.indexes.keys() >= slots and opened.records.keys() >= self.layouts.keys():
                 return
 
     @property
     def building(self) -> frozenset[int]:
         """The slots of indexes that are not complete, and must not be used.
 
-        An engine that was opened for reading looks at the store while there are any: an
-        index that is complete here is complete in every snapshot that begins afterwards.
+        An engine that reads looks at the store while there are any: an index that is
+        complete here is complete in every snapshot that begins afterwards.
         """
         if self._building and self._log.follows:
             with self.snapshot() as snapshot:
@@ -242,6 +230,21 @@ class Engine:
     def log_id(self) -> bytes:
         """The random identity of the log, 16 bytes; positions are worth nothing in another."""
         return self._format.log_id
+
+    @property
+    def knows_blobs(self) -> bool:
+        """The format says already that there may be blobs."""
+        return bool(self._format.incompatible & meta.BLOBS_FLAG)
+
+    def format_row_with_blobs(self) -> bytes:
+        """Return the row ``format`` of a store with blobs. For the writer only."""
+        incompatible = self._format.incompatible | meta.BLOBS_FLAG
+        return meta.encode_format(replace(self._format, incompatible=incompatible))
+
+    def note_blobs(self) -> None:
+        """Take note of the commit that wrote this row. For the writer only."""
+        incompatible = self._format.incompatible | meta.BLOBS_FLAG
+        self._format = replace(self._format, incompatible=incompatible)
 
     @property
     def directory(self) -> Directory:
@@ -352,9 +355,7 @@ class Engine:
 
     def allocate_slots(self, *, tables: int = 0, indexes: int = 0) -> shape.FreeSlots:
         """Return the lowest free slots; see `shape.allocate_slots`."""
-        return shape.allocate_slots(
-            self.layouts, tables=tables, indexes=indexes, taken=self.dropping
-        )
+        return shape.allocate_slots(self.layouts, tables, indexes, taken=self.dropping)
 
     def check_room(self, layouts: Iterable[TableLayout]) -> None:
         """Check that all these tables can be defined; see `shape.check_room`."""
@@ -433,12 +434,8 @@ class Engine:
     def statistics(self) -> EngineStatistics:
         """Return the numbers of this moment."""
         with self.snapshot() as snapshot:
-            open_bytes = snapshot.log_bytes(directories.ring_slot(snapshot.directory[-1]))
-            return EngineStatistics(
-                position=snapshot.position,
-                floor=snapshot.floor,
-                segments=len(snapshot.directory),
-                log_bytes=open_bytes + sum(part.size_bytes for part in snapshot.directory),
+            return EngineStatistics.of(
+                snapshot,
                 used_bytes=self._environment.used_bytes(),
                 readers=self._environment.readers(),
                 tables=len(self.layouts),

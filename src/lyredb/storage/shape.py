@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lyredb.errors import StorageError
 from lyredb.storage import meta
+from lyredb.storage.blob_rows import FILE, BlobRows, owner_of, put_dropped
 from lyredb.storage.directory import RING_SEGMENTS
 from lyredb.storage.environment import (
     FIXED_NAMES,
@@ -45,10 +46,10 @@ class FreeSlots(NamedTuple):
 
 def allocate_slots(
     layouts: Mapping[int, TableLayout],
+    tables: int,
+    indexes: int,
     *,
-    tables: int = 0,
-    indexes: int = 0,
-    taken: frozenset[int] = frozenset(),
+    taken: frozenset[int],
 ) -> FreeSlots:
     """Return the lowest free slots from 16 up. They are taken by `define_table` only.
 
@@ -161,11 +162,26 @@ def drop_table(engine: Engine, slot: int) -> None:
     with engine.write() as transaction:
         transaction.drop(engine.handles.records[slot], delete=False)
         transaction.drop(engine.handles.graves[slot], delete=False)
+        _drop_files(engine, transaction, slot)
         for index in layout.indexes:
             _empty_index(engine, transaction, index.slot)
         transaction.delete(meta.table_row_name(slot), db=engine.handles.meta)
     engine.layouts = {key: value for key, value in engine.layouts.items() if key != slot}
     engine.note_building(engine.building - {index.slot for index in layout.indexes})
+
+
+def _drop_files(engine: Engine, transaction: Transaction, slot: int) -> None:
+    """Have the files of a table's records go when the log has no entry of today any more."""
+    rows: BlobRows = {}
+    with transaction.cursor(engine.handles.unref) as cursor:
+        found = cursor.set_range(FILE)
+        while found and cursor.key().startswith(FILE):
+            owner = owner_of(cursor.value())
+            if owner is not None and owner[0] == slot:
+                put_dropped(rows, cursor.key()[len(FILE) :], engine.position)
+            found = cursor.next()
+    for name, value in rows.items():
+        transaction.put(name, value or b"", db=engine.handles.unref)
 
 
 def _remove_index(engine: Engine, transaction: Transaction, slot: int) -> frozenset[int]:

@@ -16,7 +16,7 @@ from lyredb.server.metrics.snapshot import Source
 from lyredb.server.node import Node
 from lyredb.server.store import Store
 from lyredb.sessions.claims_service import ClaimsStatistics
-from lyredb.storage.engine import EngineStatistics
+from lyredb.storage.engine_statistics import EngineStatistics
 from lyredb.storage.expiry import ExpiryStatistics
 from lyredb.storage.remote.client import RemoteStatistics
 from lyredb.storage.writer import WriterStatistics
