@@ -13,6 +13,7 @@ from lyredb.errors import InvalidBody, LyreError
 from lyredb.plugins.context import Context
 from lyredb.protocols.http.request import Request
 from lyredb.protocols.rest.bodies import object_in, object_or_objects, objects_in, value_in
+from lyredb.protocols.rest.methods import changes_of
 from lyredb.protocols.rest.preconditions import check_collection, precondition_of
 from lyredb.protocols.rest.prepared import Batch, Prepare, Prepared, tell_true
 from lyredb.protocols.rest.properties import prepare_delete_property, prepare_put_property
@@ -117,7 +118,7 @@ _WRITES: Final[dict[str, dict[str, Prepare]]] = {
 
 def prepare_of(method: str, target: Target) -> Prepare | None:
     """How a write is prepared; ``None`` for what is no such write."""
-    if target.prefix:
+    if method not in changes_of(target):
         return None
     return _WRITES[target.kind].get(method)
 

@@ -88,7 +88,7 @@ class _TablePaths:
             "get",
             "All records, or those that match",
             {"200": self._many()},
-            *(404, 406),
+            406,
             parameters=conditions,
             description=_LANGUAGE,
         )
@@ -96,7 +96,7 @@ class _TablePaths:
             "delete",
             "Delete all records, or those that match",
             {"200": self._true()},
-            *(404, 406, 409, 412),
+            *(406, 409, 412),
             parameters=[*conditions, *parameters.COLLECTION_CONDITIONS],
             description=f"One transaction. {_LANGUAGE}",
         )
@@ -104,16 +104,17 @@ class _TablePaths:
             "query",
             "The records that match a query in the body",
             {"200": self._many()},
-            *(404, 406, 415),
+            *(406, 415),
             body=bodies.query_body(),
             description="The method QUERY, which OpenAPI 3.0 has no place for. It changes nothing.",
         )
         return {**describes.with_head(get), "delete": delete, "x-query": query}
 
     def _part(self) -> Json:
-        describes = self._describes("part")
+        # The prefix bounds what is looked at, so no sort is refused; names may be.
+        describes = self._describes("part", *((404,) if self._schema.sealed else ()))
         allowed = ("GET", "HEAD", "DELETE", "QUERY")
-        return {**self._queried(describes), **describes.always(allowed)}
+        return {**self._queried(describes), **self._describes("part").always(allowed)}
 
     def _collection(self) -> Json:
         describes = self._describes("collection")
@@ -146,7 +147,7 @@ class _TablePaths:
             description="Each element has its key. One transaction.",
         )
         allowed = ("GET", "HEAD", "POST", "PUT", "DELETE", "QUERY")
-        queried = self._queried(describes)
+        queried = self._queried(self._describes("collection", 404))
         return {**queried, "post": post, "put": put, **describes.always(allowed)}
 
     def _validated(self) -> Json:
