@@ -39,6 +39,17 @@ type Person @table @export {
   updatedAt: Float @updatedTime
 }
 type Sealed @table @export @sealed { id: ID @primaryKey a: Int! b: Int c: Int }
+type Team @table @export {
+  id: ID @primaryKey
+  name: String
+  members: [Member] @relationship(to: "team")
+}
+type Member @table @export {
+  id: ID @primaryKey
+  name: String
+  team: ID @indexed @allow(role: "boss")
+  group: Team @relationship(from: "team")
+}
 type Open @table @export { id: ID @primaryKey a: Int }
 """
 SCHEMA = parse_sdl(SDL)
@@ -306,6 +317,29 @@ def test_a_query_neither_shows_nor_asks_what_may_not_be_seen() -> None:
             ):
                 with pytest.raises(NotAuthorised):
                     found(node, context, "Sealed", query)
+
+    run(body)
+
+
+@pytest.mark.parametrize(("table", "path"), [("Team", "members"), ("Member", "group")])
+def test_tables_are_not_joined_by_what_may_not_be_seen(table: str, path: str) -> None:
+    """Who is joined to whom would tell it, in either direction."""
+
+    async def body() -> None:
+        async with node_with("*", ALL) as (node, context):
+            await write(node, CONTEXT, "put", "Team/t", {"name": "x"})
+            await write(node, CONTEXT, "put", "Member/m", {"name": "x", "team": "t"})
+            query = Query(where=Condition((path, "name"), value="x"))
+            assert len(found(node, CONTEXT, table, query)) == 1
+            with pytest.raises(NotAuthorised):
+                found(node, context, table, query)
+            name = Select((Selected("name"),))
+            selecting = Query(select=Select((Selected(path, name), Selected("id"))))
+            try:
+                told = found(node, context, table, selecting)
+            except NotAuthorised:
+                told = []
+            assert all(path not in str(one) for one in told)
 
     run(body)
 

@@ -152,7 +152,8 @@ class Names:
         """Return the relation that a name is, ``None`` when it is none.
 
         Raises:
-            NotAuthorised: The related table may not be read.
+            NotAuthorised: The related table may not be read, or not the attribute of it that
+                joins the two.
             QueryTooCostly: The path goes too far.
             UnknownAttribute: The related table does not exist.
         """
@@ -164,6 +165,9 @@ class Names:
         if target is None:
             raise UnknownAttribute(f"the table that {name[:60]} relates to does not exist")
         self.mask(target)
+        if attribute.relation.there:
+            # Who is joined to whom would tell it.
+            self.require(target, attribute.relation.there)
         return Step(table, name, attribute.relation, target)
 
     def require(self, table: StoredTable, name: str) -> None:
