@@ -50,10 +50,21 @@ def value_test(comparator: Comparator, wanted: object, label: str) -> ValueTest:
     """
     if comparator == "prefix":
         return _prefix_test(wanted, label)
-    if comparator in ("equals", "not_equal") and isinstance(wanted, list):
-        negative = comparator == "not_equal"
-        return lambda value: equal(value, wanted) is not negative
-    return _over_elements(_element_test(comparator, wanted, label))
+    element = element_test(comparator, wanted, label)
+    if element is not None:
+        return _over_elements(element)
+    negative = comparator == "not_equal"
+    return lambda value: equal(value, wanted) is not negative
+
+
+def element_test(comparator: Comparator, wanted: object, label: str) -> ValueTest | None:
+    """Return whether a value that is no list matches; ``None`` when lists are compared whole.
+
+    Raises:
+        InvalidQuery: As `value_test`.
+    """
+    whole = isinstance(wanted, list) and comparator in ("equals", "not_equal")
+    return None if whole or comparator == "prefix" else _element_test(comparator, wanted, label)
 
 
 def _over_elements(test: ValueTest) -> ValueTest:

@@ -24,11 +24,11 @@ from lyredb.tables.query.order import (
 )
 from lyredb.tables.query.paths import ALL_READABLE, Names, Readable, TableOf
 from lyredb.tables.query.plan import Plan, Planner
-from lyredb.tables.query.predicate import Joins, RowTest, compile_test
+from lyredb.tables.query.predicate import Joins, RowTest, compile_filter, compile_test
 from lyredb.tables.query.results import Results
 from lyredb.tables.query.shaping import Shape, shape_of
 from lyredb.tables.query.terms import Query, Where, conditions_in
-from lyredb.tables.query.tree import Every, Node, has_relation, tree_of
+from lyredb.tables.query.tree import Every, has_relation, tree_of
 from lyredb.tables.query.view import Row, View
 from lyredb.tables.stored import StoredTable
 
@@ -290,17 +290,17 @@ class _Running:
     def _keep(self) -> Callable[[list[Row]], list[Row]]:
         """The filter of a batch: conditions that the access does not cover, and the prefix."""
         plan, table, meter = self.plan, self._table, self.view.meter
-        test: RowTest | None = None
+        matching: Callable[[list[Row]], list[Row]] | None = None
         if plan.filters:
             keep_order = self._query.enforce_order
-            node: Node = Every(plan.filters)
-            test = compile_test(node, table, self._joins, keep_order=keep_order)
+            node = plan.filters[0] if len(plan.filters) == 1 else Every(plan.filters)
+            matching = compile_filter(node, table, self._joins, keep_order=keep_order)
         prefix = plan.prefix
 
         def keep(rows: list[Row]) -> list[Row]:
             kept = rows
-            if test is not None:
-                kept = [row for row in kept if test(*row)]
+            if matching is not None:
+                kept = matching(kept)
             if prefix:
                 kept = [row for row in kept if _begins(table, row, prefix)]
             if len(kept) != len(rows):

@@ -77,11 +77,15 @@ class Touched:
                 return lambda doc, key, stored: decode_header(stored).version >> MS_SHIFT
             case "computed":
                 return _computed(table, leaf)
-        place = self._places.setdefault(leaf.name, len(self._places))
-        get = attrgetter(f"f{place}")
+        get = self.field(leaf.name)
         if leaf.rest:
             return lambda doc, key, stored: at_path(get(doc), leaf.rest)
         return lambda doc, key, stored: get(doc)
+
+    def field(self, name: str) -> Callable[[Document], object]:
+        """Return how an attribute of the body is taken from the document."""
+        place = self._places.setdefault(name, len(self._places))
+        return attrgetter(f"f{place}")
 
     def order_value(self, leaf: Leaf) -> Value:
         """Return how the value by which records are ordered is read: times exactly."""

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from lyredb.errors import InvalidKey
 from lyredb.storage.keys import KeyValue
-from lyredb.tables.query.compare import ValueTest, value_test
+from lyredb.tables.query.compare import ValueTest, element_test, value_test
 from lyredb.tables.query.paths import Leaf, Names, Step
 from lyredb.tables.query.terms import Comparator, Condition, Group, Where
 from lyredb.tables.query.values import read_value
@@ -29,12 +29,14 @@ class Test:
         comparator: How.
         value: With what, as stored values are; keys of the table when it is about its key.
         matches: Whether a stored value does.
+        element: The same for a value that is no list, when there is a shorter way.
     """
 
     leaf: Leaf
     comparator: Comparator
     value: object
     matches: ValueTest
+    element: ValueTest | None = None
 
     def __str__(self) -> str:
         return f"{self.leaf.label} {self.comparator}"
@@ -191,7 +193,9 @@ def _test(condition: Condition, table: StoredTable, names: Names) -> Test:
     comparator = condition.comparator
     if leaf.source == "key" and comparator in ("equals", "not_equal", "in"):
         return _key_test(leaf, comparator, value)
-    return Test(leaf, comparator, value, value_test(comparator, value, leaf.label))
+    matches = value_test(comparator, value, leaf.label)
+    element = element_test(comparator, value, leaf.label)
+    return Test(leaf, comparator, value, matches, element)
 
 
 def _key_test(leaf: Leaf, comparator: Comparator, value: object) -> Test:
