@@ -126,7 +126,7 @@ def test_a_reader_beside_the_writer_sees_commits(store: Store, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     "change",
-    [{"major": 2}, {"incompatible": 1}, {"engine": "lmdb-1.0"}, {"page_size": 512}],
+    [{"major": 2}, {"incompatible": 1 << 40}, {"engine": "lmdb-1.0"}, {"page_size": 512}],
 )
 def test_a_later_format_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
     """Nothing is read on a guess; a later minor version is no hindrance."""

@@ -11,12 +11,14 @@ import pytest
 
 from lyredb.errors import InvalidRecord, Overloaded
 from lyredb.storage import meta
+from lyredb.storage.blob import PackedBlob
+from lyredb.storage.blob_rows import BlobRows, note_change
 from lyredb.storage.entry import ENTRY_FORMAT, LAST, RETAIN, Entry, decode_entry, encode_entry
 from lyredb.storage.keys import ABSENT, encode_full_key, encode_index_value, encode_key
 from lyredb.storage.layout import IndexLayout, IndexSource, IntegerBounds, TableLayout
 from lyredb.storage.logx import SegmentIndex
 from lyredb.storage.mutation import Applied, DeleteReason, Kind, Outcome
-from lyredb.storage.record import DELETED, MESSAGED, OPAQUE, encode_record, pack_body
+from lyredb.storage.record import BLOBS, DELETED, MESSAGED, OPAQUE, encode_record, pack_body
 from lyredb.storage.request_row import decode_request_row, encode_request_row, replied
 from lyredb.storage.sequencer import Result
 from lyredb.storage.session_row import (
@@ -52,6 +54,17 @@ FULL_RECORD = encode_record(
     expires_ms=1_800_000_000_000,
     metadata=METADATA,
     full_id=LONG,
+)
+BLOB_RECORD = encode_record(
+    pack_body(
+        {
+            "small": PackedBlob("image/png", b"bytes"),
+            "large": PackedBlob("text/plain", id=bytes(range(16)), size=9_000),
+        }
+    ),
+    version=VERSION,
+    last_seq=7,
+    flags=BLOBS,
 )
 SMALL_ENTRY = Entry(
     7, Kind.PUT, LAST, DeleteReason.NONE, 16, 0, VERSION >> 12, VERSION, 3, 0, b"0a", RECORD
@@ -139,6 +152,15 @@ def segment_index() -> SegmentIndex:
     return index
 
 
+def blob_rows() -> BlobRows:
+    """A file that a record has, and one that it has dropped."""
+    rows: BlobRows = {}
+    old, new = (frozenset((PackedBlob("image/png", id=bytes([n]) * 16, size=9),)) for n in (1, 2))
+    made = (bytes([2]) * 16,)
+    note_change(rows, old, new, made=made, slot=16, key=b"0a", seq=7, live=True)
+    return rows
+
+
 def lines(*rows: tuple[str, bytes]) -> str:
     return "".join(f"{name}: {row.hex()}\n" for name, row in rows)
 
@@ -188,6 +210,10 @@ def forms() -> dict[str, str]:
             ),
         ),
         "sess": lines(("every part", encode_session(SESSION))),
+        "blob": lines(
+            ("record", BLOB_RECORD),
+            *((name.hex(), row or b"") for name, row in blob_rows().items()),
+        ),
         "logx": lines(
             *(("table", key + b" -> " + row) for key, row in index.slot_rows()),
             *(

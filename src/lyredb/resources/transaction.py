@@ -340,6 +340,7 @@ class Transaction:
         outcome = self._staging.stage([mutation]).outcomes[0]
         self._staging.log.clear()
         self._staging.addresses.clear()
+        self._staging.blob_rows.clear()
         self._spend(mutation.size_bytes)
         return outcome
 

@@ -56,6 +56,7 @@ def apply_group(
         assert consumed == len(staging.log), "positions only grow"
     _put_rows(transaction, handles.meta, [*staging.meta_rows.items(), position_row])
     _put_rows(transaction, handles.sess, session_rows)
+    _put_rows(transaction, handles.unref, tuple(staging.blob_rows.items()))
 
 
 def _put_rows(transaction: Transaction, handle: Handle, rows: Rows) -> None:

@@ -1,7 +1,7 @@
 """The body of a record: a MessagePack map of attributes.
 
-Two extension types: −1 is an aware datetime (MessagePack's own timestamp), 1 is an
-integer beyond 64 bits (two's complement, big-endian, as short as possible). What goes in
+Three extension types: −1 is an aware datetime (MessagePack's own timestamp), 1 is an
+integer beyond 64 bits (two's complement, big-endian, as short as possible), 2 a blob. What goes in
 is nested at most 64 deep and has finite numbers only; what comes out was checked on its
 way in.
 """
@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from lyredb.errors import InvalidRecord
+from lyredb.storage.blob import BLOB, PackedBlob, decode_blob
 
 MAX_DEPTH: Final = 64
 BIG_INTEGER: Final = 1
@@ -34,6 +35,8 @@ def decode_extension(code: int, data: memoryview) -> object:
     """
     if code == BIG_INTEGER and 0 < len(data) <= 129:
         return int.from_bytes(data, "big", signed=True)
+    if code == BLOB:
+        return decode_blob(data)
     raise ValueError(f"unknown MessagePack extension {code}")
 
 
@@ -45,14 +48,15 @@ def pack_body(record: Mapping[str, object]) -> bytes:
 
     Args:
         record: Values are None, bool, int, finite float, str, bytes, aware datetime,
-            and lists and dicts of them; at most 64 levels, the record being the first.
+            `PackedBlob`, and lists and dicts of them; at most 64 levels, the record being
+            the first.
 
     Raises:
         InvalidRecord: A value is none of these.
     """
     big = _check(record, 1)
     try:
-        return _encoder.encode(_with_big_integers(record) if big else record)
+        return _encoder.encode(_with_extensions(record) if big else record)
     except (UnicodeEncodeError, TypeError) as error:
         raise InvalidRecord("a string must be valid Unicode") from error
 
@@ -60,7 +64,7 @@ def pack_body(record: Mapping[str, object]) -> bytes:
 def pack_value(value: object) -> bytes:
     """Return one value as `pack_body` would pack it inside a record."""
     big = _check(value, 1)
-    return _encoder.encode(_with_big_integers(value) if big else value)
+    return _encoder.encode(_with_extensions(value) if big else value)
 
 
 def unpack_body(body: bytes) -> dict[str, object]:
@@ -88,7 +92,7 @@ def load_body(body: bytes) -> dict[str, object]:
 
 
 def _check(value: object, depth: int) -> bool:
-    """Refuse what a body cannot hold; tell whether there are integers beyond 64 bits."""
+    """Refuse what a body cannot hold; tell whether something needs an extension type of ours."""
     if depth > MAX_DEPTH:
         raise InvalidRecord(f"values may be nested at most {MAX_DEPTH} deep")
     big = False
@@ -126,6 +130,8 @@ def _check_leaf(value: object) -> bool:
             raise InvalidRecord("a date must have a time zone")
     elif isinstance(value, int):
         return _is_big(value)
+    elif isinstance(value, PackedBlob):
+        return True
     elif value is not None and not isinstance(value, (str, bytes)):
         raise InvalidRecord(f"a record cannot hold a value of type {type(value).__name__}")
     return False
@@ -139,11 +145,13 @@ def _is_big(value: int) -> bool:
     return True
 
 
-def _with_big_integers(value: object) -> object:
+def _with_extensions(value: object) -> object:
     if isinstance(value, Mapping):
-        return {name: _with_big_integers(item) for name, item in value.items()}
+        return {name: _with_extensions(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_with_big_integers(item) for item in value]
+        return [_with_extensions(item) for item in value]
+    if isinstance(value, PackedBlob):
+        return value.encode()
     if isinstance(value, int) and not -(1 << 63) <= value < (1 << 64):
         size = value.bit_length() // 8 + 1
         return msgspec.msgpack.Ext(BIG_INTEGER, value.to_bytes(size, "big", signed=True))

@@ -132,6 +132,8 @@ class Committer:
             told = _by_origin(requests, results)
             if staging.log or session_rows:
                 staging.meta_rows.update([origin.row(each) for origin, each in told.items()])
+                if staging.has_blobs and not engine.knows_blobs:
+                    staging.meta_rows[meta.FORMAT] = engine.format_row_with_blobs()
                 apply_group(
                     transaction,
                     engine.handles,
@@ -142,6 +144,8 @@ class Committer:
                     session_rows=session_rows,
                 )
                 open_bytes = pages_bytes(transaction, log)
+        if staging.has_blobs:
+            engine.note_blobs()
         if staging.log:
             self.open_bytes = open_bytes
             first = engine.position + 1

@@ -31,8 +31,11 @@ from lyredb.storage.layout import IndexLayout, IndexSource, IntegerBounds, Table
 
 FORMAT_MAJOR: Final = 1
 FORMAT_MINOR: Final = 0
-KNOWN_INCOMPATIBLE: Final = 0
-"""Bits of features without which the data cannot be read; none exists yet."""
+BLOBS_FLAG: Final = 1
+"""Records have blobs that are more than text or bytes: extension type 2, flag 0x0200."""
+KNOWN_INCOMPATIBLE: Final = BLOBS_FLAG
+"""Bits of features without which the data cannot be read. A feature sets its own when it is
+first used, so a directory without it stays readable by versions that do not know it."""
 ENGINE: Final = "lmdb-0.9"
 
 FORMAT: Final = b"format"

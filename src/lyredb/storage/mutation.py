@@ -92,6 +92,8 @@ class Mutation(msgspec.Struct, frozen=True, array_like=True, gc=False):
         may_change: PUT: the only attributes that it sets or takes away in a record that is
             there, if one is; all others stay as they are, whatever the body says of them,
             undeclared ones too. ``None``: all. Over an opaque record it is refused.
+        blobs: Ids of the files that were written for this; what of them the record does not
+            refer to in the end has no owner.
     """
 
     slot: int
@@ -110,6 +112,7 @@ class Mutation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     session: int = 0
     reason: DeleteReason = DeleteReason.USER
     may_change: tuple[str, ...] | None = None
+    blobs: tuple[bytes, ...] = ()
 
     @property
     def size_bytes(self) -> int:

@@ -26,7 +26,7 @@ def initialise(environment: Environment, now_ms: int) -> None:
         form = meta.Format(
             meta.FORMAT_MAJOR,
             meta.FORMAT_MINOR,
-            meta.KNOWN_INCOMPATIBLE,
+            0,
             meta.ENGINE,
             environment.page_size(),
             os.urandom(16),

@@ -29,9 +29,11 @@ DELETED: Final = 0x20
 """Of a grave: there was a record, and the version is that of its end."""
 MESSAGED: Final = 0x40
 """The last log entry of the key is a message, so it does not hold the record's image."""
+BLOBS: Final = 0x200
+"""The body refers to files."""
 QOS_SHIFT: Final = 7
 """Two bits: with which quality of service the record was published, 0 to 2."""
-_KNOWN: Final = 0x1FF
+_KNOWN: Final = 0x3FF
 _PARTS: Final = HAS_CREATED | HAS_EXPIRES | HAS_METADATA | HAS_FULL_ID
 _NOT_PLAIN: Final = 0xFFFF & ~(OPAQUE | HAS_CREATED | DELETED | MESSAGED | 3 << QOS_SHIFT)
 """Flags that `history_of` leaves to `decode_header`."""
@@ -167,7 +169,7 @@ def encode_record(
         version: Stamp of this write.
         last_seq: Position of its log entry.
         node: 0 for this node, else its number in the node dictionary.
-        flags: `OPAQUE`, `DELETED`, `MESSAGED`, the quality of service shifted by
+        flags: `OPAQUE`, `DELETED`, `MESSAGED`, `BLOBS`, the quality of service shifted by
             `QOS_SHIFT`; flags of the parts are set here.
         created: Version of the first write; 0 means this one.
         expires_ms: 0 for none.
@@ -243,6 +245,11 @@ def body_offset_of(stored: bytes) -> int:
     if parts & ~HAS_CREATED:
         return decode_header(stored).body_offset
     return FIXED_BYTES + 8 if parts else FIXED_BYTES
+
+
+def has_files(stored: bytes) -> bool:
+    """Tell whether the record refers to files."""
+    return bool(stored[18] & BLOBS >> 8)
 
 
 def has_deadline(stored: bytes) -> bool:

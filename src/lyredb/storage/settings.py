@@ -29,6 +29,8 @@ class StorageSettings:
         max_outstanding_bytes: The same in bytes.
         group_mutations: A group takes whole transactions until it has this many.
         group_ms: A group stops taking transactions after this time.
+        blob_inline_bytes: Values of type Blob with more bytes are files.
+        max_blob_bytes: Largest blob.
     """
 
     map_size: int = 1024 * _GB
@@ -44,6 +46,8 @@ class StorageSettings:
     max_outstanding_bytes: int = 128 * _MB
     group_mutations: int = 2000
     group_ms: float = 8.0
+    blob_inline_bytes: int = 8 * _KB
+    max_blob_bytes: int = 1 * _GB
 
     @property
     def log_limit_bytes(self) -> int:

@@ -28,6 +28,9 @@ from lyredb.errors import (
 )
 from lyredb.storage import entry as entries
 from lyredb.storage import meta
+from lyredb.storage.blob import PackedBlob, files_in, has_blob
+from lyredb.storage.blob_rows import BlobRows, note_change
+from lyredb.storage.body import load_body
 from lyredb.storage.clock import Clock, version_ms
 from lyredb.storage.deadline import deadline_ms
 from lyredb.storage.entry import Entry, encode_entry, encode_plain_put
@@ -37,15 +40,18 @@ from lyredb.storage.merge import MAP_BYTES, merge, replace_some
 from lyredb.storage.mutation import Applied, DeleteReason, Kind, Mutation, Outcome, Precondition
 from lyredb.storage.overlay import Draft, Overlay, State
 from lyredb.storage.record import (
+    BLOBS,
     DELETED,
     EMPTY_BODY,
     MESSAGED,
     OPAQUE,
     QOS_SHIFT,
     RecordHeader,
+    body_offset_of,
     decode_header,
     encode_plain_record,
     encode_record,
+    has_files,
     history_of,
     with_last_seq,
 )
@@ -76,6 +82,8 @@ class Staging:
         log: Key and value of every entry, in order.
         addresses: Slot and key of every entry, in order.
         meta_rows: Rows of ``meta`` to put, or with ``None`` to delete.
+        blob_rows: Rows of ``unref``, likewise.
+        has_blobs: A record has what older versions cannot read, see `format.BLOBS_FLAG`.
     """
 
     __slots__ = (
@@ -85,6 +93,8 @@ class Staging:
         "_max_record_bytes",
         "_now_ms",
         "addresses",
+        "blob_rows",
+        "has_blobs",
         "log",
         "meta_rows",
         "overlay",
@@ -112,6 +122,8 @@ class Staging:
         self.log: list[tuple[bytes, bytes]] = []
         self.addresses: list[tuple[int, bytes]] = []
         self.meta_rows: dict[bytes, bytes | None] = {}
+        self.blob_rows: BlobRows = {}
+        self.has_blobs = False
 
     def stage(self, transaction: Sequence[Mutation]) -> Applied:
         """Take a transaction into the group, whole or not at all.
@@ -130,7 +142,7 @@ class Staging:
         Most transactions are such: it takes 2.5 µs instead of 6.5.
         """
         layout = self.layout(mutation.slot)
-        if layout.expiration_ms or layout.expires_from:
+        if layout.expiration_ms or layout.expires_from or layout.blobs:
             return self._stage_any((mutation,))
         address = (mutation.slot, mutation.key)
         state = self.overlay.get(address)
@@ -146,6 +158,8 @@ class Staging:
             prev_seq = state.last_seq
         else:
             prev_seq, old_flags, created = history_of(old, self._now_ms)
+            if old_flags & BLOBS:  # its attributes were blobs before
+                return self._stage_any((mutation,))
             flags |= entries.EXISTED
             if prev_seq < self._half or old_flags & MESSAGED:
                 before = old
@@ -179,6 +193,8 @@ class Staging:
         self.log += encoded
         self.addresses += [(entry.slot, entry.key) for entry in work.made]
         self.meta_rows.update(work.meta_rows)
+        self.blob_rows.update(work.blob_rows)
+        self.has_blobs |= work.has_blobs
         self.position += len(encoded)
 
     def live_header(self, state: State) -> RecordHeader | None:
@@ -228,7 +244,15 @@ class Staging:
 class _Work:
     """One transaction while it is staged."""
 
-    __slots__ = ("_expected", "_staging", "draft", "made", "meta_rows")
+    __slots__ = (
+        "_expected",
+        "_staging",
+        "blob_rows",
+        "draft",
+        "has_blobs",
+        "made",
+        "meta_rows",
+    )
 
     def __init__(self, staging: Staging, draft: Draft, expected: int) -> None:
         self._expected = expected
@@ -236,6 +260,8 @@ class _Work:
         self.draft = draft
         self.made: list[Entry] = []
         self.meta_rows: dict[bytes, bytes | None] = {}
+        self.blob_rows: BlobRows = {}
+        self.has_blobs = False
 
     def check_read(self, mutation: Mutation) -> None:
         """Compare what was read with the draft, in which nothing was done yet."""
@@ -283,11 +309,14 @@ class _Work:
         patch = mutation.kind is Kind.PATCH and header is not None
         layout = staging.layout(mutation.slot)
         expires_ms = deadline_ms(layout, mutation, header, body, staging.now_ms)
+        has_files = self._note_files(mutation, state, seq, body=body, live=header is not None)
         image = encode_record(
             body,
             version=version,
             last_seq=seq,
-            flags=mutation.qos << QOS_SHIFT | (OPAQUE if mutation.opaque else 0),
+            flags=mutation.qos << QOS_SHIFT
+            | (OPAQUE if mutation.opaque else 0)
+            | (BLOBS if has_files else 0),
             created=header.created if header else version,
             expires_ms=expires_ms,
             metadata=mutation.metadata or (header.metadata_bytes if patch and header else b""),
@@ -306,12 +335,46 @@ class _Work:
         if header is not None and mutation.reason in _OF_WHAT_IS_GONE:
             return Outcome(0, header.version, existed=True)  # written again meanwhile
         version, seq = self._staging.tick(), self._next_seq()
+        self._note_files(mutation, state, seq)
         self._log(mutation, state, version, reason=mutation.reason)
         grave = encode_record(
             b"", version=version, last_seq=seq, flags=DELETED, full_id=mutation.full_id
         )
         self.draft.put((mutation.slot, mutation.key), State(None, grave))
         return Outcome(seq, version, header is not None)
+
+    def _note_files(
+        self,
+        mutation: Mutation,
+        state: State,
+        seq: int,
+        *,
+        body: bytes = b"",
+        live: bool = False,
+    ) -> bool:
+        """Note which files a write takes and drops; tell whether its record has any.
+
+        Raises:
+            InvalidRecord: It refers to one that it may not have.
+        """
+        old = _files_of(state.image)
+        new: frozenset[PackedBlob] = frozenset()
+        if body and not mutation.opaque and (old or self._staging.layout(mutation.slot).blobs):
+            record = load_body(body)
+            new = files_in(record)
+            self.has_blobs |= has_blob(record)
+        if old or new:
+            note_change(
+                self.blob_rows,
+                old,
+                new,
+                made=mutation.blobs,
+                slot=mutation.slot,
+                key=mutation.key,
+                seq=seq,
+                live=live,
+            )
+        return bool(new)
 
     def _message(self, mutation: Mutation, state: State, header: RecordHeader | None) -> Outcome:
         seq = self._next_seq()
@@ -480,6 +543,13 @@ def _patched(
     if header is not None and state.image is not None:
         body = state.image[header.body_offset :]
     return merge(layout, body, mutation.body, mutation.operations)
+
+
+def _files_of(image: bytes | None) -> frozenset[PackedBlob]:
+    """The files that a stored record refers to."""
+    if image is None or not has_files(image):
+        return frozenset()
+    return files_in(load_body(image[body_offset_of(image) :]))
 
 
 def _operations(mutation: Mutation) -> bytes:
