@@ -9,7 +9,8 @@ import pytest
 from lyredb.errors import SchemaError
 from lyredb.tables.declare import Col, Key, Table
 from lyredb.tables.schema import Schema
-from lyredb.tables.source import load_schema
+from lyredb.tables.sdl import parse_sdl
+from lyredb.tables.source import differences, load_schema
 
 SDL = "type Sensor @table { id: ID @primaryKey  value: Float! }"
 CLASSES = """
@@ -101,3 +102,18 @@ def test_a_missing_file_is_a_schema_error(tmp_path: Path) -> None:
     """A path without a brace is a path."""
     with pytest.raises(SchemaError, match=r"^none\.graphql: cannot be read"):
         load_schema(str(tmp_path / "none.graphql"))
+
+
+def test_what_differs_of_virtual_attributes_is_shown() -> None:
+    """Two declarations that differ in a mark alone must not look the same in the message."""
+    text = (
+        "type B @table {{ id: ID k: ID n: Int c: Int @computed(from: {0}, version: {1}) "
+        "r: B @relationship(from: {2}) a: Int @allow(role: {3}) }}"
+    )
+    first = parse_sdl(text.format("n", "1", "k", "x")).tables[0]
+    second = parse_sdl(text.format('"n + 1"', "2", "id", "y")).tables[0]
+    assert differences(first, second) == [
+        "c is Int computed from 'n' version 1 and Int computed from 'n + 1' version 2",
+        "r is Any related to data.B (from 'k' to '') and Any related to data.B (from 'id' to '')",
+        "a is Int allowed to x and Int allowed to y",
+    ]

@@ -113,7 +113,15 @@ def _shown(table: TableSchema, name: str) -> str:
     if attribute is None:
         return "absent"
     marks = [str(attribute.type), *([attribute.role] if attribute.role != "plain" else ())]
-    marks += ["indexed"] * attribute.indexed
+    for mark in ("indexed", "enumerable", "hidden"):
+        marks += [mark] * getattr(attribute, mark)
+    if attribute.relation is not None:
+        here, there = attribute.relation.here, attribute.relation.there
+        marks.append(f"related to {attribute.relation.target} (from {here!r} to {there!r})")
+    if attribute.computed is not None:
+        marks.append(f"computed from {attribute.computed.expression[:60]!r}")
+        marks += [f"version {attribute.computed.version}"] * bool(attribute.computed.version)
+    marks += [f"allowed to {role}" for role in attribute.roles]
     marks += [f"described as {attribute.description[:40]!r}"] if attribute.description else []
     return " ".join(marks)
 
