@@ -223,10 +223,7 @@ LOGINS = {"admin": (USER, PASSWORD), "nobody": NOBODY, "wrong": (USER, "wrong"),
 def assert_requests_made_by_hand_are_answered_as_described(promised: Promised) -> None:
     """Those that chance does not make: conditions, types, rights, what is there already."""
     schema = schemathesis.openapi.from_dict(dict(promised.document))
-    described = {
-        found.ok().definition.raw["operationId"]: found.ok()
-        for found in schema.get_all_operations()
-    }
+    described = {one.definition.raw["operationId"]: one for one in all_described(schema)}
     wrong = []
     there = worlds(promised)
     for operation in promised.operations.values():
