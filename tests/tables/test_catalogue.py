@@ -14,7 +14,6 @@ from lyredb.tables.query.execute import explain, search
 from lyredb.tables.query.parse_object import read_where
 from lyredb.tables.query.terms import Query
 from lyredb.tables.schema import Schema
-from lyredb.tables.sdl import parse_sdl
 from tests.tables.conftest import Store
 from tests.tables.schemas import schemas
 
@@ -50,7 +49,7 @@ def test_the_same_schema_again_writes_nothing(store: Store) -> None:
 def test_reading_gives_the_same_tables_and_writes_nothing(store: Store) -> None:
     """A process beside the writer sees what the writer has made, undeclared tables too."""
     store.tables(FIRST)
-    opened = store.tables(LATER := "type B @table { id: ID }")
+    opened = store.tables("type B @table { id: ID }")
     position = store.engine.position
     read = Catalogue.read(store.engine)
     assert {name: (table.schema, table.layout) for name, table in read.tables.items()} == {
