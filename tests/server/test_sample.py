@@ -16,7 +16,8 @@ type Place @sealed { name: String!  inside: [Float!]!  note: String }
 type Everything @table @sealed @export {
   number: Long @primaryKey
   a: ID!  b: String!  c: Int!  d: Long!  e: BigInt!  f: Float!  g: Boolean!  h: Date!
-  i: Bytes!  j: Any!  k: [Place!]!  l: String
+  i: Bytes!  j: Any!  k: [Place!]!  l: String  m: Blob!  n: Long! @expiresAt
+  o: Float @computed(from: "f * 2")  p: Everything @relationship(from: d)
   made: Date @createdTime
 }
 """

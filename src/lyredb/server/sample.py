@@ -18,8 +18,15 @@ _VALUES: Final[Mapping[str, object]] = {
     "Boolean": True,
     "Date": "2026-01-31T12:00:00Z",
     "Bytes": "aGVsbG8=",
+    "Blob": "hello",
     "Any": 21.5,
 }
+_FAR: Final[Mapping[str, object]] = {
+    "Date": "2100-01-01T00:00:00Z",
+    "Float": 4_102_444_800_000.0,
+    "Long": 4_102_444_800_000,
+}
+"""Deadlines that nobody who tries the command will live to see."""
 _NUMBERS: Final = ("Float", "Int", "Long", "Any")
 """What a reader likes to see change; preferred where nothing is required."""
 _MAX_LEVELS: Final = 8
@@ -66,10 +73,12 @@ def _protocols(export: Export) -> int:
 
 
 def _sample(table: TableSchema, export: Export) -> Sample:
-    plain = [one for one in table.attributes if one.role == "plain"]
+    stored = [one for one in table.attributes if one.is_stored]
+    plain = [one for one in stored if one.role == "plain"]
     numbers = [one for one in plain if one.type.name in _NUMBERS]
-    wanted = [one for one in plain if one.required] or numbers[:1] or plain[:1]
+    wanted = [one for one in stored if one.required] or numbers[:1] or plain[:1]
     record = _record(wanted, table, 1)
+    record |= {one.name: _FAR[one.type.name] for one in wanted if one.role == "expires"}
     if not plain and not table.sealed:
         record = {"value": 21.5}
     is_number = table.key_type in ("Int", "Long", "BigInt")
