@@ -21,15 +21,16 @@ from lyredb.errors import (
 from lyredb.operations.administration import Administration, Answer
 from lyredb.operations.requests import (
     AddUser,
+    Administrative,
     Changed,
     ChangeUser,
     GetStatus,
+    ImportRequest,
     ListRoles,
     ListUsers,
     PutRoles,
     RemoveRole,
     RemoveUser,
-    Request,
     RoleEntry,
     UserEntry,
     decode_request,
@@ -45,6 +46,13 @@ from lyredb.tables.builtin import builtin_tables
 from tests.storage.store import ROOMY
 
 READER = {"data": {"Sensor": {"read": True}}}
+
+
+def _sent(request: Administrative) -> Administrative:
+    """A request as it arrives."""
+    received = decode_request(encode_request(request))
+    assert not isinstance(received, ImportRequest)
+    return received
 
 
 class Office:
@@ -66,11 +74,11 @@ class Office:
     async def _note_passed(self, position: int) -> None:
         self.passed.append(position)
 
-    async def ask(self, *requests: Request) -> list[Answer]:
+    async def ask(self, *requests: Administrative) -> list[Answer]:
         """Do things in order; each goes through its form on the wire."""
-        return [await self.desk.perform(decode_request(encode_request(one))) for one in requests]
+        return [await self.desk.perform(_sent(one)) for one in requests]
 
-    async def refused(self, request: Request) -> LyreError:
+    async def refused(self, request: Administrative) -> LyreError:
         try:
             await self.ask(request)
         except LyreError as error:
