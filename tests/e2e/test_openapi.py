@@ -252,6 +252,7 @@ def send(server: ServerProcess, operation: Operation, probe: Probe) -> requests.
 CONNECTIONS = 150
 """More than there are operations: each has one of its own while it waits to be too late."""
 TIGHT = {
+    "LYREDB_THREADS_COUNT": "1",  # each worker counts wrong passwords and connections alone
     "LYREDB_HTTP_TIMEOUT": "0.5s",
     "LYREDB_HTTP_HEADERS_TIMEOUT": "20s",
     "LYREDB_HTTP_MAX_CONNECTIONS": str(CONNECTIONS),

@@ -6,9 +6,9 @@ import asyncio
 import json
 from typing import Any
 
-import pytest
 from openapi_spec_validator import validate
 
+from lyredb.plugins.settings import SettingValue
 from lyredb.protocols.rest.openapi.document import document
 from lyredb.protocols.rest.openapi.offered import api_of_schema
 from lyredb.protocols.rest.plugin import RestPlugin
@@ -186,13 +186,23 @@ def test_only_super_users_get_the_document_in_json_or_yaml() -> None:
     asyncio.run(body())
 
 
-@pytest.mark.parametrize("setting", ["rest.lastModified"])
-def test_document_tells_what_settings_change(setting: str) -> None:
+def test_document_tells_what_settings_change() -> None:
+    """Dates, counts, and the preflights of pages that may ask."""
+    changed: dict[str, SettingValue] = {
+        "rest.lastModified": True,
+        "rest.includeExpensiveRecordCountEstimates": True,
+        "http.corsAccessList": "https://app.example.com",
+    }
+
     async def body() -> None:
         for is_on in (False, True):
-            async with serving(RestPlugin(), schema=SDL, settings={setting: is_on}) as node:
+            settings = changed if is_on else {}
+            async with serving(RestPlugin(), schema=SDL, settings=settings) as node:
                 found = json.loads((await node.call("GET", "/openapi")).body)
-                headers = found["paths"]["/Brand/{id}"]["get"]["responses"]["200"]["headers"]
-                assert ("Last-Modified" in headers) == is_on
+                record = found["paths"]["/Brand/{id}"]
+                described = found["components"]["schemas"]["TableDescription"]["properties"]
+                assert ("Last-Modified" in record["get"]["responses"]["200"]["headers"]) == is_on
+                assert ("recordCount" in described) == is_on
+                assert ("200" in record["options"]["responses"]) == is_on
 
     asyncio.run(body())

@@ -26,12 +26,14 @@ class RestOptions:
         max_open_searches: Long results that are sent at a time.
         last_modified: Tell when a record was written, and heed conditions on it.
         counts: Descriptions of tables tell how many records there are.
+        cors: Pages of some other origins may read answers.
     """
 
     max_body_bytes: int = 4_000_000
     max_open_searches: int = 200
     last_modified: bool = False
     counts: bool = False
+    cors: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> RestOptions:
@@ -41,6 +43,7 @@ class RestOptions:
             max_open_searches=settings.integer("rest.maxOpenSearches"),
             last_modified=settings.flag("rest.lastModified"),
             counts=settings.flag("rest.includeExpensiveRecordCountEstimates"),
+            cors=settings.flag("http.cors") and bool(settings.text("http.corsAccessList")),
         )
 
 

@@ -37,6 +37,7 @@ class Api:
         tokens: Programs can get tokens at ``/$token``.
         last_modified: Dates are told and heeded.
         counts: Descriptions of tables tell how many records there are.
+        cors: Pages of some other origins may read answers.
     """
 
     version: str
@@ -47,6 +48,7 @@ class Api:
     tokens: bool = True
     last_modified: bool = False
     counts: bool = False
+    cors: bool = False
 
 
 def reference(kind: str, name: str) -> Json:

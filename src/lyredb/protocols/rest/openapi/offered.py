@@ -23,6 +23,7 @@ def api_of_server(
         tokens=tokens,
         last_modified=options.last_modified,
         counts=options.counts,
+        cors=options.cors,
     )
 
 

@@ -23,11 +23,13 @@ class Describes:
         name: Of the path, unique in the document; it begins the ids of operations.
         tag: Groups operations for people.
         statuses: Of errors that all operations on the path may be answered with.
+        cors: Pages of some other origins may read answers, so browsers ask before.
     """
 
     name: str
     tag: str
     statuses: tuple[int, ...] = ()
+    cors: bool = False
 
     def operation(
         self,
@@ -89,9 +91,10 @@ class Describes:
             "description": "The request as it came, without what could be a secret.",
             "content": {"message/http": {"schema": {"type": "string"}}},
         }
+        answers: dict[str, Json] = {"204": options}
+        if self.cors:
+            answers["200"] = {"description": "A preflight (CORS) of a page that may ask."}
         return {
-            "options": self.operation(
-                "options", "What is possible", {"204": options}, needs_login=False
-            ),
+            "options": self.operation("options", "What is possible", answers, needs_login=False),
             "trace": self.operation("trace", "What arrives", {"200": trace}, needs_login=False),
         }

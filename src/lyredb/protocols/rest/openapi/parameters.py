@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import Final
 
 from lyredb.protocols.rest.openapi.api import Json, reference
-from lyredb.protocols.rest.openapi.schemas import path_key_schema
+from lyredb.protocols.rest.openapi.schemas import EPOCH_MS, path_key_schema
 from lyredb.tables.schema import Attribute, TableSchema, TypeRef
 from lyredb.tables.values import INTEGER_BOUNDS
 
 _NO_CONDITIONS: Final = ("Bytes", "Blob", "Any")
-_TAGS: Final[Json] = {"type": "string", "example": '"0r8!a7Zq1x"'}
+_TAG: Final = '(W/)?"[!#-~]*"'
+_TAGS: Final[Json] = {
+    "type": "string",
+    "pattern": rf"^(\*|{_TAG}(, {_TAG})*)$",
+    "example": '"0r8!a7Zq1x"',
+}
 _DATE: Final[Json] = {"type": "string", "example": "Wed, 21 Oct 2026 07:28:00 GMT"}
 
 
@@ -112,6 +117,8 @@ def _condition_schema(schema: TableSchema, attribute: Attribute) -> Json:
     match type.name:
         case "BigInt":
             return {"type": "integer"}
+        case "Float" if attribute.role in ("created", "updated"):
+            return dict(EPOCH_MS)
         case "Float":
             return {"type": "number"}
         case "Boolean":

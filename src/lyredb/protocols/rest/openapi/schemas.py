@@ -42,10 +42,11 @@ _READ: Final[dict[str, Json]] = {
     "Blob": {"type": "string", "format": "byte"},
     "Any": {"nullable": True, "description": "Any value."},
 }
-_EPOCH: Final[Json] = {"type": "number", "minimum": -62_135_596_800_000, "maximum": 2e14}
+EPOCH_MS: Final[Json] = {"type": "number", "minimum": -62_135_596_800_000, "maximum": 2e14}
+"""A time in epoch milliseconds, within the years that dates have."""
 _WRITTEN: Final[dict[str, Json]] = {
     "BigInt": {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^-?[0-9]{1,300}$"}]},
-    "Date": {"anyOf": [{"type": "string", "format": "date-time"}, _EPOCH]},
+    "Date": {"anyOf": [{"type": "string", "format": "date-time"}, EPOCH_MS]},
     "Bytes": {"type": "string", "description": "Text is kept as UTF-8."},
     "Blob": {"type": "string", "description": "Text is kept as UTF-8."},
 }
@@ -155,7 +156,6 @@ def _key(schema: TableSchema, use: Use) -> Json:
         found["description"] = (
             f"{found['description']} In a path it wins over this one; without either it is made."
         )
-        found["nullable"] = True
     return found
 
 

@@ -51,7 +51,7 @@ class _TablePaths:
         return found
 
     def _describes(self, kind: str, *statuses: int) -> Describes:
-        return Describes(f"{self._name}.{kind}", self._path, statuses)
+        return Describes(f"{self._name}.{kind}", self._path, statuses, self._api.cors)
 
     @property
     def _missing(self) -> tuple[int, ...]:
