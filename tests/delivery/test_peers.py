@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from functools import partial
 
 import pytest
 
@@ -336,6 +337,17 @@ def test_known_is_told_at_once_when_nothing_is_new(node: Node) -> None:
     node.workers[0].join("a", Reader())
     node.workers[0].peers.when_known(lambda: called.append(1))
     assert called == [1]
+
+
+def test_who_greets_several_workers_waits_for_each_one_s_own_greeting() -> None:
+    """A worker of three or more begins when the others have answered what each was told."""
+    node = Node(4).attach_all()
+    called: list[int] = []
+    for number, worker in enumerate(node.workers):
+        worker.peers.when_known(partial(called.append, number))
+    assert called == []
+    node.settle()
+    assert sorted(called) == [0, 1, 2, 3]
 
 
 def test_a_silent_worker_is_not_waited_for(node: Node) -> None:

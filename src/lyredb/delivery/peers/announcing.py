@@ -109,4 +109,13 @@ class Announcing:
                 _log.exception("what waited for the other workers failed")
 
     def _is_known(self, need: int) -> bool:
-        return all(peer.known >= need or peer.is_silent for peer in self._peers.values())
+        """Tell whether nobody has to be waited for.
+
+        A number that was told already and not to a peer, since it greets another one, has
+        nothing new for it.
+        """
+        is_told = need <= self._number
+        return all(
+            peer.known >= need or peer.is_silent or (is_told and peer.known >= peer.asked)
+            for peer in self._peers.values()
+        )
