@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +18,9 @@ if TYPE_CHECKING:
     from lyredb.operations.transfer.spec import BadRow, FileFormat, ImportSpec
 
 BAD_ROWS: Final = 3
-"""The exit code of an import that left rows out."""
+"""The exit code of an import that left rows out, or that one has stopped."""
 INTERRUPTED: Final = 130
+"""The exit code of an import that ^C or SIGTERM has stopped; as of a shell."""
 SHOWN_BAD: Final = 10
 
 Format = Literal["csv", "ndjson", "json", "parquet"]
@@ -59,6 +59,9 @@ def import_(
         typer.Option("--resume/--no-resume", help="Go on with an earlier import of the same file."),
     ] = True,
     limit: Annotated[int, typer.Option("--limit", min=0, help="So many rows; 0 for all.")] = 0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what was done as a line of JSON.")
+    ] = False,
     quiet: QuietOption = False,
     app: AppOption = Path("."),
     data: DataOption = None,
@@ -67,8 +70,10 @@ def import_(
     """Import a file into a table, also while a server runs.
 
     CSV, NDJSON, JSON and Parquet, also compressed (.gz, .zst, .br). Subscribers are told of
-    each record. A run that was ended goes on where it stands when it is started again. Exit
-    code 3 when rows were left out.
+    each record. A run that was ended goes on where it stands when it is started again.
+
+    Exit code 0: all is imported; 1: it ended early, after an error; 2: wrong arguments; 3: rows
+    were left out, or one has stopped it; 130: it was stopped by a signal.
     """
     from lyredb.operations.transfer.importing import Watch, run_import
     from lyredb.operations.transfer.spec import ImportSpec
@@ -88,16 +93,22 @@ def import_(
             delimiter=_one_character(delimiter),
             null=null,
             limit=limit,
+            stops_at_bad=errors == "stop",
         )
         with (
             _bad_rows(bad_rows) as note_bad,
             _stops() as is_stopped,
             _shown(spec, quiet=quiet) as note,
         ):
-            watch = Watch(note_bad, note, is_stopped, stops_at_bad=errors == "stop")
+            watch = Watch(note_bad, note, is_stopped)
             most = described.max_record_bytes
             done = run_import(spec, target, watch, max_record_bytes=most, resume=resume)
-    _tell(file, full_name, done, quiet=quiet)
+    if as_json:
+        typer.echo(_as_json(full_name, done))
+    else:
+        _tell(file, full_name, done, quiet=quiet)
+    if code := _exit_code(done):
+        raise typer.Exit(code)
 
 
 def export(
@@ -220,6 +231,32 @@ def _shown(spec: ImportSpec, *, quiet: bool) -> Iterator[Callable[[int, int], No
         yield note
 
 
+def _as_json(table: str, done: Imported) -> str:
+    import msgspec
+
+    state = done.state
+    told = {
+        "table": table,
+        "written": state.written,
+        "leftOut": state.bad,
+        "rows": state.place.rows,
+        "resumed": done.resumed,
+        "complete": state.is_done,
+        "stoppedAtLine": done.stopped_by.line if done.stopped_by else None,
+        "problem": done.problem or None,
+    }
+    return msgspec.json.encode(told).decode()
+
+
+def _exit_code(done: Imported) -> int:
+    if done.problem:
+        return 1
+    if done.stopped:
+        return INTERRUPTED
+    is_worse = done.stopped_by is not None or (done.state.bad and not done.was_done)
+    return BAD_ROWS if is_worse else 0
+
+
 def _tell(file: str, table: str, done: Imported, *, quiet: bool) -> None:
     state = done.state
     if done.was_done:
@@ -227,24 +264,18 @@ def _tell(file: str, table: str, done: Imported, *, quiet: bool) -> None:
             f"{file} was imported into {table} before ({state.written:,} records); "
             "--no-resume imports it again"
         )
-        return
-    if done.problem:
-        typer.echo(f"error: {file}: {done.problem}", err=True)
-        typer.echo(_so_far(state.written, state.place.rows), err=True)
-        raise typer.Exit(1)
-    if done.stopped:
-        typer.echo(_so_far(state.written, state.place.rows), err=True)
-        raise typer.Exit(1 if state.bad and not sys.stdin.isatty() else INTERRUPTED)
-    if not quiet:
-        again = f", {done.resumed:,} rows of an earlier run" if done.resumed else ""
+    elif done.problem or done.stopped or done.stopped_by:
+        if done.problem:
+            typer.echo(f"error: {file}: {done.problem}", err=True)
+        typer.echo(
+            f"stopped after {state.place.rows:,} rows, {state.written:,} records written"
+            + ("" if file == "-" else "; run it again to go on"),
+            err=True,
+        )
+    elif not quiet:
+        again = f", {done.resumed:,} rows by an earlier run" if done.resumed else ""
         left_out = f", {state.bad:,} rows left out" if state.bad else ""
         typer.echo(f"imported {state.written:,} records into {table}{again}{left_out}")
-    if state.bad:
-        raise typer.Exit(BAD_ROWS)
-
-
-def _so_far(written: int, rows: int) -> str:
-    return f"stopped after {rows:,} rows, {written:,} records written; run it again to go on"
 
 
 def register(app: typer.Typer) -> None:

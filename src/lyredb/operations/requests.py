@@ -106,9 +106,12 @@ class WriteRows(_Request, frozen=True, tag="import.write"):
     Attributes:
         parts: Of each the mutations as a MessagePack list, and name and value of the row
             that says how far the import is; an empty name for none.
+        before: What that row has to be, empty for none: else another run of the same import
+            is under way, or a part of an earlier one was on its way still.
     """
 
     parts: list[tuple[bytes, bytes, bytes]]
+    before: bytes = b""
 
     def __repr__(self) -> str:
         return f"WriteRows({len(self.parts)} parts)"

@@ -37,11 +37,13 @@ from lyredb.tables.catalogue import Catalogue
 LOCAL_ROWS: Final = 20_000
 """Rows of a transaction when nobody waits: neighbours in an index share its pages, so what a
 random index costs on the disk falls with the size of a group."""
+LOCAL_BYTES: Final = 16_000_000
 SERVED_ROWS: Final = 500
 """Beside clients: 10 ms of a writer that they share."""
+SERVED_BYTES: Final = 1_000_000
 _LOCAL_GROUP_MS: Final = 60_000.0
-_LINE_SHARE: Final = 2
-"""A line of JSON has its bytes as base64: four for three, and the rest is room."""
+_PACKED_BYTES: Final = MAX_LINE_BYTES * 3 // 4 - 65_536
+"""A line of JSON has its bytes as base64, four for three; the rest is room for rows."""
 
 
 @contextmanager
@@ -74,7 +76,13 @@ def open_target(
         if schema is not None:
             Catalogue.open(engine, writer, schema)
         described = describe_table(engine, table)
-        yield described, LocalTarget(engine, writer, LOCAL_ROWS)
+        target = LocalTarget(
+            engine,
+            writer,
+            rows_at_once=min(LOCAL_ROWS, place.storage.max_transaction_mutations // 2),
+            bytes_at_once=min(LOCAL_BYTES, place.storage.max_transaction_bytes // 4),
+        )
+        yield described, target
         writer.close()
     finally:
         engine.close()
@@ -88,20 +96,28 @@ class ServedTarget:
     """
 
     rows_at_once = SERVED_ROWS
+    bytes_at_once = SERVED_BYTES
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
+        self._row = b""
 
     def state(self, name: bytes) -> bytes | None:
         """Return the row that the server has."""
-        return ask_server(self._data_dir, GetImportState(name), StateRow).row
+        row = ask_server(self._data_dir, GetImportState(name), StateRow).row
+        self._row = row or b""
+        return row
 
     def write(self, parts: Sequence[Part]) -> list[Result]:
         """Have the server commit; see `Target`."""
         results: list[Result] = []
         for chunk in _chunks(parts):
-            written = ask_server(self._data_dir, WriteRows(chunk), RowsWritten)
-            results += [_result(*told) for told in written.results]
+            request = WriteRows(chunk, self._row)
+            written = ask_server(self._data_dir, request, RowsWritten)
+            for (_, name, row), (error, sentence) in zip(chunk, written.results, strict=True):
+                results.append(_result(error, sentence))
+                if name and not error:
+                    self._row = row
         return results
 
 
@@ -111,9 +127,9 @@ def _chunks(parts: Sequence[Part]) -> Iterator[list[tuple[bytes, bytes, bytes]]]
     size = 0
     for part in parts:
         packed = msgspec.msgpack.encode(list(part.mutations))
-        if len(packed) > MAX_LINE_BYTES // _LINE_SHARE:
-            raise InvalidInput("one transaction of an import has too many bytes; try fewer rows")
-        if chunk and size + len(packed) > MAX_LINE_BYTES // _LINE_SHARE:
+        if len(packed) > _PACKED_BYTES:
+            raise InvalidInput(f"a record has more than the {_PACKED_BYTES} bytes of a request")
+        if chunk and size + len(packed) > _PACKED_BYTES:
             yield chunk
             chunk, size = [], 0
         chunk.append((packed, part.name, part.row))

@@ -7,8 +7,9 @@ open, so it should live for milliseconds. Longer reading pages through fresh sna
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice, takewhile
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
@@ -105,6 +106,40 @@ class Snapshot:
         if stored is None or is_expired(stored, self.now_ms):
             return None
         return stored
+
+    def get_many(self, slot: int, keys: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+        """Return key and record of those that there are, in the order of the keys.
+
+        In one call of LMDB: half of what `get` costs for each.
+        """
+        with self._reading(), self._transaction.cursor(self._handles.records[slot]) as cursor:
+            return self._unexpired(cursor.getmulti(keys))
+
+    def _unexpired(self, rows: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        # Most have no deadline, and are told apart without a call.
+        now_ms = self.now_ms
+        return [
+            row for row in rows if not row[1][19] & HAS_EXPIRES or not is_expired(row[1], now_ms)
+        ]
+
+    def page(
+        self,
+        slot: int,
+        start: bytes,
+        stop: bytes,
+        count: int,
+        *,
+        after: bytes | None = None,
+        reverse: bool = False,
+    ) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
+        """Return the next records of a `scan`, and behind which key it goes on.
+
+        At most ``count``, fewer where deadlines have passed; ``None`` after the last.
+        """
+        with self._reading(), self._transaction.cursor(self._handles.records[slot]) as cursor:
+            walk = _backwards if reverse else _forwards
+            rows = list(islice(walk(cursor, start, stop, after), count))
+        return self._unexpired(rows), rows[-1][0] if len(rows) == count else None
 
     def stored(self, slot: int, key: bytes) -> bytes | None:
         """Return the stored record even when its deadline has passed."""
@@ -267,9 +302,11 @@ class Snapshot:
         with self._reading():
             return self._transaction.get(name, db=self._handles.sess)
 
-    def session_rows(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield all progress rows with their names."""
-        return self._walk(self._handles.sess, b"", None)
+    def session_rows(
+        self, start: bytes = b"", stop: bytes | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the progress rows of a range of names, all by default, with their names."""
+        return self._walk(self._handles.sess, start, stop)
 
     def entries(
         self,
@@ -405,11 +442,14 @@ def _forwards(
 ) -> Iterator[tuple[bytes, bytes]]:
     first = start if after is None else max(start, after + b"\x00")
     if not (cursor.set_range(first) if first else cursor.first()):
-        return
-    for key, value in cursor:
-        if stop is not None and key >= stop:
-            return
-        yield key, value
+        return iter(())
+    return _below(cursor, stop)
+
+
+def _below(cursor: Cursor, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+    """What comes from where the cursor is, up to a key; without a step of Python's for each."""
+    # A pair is below (stop,) if its key is below stop: a longer tuple comes behind its beginning.
+    return iter(cursor) if stop is None else takewhile((stop,).__gt__, cursor)
 
 
 def _backwards(
@@ -418,11 +458,8 @@ def _backwards(
     bounds = [bound for bound in (stop, after) if bound is not None]
     behind = bool(bounds) and cursor.set_range(min(bounds))
     if not (cursor.prev() if behind else cursor.last()):
-        return
-    for key, value in cursor.iterprev():
-        if key < start:
-            return
-        yield key, value
+        return iter(())
+    return takewhile((start,).__le__, cursor.iterprev())
 
 
 def _values_up(
@@ -436,12 +473,7 @@ def _values_up(
             found = cursor.set_range(after[0] + b"\x00")
         elif cursor.item() == after:
             found = cursor.next()
-    if not found:
-        return
-    for encoded, key in cursor:
-        if encoded >= stop:
-            return
-        yield encoded, key
+    return _below(cursor, stop) if found else iter(())
 
 
 def _values_down(

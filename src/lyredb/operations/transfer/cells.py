@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-import msgspec
-
-from lyredb.errors import InvalidRecord
+from lyredb.errors import InvalidRecord, LyreError
+from lyredb.formats import JSON
 from lyredb.tables.schema import Attribute, TableSchema, TypeRef
 
 Cell = Callable[[str], object]
 """Text to a value; raises ValueError with a sentence."""
 
+EMPTY_TEXT: Final = "\udcff"
+"""A cell that is an empty text; no other can be this, since it is no Unicode."""
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,310}")
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _BOOLEANS: Final[Mapping[str, bool]] = {
@@ -34,13 +35,13 @@ def cell_of(schema: TableSchema, column: str) -> Cell:
     """
     attribute = schema.attribute(column)
     if column == schema.primary_key and (attribute is None or attribute.type.name == "Any"):
-        return _key
+        return key_of
     return _any if attribute is None else _of_type(attribute, attribute.type)
 
 
 def _of_type(attribute: Attribute, type: TypeRef) -> Cell:
     if type.element is not None:
-        return _json
+        return json_of
     if type.name in _TEXTS:
         return _text
     if type.name in _INTEGERS:
@@ -54,7 +55,7 @@ def _of_type(attribute: Attribute, type: TypeRef) -> Cell:
             return _date
         case "Any":
             return _any
-    return _json  # a nested object
+    return json_of  # a nested object
 
 
 def _text(text: str) -> object:
@@ -89,10 +90,15 @@ def _date(text: str) -> object:
     return float(stripped) if _NUMBER.fullmatch(stripped) else stripped
 
 
-def _json(text: str) -> object:
+def json_of(text: str) -> object:
+    """Return the value of JSON text.
+
+    Raises:
+        ValueError: It is none.
+    """
     try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
+        return JSON.decode(text.encode())
+    except LyreError as error:
         raise ValueError("must be JSON") from error
 
 
@@ -107,17 +113,37 @@ def _any(text: str) -> object:
         return stripped == "true"
     if stripped[:1] in ("{", "["):
         try:
-            return msgspec.json.decode(stripped)
-        except (msgspec.DecodeError, RecursionError):
+            return json_of(stripped)
+        except ValueError:
             return text
     return text
 
 
-def _key(text: str) -> object:
-    """An undeclared key: canonical integers are integers, as in a path."""
+def key_of(text: str) -> object:
+    """Return an undeclared key: canonical integers are integers, as in a path."""
     if _INTEGER.fullmatch(text) and str(int(text)) == text and abs(int(text)) <= 2**53:
         return int(text)
     return text
+
+
+def check_columns(schema: TableSchema, names: Sequence[str]) -> None:
+    """Refuse columns that no record can be given.
+
+    Raises:
+        InvalidRecord: A column has no name, two have the same, or one is computed or a
+            relation.
+    """
+    if not all(names):
+        raise InvalidRecord("a column has no name")
+    if len(set(names)) != len(names):
+        raise InvalidRecord("two columns have the same name")
+    for name in names:
+        attribute = schema.attribute(name)
+        if attribute is not None and attribute.is_virtual:
+            raise InvalidRecord(
+                f"the column {name} is computed or a relation, which is made from other "
+                "attributes; leave it out"
+            )
 
 
 class Cells:
@@ -127,22 +153,29 @@ class Cells:
         schema: Of the table.
         columns: The header row.
         null: A cell's text that stands for null.
+        key: The column that is the key, ``""`` for that of the key attribute.
 
     Raises:
-        InvalidRecord: A column has no name, or two have the same.
+        InvalidRecord: See `check_columns`.
     """
 
-    def __init__(self, schema: TableSchema, columns: list[str], null: str) -> None:
+    def __init__(self, schema: TableSchema, columns: list[str], null: str, key: str = "") -> None:
         names = [column.strip() for column in columns]
-        if not all(names):
-            raise InvalidRecord("the first line must name every column")
-        if len(set(names)) != len(names):
-            raise InvalidRecord("the first line names a column twice")
-        self._columns = [(name, cell_of(schema, name)) for name in names]
+        check_columns(schema, names)
+        self._columns = [
+            (
+                name,
+                cell_of(schema, schema.primary_key if name == key else name),
+                _empty_of(schema, name),
+            )
+            for name in names
+        ]
         self._null = null
 
     def record(self, row: list[str]) -> dict[str, object]:
-        """Return the record of a row; an empty cell is an absent attribute.
+        """Return the record of a row.
+
+        An empty cell is an absent attribute; in columns of text ``""`` is an empty text.
 
         Raises:
             InvalidRecord: One sentence for each cell that is not of its type.
@@ -151,11 +184,15 @@ class Cells:
             raise InvalidRecord(f"{len(row)} cells, and the first line has {len(self._columns)}")
         record: dict[str, object] = {}
         problems: list[str] = []
-        for text, (name, read) in zip(row, self._columns, strict=False):
+        for text, (name, read, empty) in zip(row, self._columns, strict=False):
             if not text:
                 continue
             if text == self._null:
                 record[name] = None
+                continue
+            if text == EMPTY_TEXT:
+                if empty is not None:
+                    record[name] = empty
                 continue
             try:
                 record[name] = read(text)
@@ -164,3 +201,12 @@ class Cells:
         if problems:
             raise InvalidRecord(*problems)
         return record
+
+
+def _empty_of(schema: TableSchema, name: str) -> object:
+    """Return what an empty text is in a column, ``None`` where it is nothing."""
+    attribute = schema.attribute(name)
+    if attribute is None:
+        return None if name == schema.primary_key else ""
+    is_text = attribute.type.element is None and attribute.type.name in (*_TEXTS, "Any")
+    return "" if is_text and name != schema.primary_key else None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from typing import Final
 
-from lyredb.errors import InvalidKey, InvalidRecord, RecordTooLarge
+from lyredb.errors import InvalidKey, RecordTooLarge
+from lyredb.operations.transfer.binary import Binary
 from lyredb.operations.transfer.spec import ImportSpec
 from lyredb.storage.keys import KeyValue, encode_full_key, is_short_form
 from lyredb.storage.mutation import Kind, Mutation, Precondition
@@ -31,7 +31,8 @@ class RecordEncoder:
         self._mode = spec.mode
         self._user = spec.user
         self._max_record_bytes = max_record_bytes
-        self._bytes = [] if spec.format == "parquet" else _bytes_of(table)
+        self._binary = Binary(table.schema)
+        self._has_binary = self._binary.is_needed
 
     def mutation(self, record: Mapping[str, object]) -> Mutation:
         """Return it; with an empty key when the next integer is to be its key.
@@ -40,15 +41,23 @@ class RecordEncoder:
             InvalidKey, InvalidRecord: The table cannot have it.
             RecordTooLarge: It has too many bytes.
         """
-        if self._bytes:
-            record = self._with_bytes(record)
+        if self._has_binary:
+            record = self._binary.read(record)
         given = record.get(self._key)
         if self._renames:
             record = {name: value for name, value in record.items() if name != self._key}
         key, full_id = self._keys(given)
         if self._mode == "patch":
             body, operations = self._table.encode_changes(record)
-            made = Mutation(self._table.slot, key, Kind.PATCH, body, operations)
+            made = Mutation(
+                self._table.slot,
+                key,
+                Kind.PATCH,
+                body,
+                operations,
+                full_id=full_id,
+                user=self._user,
+            )
         else:
             # The key is not part of the body; while it is generated any will do.
             body = self._table.encode(record, "")
@@ -66,18 +75,6 @@ class RecordEncoder:
             raise RecordTooLarge(f"a record may have {self._max_record_bytes} bytes")
         return made
 
-    def _with_bytes(self, record: Mapping[str, object]) -> Mapping[str, object]:
-        """Files of text have bytes as base64, as answers in JSON have them."""
-        read = dict(record)
-        for name in self._bytes:
-            value = read.get(name)
-            if isinstance(value, str):
-                try:
-                    read[name] = base64.b64decode(value, validate=True)
-                except ValueError as error:
-                    raise InvalidRecord(f"Property {name} must be base64") from error
-        return read
-
     def _keys(self, given: object) -> tuple[bytes, bytes]:
         if given is None or given == "":
             if self._mode == "patch":
@@ -90,10 +87,6 @@ class RecordEncoder:
     def _encoded(self, key: KeyValue) -> tuple[bytes, bytes]:
         encoded = self._table.encode_key(key)
         return encoded, encode_full_key(key) if is_short_form(encoded) else b""
-
-
-def _bytes_of(table: StoredTable) -> list[str]:
-    return [one.name for one in table.schema.attributes if one.type.name == "Bytes"]
 
 
 def _no_integer() -> int:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from lyredb.errors import InvalidInput, UnknownTopic
 from lyredb.formats import EXACT_CSV, JSON, NDJSON, PAUSE
 from lyredb.operations.transfer.files import open_sink, without_compression
-from lyredb.operations.transfer.spec import STDIN, FileFormat
+from lyredb.operations.transfer.spec import DUCKDB_MEMORY, STDIN, FileFormat
 from lyredb.storage.engine import Engine
 from lyredb.tables.catalogue import Catalogue
 from lyredb.tables.query.costs import QueryLimits
@@ -36,7 +36,6 @@ _COLUMNS: Final = {
     "Blob": "VARCHAR",
 }
 """Types of Parquet columns. Integers of any length are text; what has a form of its own is JSON."""
-_DUCKDB_MEMORY: Final = "256MB"
 
 Note = Callable[[int, int], None]
 
@@ -72,9 +71,8 @@ def run_export(
         raise UnknownTopic(f"there is no table {full_name}; there are {', '.join(own)[:300]}")
     with engine.snapshot() as snapshot:
         count = snapshot.count(table.slot)
-    counted = _Counted(
-        search(engine, table, query, tables=tables.get, limits=UNLIMITED), count, on_progress
-    )
+    found = search(engine, table, query, tables=tables.get, limits=UNLIMITED)
+    counted = _Counted(_own(table.schema, query, found), count, on_progress)
     if format == "parquet":
         _to_parquet(table, query, counted, path)
     else:
@@ -100,6 +98,20 @@ class _Counted:
                 self._note(self.count, self._of)
                 continue
             self.count += 1
+            yield value
+
+
+def _own(schema: TableSchema, query: Query, values: Iterable[object]) -> Iterable[object]:
+    """Leave out what is computed, unless it is selected: an import would not take it."""
+    made = [one.name for one in schema.attributes if one.is_virtual and one.enumerable]
+    return values if query.select or not made else _without(made, values)
+
+
+def _without(names: Sequence[str], values: Iterable[object]) -> Iterator[object]:
+    for value in values:
+        if isinstance(value, dict):
+            yield {name: each for name, each in value.items() if name not in names}
+        else:
             yield value
 
 
@@ -152,7 +164,7 @@ def _to_parquet(table: StoredTable, query: Query, values: Iterable[object], path
                 for piece in NDJSON.encode_sequence(values):
                     out.write(piece)
             with duckdb.connect() as connection:
-                connection.execute(f"SET memory_limit = '{_DUCKDB_MEMORY}'")
+                connection.execute(f"SET memory_limit = '{DUCKDB_MEMORY}'")
                 connection.execute("SET temp_directory = ?", [folder])
                 connection.execute("SET TimeZone = 'UTC'")
                 connection.execute(_copy(table.schema, columns), [str(rows), str(made)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,8 @@ _FORMATS: Final[dict[str, FileFormat]] = {
     ".json": "json",
     ".parquet": "parquet",
 }
+DAMAGES: Final = (OSError, EOFError, zlib.error, zstandard.ZstdError, brotli.error)
+"""What reading a file raises when it cannot be read further."""
 _READ_BYTES: Final = 1 << 18
 
 
@@ -70,14 +73,19 @@ class Source:
 
 
 @contextmanager
-def open_source(path: str) -> Iterator[Source]:
+def open_source(path: str, descriptor: int | None = None) -> Iterator[Source]:
     """Open a file for reading, or standard input.
+
+    Args:
+        path: The file, or ``-``.
+        descriptor: What standard input is, if not that of this process.
 
     Raises:
         InvalidInput: It cannot be read.
     """
     if path == STDIN:
-        yield Source(sys.stdin.buffer, sys.stdin.buffer, can_seek=False)
+        with open(0 if descriptor is None else descriptor, "rb", closefd=False) as stream:
+            yield Source(stream, stream, can_seek=False)
         return
     try:
         raw = Path(path).open("rb")  # noqa: SIM115  # closed below

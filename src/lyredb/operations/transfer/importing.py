@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from typing import Final
 
-import msgspec
 from msgspec.structs import replace
 
 from lyredb.errors import DiskFull, LyreError, Overloaded, StorageError
-from lyredb.operations.transfer.reader import read_into
-from lyredb.operations.transfer.spec import BadRow, Batch, Ended, ImportSpec, Place
+from lyredb.operations.transfer.pipe import Pipe, reading
+from lyredb.operations.transfer.spec import BATCH_ROWS, BadRow, Batch, Ended, ImportSpec, Place
 from lyredb.operations.transfer.state import ImportState, decode_state, encode_state, state_name
 from lyredb.operations.transfer.target import Part, Target
 from lyredb.storage.mutation import Mutation
@@ -27,14 +20,6 @@ from lyredb.storage.sequencer import Result
 PATIENCE_S: Final = 60.0
 """For a target that takes nothing at present: a writer that is started again, a full queue."""
 _PAUSE_S: Final = 0.2
-_LOOK_S: Final = 0.005
-LINGER_S: Final = 1.0
-"""How long a transaction waits for more rows: a commit costs as much as thousands of them, and
-who types into a pipe sees them soon."""
-_END_S: Final = 10.0
-
-_batches: Final = msgspec.msgpack.Decoder(Batch)
-_ends: Final = msgspec.msgpack.Decoder(Ended)
 
 
 @dataclass(slots=True)
@@ -47,6 +32,7 @@ class Imported:
         problem: Why it ended before the end of the file, or empty.
         was_done: An earlier run had imported this file; nothing was done.
         stopped: It was asked to stop.
+        stopped_by: The bad row that ended it.
     """
 
     state: ImportState
@@ -54,6 +40,7 @@ class Imported:
     problem: str = ""
     was_done: bool = False
     stopped: bool = False
+    stopped_by: BadRow | None = None
 
 
 @dataclass(slots=True)
@@ -64,13 +51,11 @@ class Watch:
         bad: Called with each row that was left out.
         progress: Called with rows read and bytes of the file read.
         is_stopped: Asked between transactions.
-        stops_at_bad: The first bad row ends the import.
     """
 
     bad: Callable[[BadRow], None]
     progress: Callable[[int, int], None]
     is_stopped: Callable[[], bool]
-    stops_at_bad: bool = False
 
 
 @dataclass(slots=True)
@@ -83,6 +68,7 @@ class _Unit:
     bad: list[BadRow] = field(default_factory=list)
     after: Place = field(default_factory=Place)
     done_bytes: int = 0
+    size_bytes: int = 0
 
     def take(self, batch: Batch) -> None:
         self.mutations += batch.mutations
@@ -90,6 +76,11 @@ class _Unit:
         self.bad += batch.bad
         self.after = batch.after
         self.done_bytes = batch.done_bytes
+        self.size_bytes += batch.size_bytes
+
+    def is_full(self, target: Target) -> bool:
+        rows = len(self.mutations) + len(self.bad)
+        return rows >= target.rows_at_once or self.size_bytes >= target.bytes_at_once
 
 
 def run_import(
@@ -108,55 +99,64 @@ def run_import(
         InvalidInput: The file cannot be read.
         StorageError, Overloaded: The target takes nothing more; what was written stays, and
             another run goes on from there.
+        WriteConflict: Another run of the same import is writing at this moment.
     """
     name = state_name(spec)
-    row = target.state(name) if name and resume else None
-    state = ImportState() if row is None else decode_state(row)
+    row = target.state(name) if name else None
+    state = ImportState() if row is None or not resume else decode_state(row)
     if state.is_done:
         return Imported(state, was_done=True)
-    run = _Run(name, target, watch, state)
-    with _reading(spec, state.place, max_record_bytes, target.rows_at_once) as pipe:
-        problem = run.take_all(pipe)
-    stopped = run.is_stopped
-    if not problem and not stopped:
+    spec = replace(spec, batch_rows=min(BATCH_ROWS, target.rows_at_once))
+    run = _Run(name, target, watch, state, stops_at_bad=spec.stops_at_bad)
+    with reading(spec, state.place, max_record_bytes) as pipe:
+        ended = run.take_all(pipe)
+    if ended is not None and not ended.problem and run.stopped_by is None and not spec.limit:
         run.finish()
-    return Imported(run.state, state.place.rows, problem, stopped=stopped)
+    return Imported(
+        run.state,
+        state.place.rows,
+        ended.problem if ended else "",
+        stopped=ended is None and run.stopped_by is None,
+        stopped_by=run.stopped_by,
+    )
 
 
 class _Run:
     """One run of an import."""
 
-    def __init__(self, name: bytes, target: Target, watch: Watch, state: ImportState) -> None:
+    def __init__(
+        self, name: bytes, target: Target, watch: Watch, state: ImportState, *, stops_at_bad: bool
+    ) -> None:
         self._name = name
         self._target = target
         self._watch = watch
+        self._stops_at_bad = stops_at_bad
         self.state = state
         self._skip = state.skip
-        self.is_stopped = False
+        self.stopped_by: BadRow | None = None
 
-    def take_all(self, pipe: _Pipe) -> str:
-        """Write what comes until it ends; return why it ended early, or an empty text."""
+    def take_all(self, pipe: Pipe) -> Ended | None:
+        """Write what comes; return how it ended, ``None`` when somebody stopped it."""
         unit = _Unit(self.state.place)
         while True:
-            message = pipe.receive()
-            if message is None:
-                return "the process that reads the file has ended"
+            message = pipe.receive(self._watch.is_stopped)
+            if isinstance(message, Batch):
+                unit.take(message)
+                if not unit.is_full(self._target) and pipe.has_more():
+                    continue
+            self._write(unit)
+            if self.stopped_by is not None or message is None or self._watch.is_stopped():
+                return None
             if isinstance(message, Ended):
-                self._write(unit)
-                return message.problem
-            unit.take(message)
-            if len(unit.mutations) >= self._target.rows_at_once or not pipe.has_more():
-                self._write(unit)
-                unit = _Unit(self.state.place)
-            if self.is_stopped or self._watch.is_stopped():
-                self.is_stopped = True
-                return ""
+                if message.bad is not None:
+                    self._stop_at(message.bad)
+                return message
+            unit = _Unit(self.state.place)
 
     def finish(self) -> None:
         """Note that the file was read to its end."""
         self.state = replace(self.state, is_done=True)
-        if self._name:
-            self._patiently([Part((), self._name, encode_state(self.state))])
+        self._note(self.state)
 
     def _write(self, unit: _Unit) -> None:
         if unit.after.rows <= unit.before.rows:
@@ -164,54 +164,60 @@ class _Run:
         skipped = min(self._skip, len(unit.mutations))
         del unit.mutations[:skipped], unit.lines[:skipped]
         self._skip -= skipped
-        if unit.bad and self._watch.stops_at_bad:
-            self._stop_at(unit)
-            return
         for row in unit.bad:
             self._watch.bad(row)
         bad = self.state.bad + len(unit.bad)
         written = self.state.written + len(unit.mutations)
         after = ImportState(unit.after, 0, written, bad)
-        (result,) = self._patiently([Part(unit.mutations, self._name, encode_state(after))])
+        (result,) = self._patiently([Part(unit.mutations, self._name, _row_of(after))])
         if isinstance(result, LyreError):
             after = self._one_by_one(unit, skipped, after)
         self.state = after
         self._watch.progress(after.place.rows, unit.done_bytes)
 
-    def _stop_at(self, unit: _Unit) -> None:
-        """Leave the rows of this transaction for another run: one of them is bad."""
-        self._watch.bad(unit.bad[0])
-        self.is_stopped = True
+    def _stop_at(self, row: BadRow) -> None:
+        self._watch.bad(row)
+        self.stopped_by = row
 
     def _one_by_one(self, unit: _Unit, skipped: int, wanted: ImportState) -> ImportState:
         """Write each row alone: one of them makes the transaction impossible."""
         start = replace(self.state, skip=skipped)
-        parts = [
-            Part(
-                [mutation],
-                self._name,
-                encode_state(
-                    replace(start, skip=start.skip + number, written=start.written + number)
-                ),
-            )
-            for number, mutation in enumerate(unit.mutations, 1)
+        states = [
+            replace(start, skip=start.skip + number, written=start.written + number)
+            for number in range(1, len(unit.mutations) + 1)
         ]
+        parts = [
+            Part([mutation], self._name, _row_of(state))
+            for mutation, state in zip(unit.mutations, states, strict=True)
+        ]
+        if self._stops_at_bad:
+            return self._up_to_refused(parts, [start, *states], unit, wanted)
         refused = 0
         for result, line in zip(self._patiently(parts), unit.lines, strict=True):
             if isinstance(result, LyreError):
                 refused += 1
                 self._watch.bad(BadRow(line, str(result)))
         after = replace(wanted, written=wanted.written - refused, bad=wanted.bad + refused)
-        if self._name:
-            self._patiently([Part((), self._name, encode_state(after))])
-        if refused and self._watch.stops_at_bad:
-            self.is_stopped = True
+        self._note(after)
         return after
+
+    def _up_to_refused(
+        self, parts: Sequence[Part], states: Sequence[ImportState], unit: _Unit, wanted: ImportState
+    ) -> ImportState:
+        """Write the rows before the one that is refused; another run begins with that one."""
+        for part, state, line in zip(parts, states, unit.lines, strict=False):
+            (result,) = self._patiently([part])
+            if isinstance(result, LyreError):
+                self._stop_at(BadRow(line, str(result)))
+                return state
+        return wanted
+
+    def _note(self, state: ImportState) -> None:
+        if self._name:
+            self._patiently([Part((), self._name, _row_of(state))])
 
     def _patiently(self, parts: Sequence[Part]) -> list[Result]:
         """Write, and wait a while when too much is waiting there."""
-        if not any(part.mutations or part.name for part in parts):
-            return []
         deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
@@ -227,74 +233,5 @@ class _Run:
             return results
 
 
-class _Pipe:
-    """What the process that reads sends, taken in ahead so that it reads on during a commit.
-
-    Args:
-        connection: Our end.
-        ahead: So many batches at most.
-    """
-
-    def __init__(self, connection: Connection, ahead: int) -> None:
-        self._connection = connection
-        self._waiting: queue.Queue[bytes] = queue.Queue(ahead)
-        self._is_closed = False
-        self._thread = threading.Thread(target=self._take_in, name="lyredb import", daemon=True)
-        self._thread.start()
-
-    def _take_in(self) -> None:
-        message = b"B"
-        while message[:1] == b"B":
-            try:
-                message = self._connection.recv_bytes()
-            except (EOFError, OSError):
-                message = b""
-            while not self._is_closed:
-                try:
-                    self._waiting.put(message, timeout=_PAUSE_S)
-                    break
-                except queue.Full:
-                    continue
-            if self._is_closed:
-                return
-
-    def has_more(self) -> bool:
-        """Tell whether something comes soon, so that a transaction may wait for it."""
-        deadline = time.monotonic() + LINGER_S
-        while self._waiting.empty() and time.monotonic() < deadline:
-            time.sleep(_LOOK_S)
-        return not self._waiting.empty()
-
-    def receive(self) -> Batch | Ended | None:
-        """Return what comes next, ``None`` when the process has ended without a word."""
-        message = self._waiting.get()
-        body = memoryview(message)[1:]
-        if message[:1] == b"B":
-            return _batches.decode(body)
-        return _ends.decode(body) if message else None
-
-    def close(self, process: BaseProcess) -> None:
-        """End the process, whatever it is doing."""
-        self._is_closed = True
-        process.terminate()
-        process.join(_END_S)
-        self._thread.join(_END_S)
-        self._connection.close()
-
-
-@contextmanager
-def _reading(
-    spec: ImportSpec, start: Place, max_record_bytes: int, rows_at_once: int
-) -> Iterator[_Pipe]:
-    """Run the process that reads; gives what it sends."""
-    context = multiprocessing.get_context("spawn")
-    ours, its = context.Pipe(duplex=False)
-    arguments = (msgspec.msgpack.encode(spec), msgspec.msgpack.encode(start), max_record_bytes, its)
-    process = context.Process(target=read_into, args=arguments, name="lyredb import", daemon=True)
-    process.start()
-    its.close()
-    pipe = _Pipe(ours, 2 + 2 * rows_at_once // spec.batch_rows)
-    try:
-        yield pipe
-    finally:
-        pipe.close(process)
+def _row_of(state: ImportState) -> bytes:
+    return encode_state(replace(state, at_ms=time.time_ns() // 1_000_000))

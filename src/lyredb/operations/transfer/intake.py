@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 
-from lyredb.errors import InvalidBody, LyreError, StorageError, UnknownTopic
+from lyredb.errors import (
+    InvalidBody,
+    LyreError,
+    Overloaded,
+    StorageError,
+    UnknownTopic,
+    WriteConflict,
+)
 from lyredb.operations.requests import (
     DescribeTable,
     GetImportState,
@@ -18,14 +25,16 @@ from lyredb.operations.requests import (
     TableDescription,
     WriteRows,
 )
+from lyredb.operations.transfer.state import surplus_rows
 from lyredb.storage import meta
 from lyredb.storage.engine import Engine
 from lyredb.storage.keys import encode_key
-from lyredb.storage.mutation import Mutation
+from lyredb.storage.mutation import Applied, Mutation
 from lyredb.storage.sequencer import Result, Sequencer
 from lyredb.tables.catalogue import Catalogue
 from lyredb.tables.evolution import encode_schema_row
 
+_PAUSE_S: Final = 0.05
 _mutations: Final = msgspec.msgpack.Decoder(list[Mutation])
 
 
@@ -49,7 +58,11 @@ def describe_table(engine: Engine, full_name: str) -> TableDescription:
 
 
 class Intake:
-    """Does what imports ask of a running server.
+    """Does what imports ask of a running server, one request after the other.
+
+    An import is asked for how far it is only when nothing of it is on its way any more, and
+    a transaction is taken only from whoever knows how far it is. So a command that was killed
+    and started again writes no row twice, and neither do two commands with the same file.
 
     Args:
         engine: Of the writer.
@@ -59,38 +72,95 @@ class Intake:
     def __init__(self, engine: Engine, sequencer: Sequencer) -> None:
         self._engine = engine
         self._sequencer = sequencer
+        self._turn = asyncio.Lock()
+        self._waiting: set[asyncio.Future[Result]] = set()
 
     async def perform(self, request: ImportRequest) -> TableDescription | StateRow | RowsWritten:
         """Do one thing.
 
         Raises:
             UnknownTopic, InvalidBody: It cannot be done.
+            WriteConflict: The import has come further than whoever asks knows.
             StorageError, Overloaded: Nothing can be written at present.
         """
-        match request:
-            case DescribeTable():
-                return describe_table(self._engine, request.table)
-            case GetImportState():
-                with self._engine.snapshot() as snapshot:
-                    return StateRow(snapshot.session_row(request.name))
-            case WriteRows():
-                return await self._write(request)
+        if isinstance(request, DescribeTable):
+            return describe_table(self._engine, request.table)
+        async with self._turn:
+            await self._settled()
+            if isinstance(request, GetImportState):
+                return StateRow(self._row(request.name))
+            return await self._write(request)
+
+    async def _settled(self) -> None:
+        """Wait for what an earlier request has submitted and did not wait for to its end."""
+        if self._waiting:
+            await asyncio.wait(self._waiting)
+
+    def _row(self, name: bytes) -> bytes | None:
+        with self._engine.snapshot() as snapshot:
+            return snapshot.session_row(name)
 
     async def _write(self, request: WriteRows) -> RowsWritten:
         """Submit all at once, so that they share commits; answer when all are on disk."""
-        waiting: list[asyncio.Future[Result]] = []
-        loop = asyncio.get_running_loop()
+        name = request.parts[0][1] if request.parts else b""
+        if name and (self._row(name) or b"") != request.before:
+            raise WriteConflict("another run of the same import is writing; let it end")
+        results: list[asyncio.Future[Result]] = []
         for packed, name, row in request.parts:
             mutations = await self._with_keys(_decoded(packed))
-            future: asyncio.Future[Result] = loop.create_future()
-            rows = [(name, row)] if name else []
-            self._sequencer.submit(mutations, _resolving(future), session_rows=rows, bulk=True)
-            waiting.append(future)
-        results = [await each for each in waiting]
-        for result in results:
+            rows = self._rows(mutations, name, row)
+            results.append(await self._submitted(mutations, rows, is_first=not results))
+        found = [await each for each in results]
+        for result in found:
             if isinstance(result, StorageError):
                 raise result
-        return RowsWritten([_told(result) for result in results])
+        return RowsWritten([_told(result) for result in found])
+
+    def _rows(
+        self, mutations: Sequence[Mutation], name: bytes, row: bytes
+    ) -> list[tuple[bytes, bytes | None]]:
+        if not name:
+            return []
+        rows: list[tuple[bytes, bytes | None]] = [(name, row)]
+        if not mutations:
+            with self._engine.snapshot() as snapshot:
+                rows += surplus_rows(snapshot, name)
+        return rows
+
+    async def _submitted(
+        self,
+        mutations: Sequence[Mutation],
+        rows: Sequence[tuple[bytes, bytes | None]],
+        *,
+        is_first: bool,
+    ) -> asyncio.Future[Result]:
+        """Submit a transaction; one that is not the first of its request waits for room.
+
+        Only a request of which nothing is on its way can be asked again.
+        """
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        if not mutations and not rows:
+            future.set_result(Applied(self._engine.position, ()))
+            return future
+        while True:
+            try:
+                self._submit(mutations, rows, future)
+            except Overloaded:
+                if is_first:
+                    raise
+                await asyncio.sleep(_PAUSE_S)
+            else:
+                return future
+
+    def _submit(
+        self,
+        mutations: Sequence[Mutation],
+        rows: Sequence[tuple[bytes, bytes | None]],
+        future: asyncio.Future[Result],
+    ) -> None:
+        self._sequencer.submit(mutations, _resolving(future), session_rows=rows, bulk=True)
+        self._waiting.add(future)
+        future.add_done_callback(self._waiting.discard)
 
     async def _with_keys(self, mutations: list[Mutation]) -> list[Mutation]:
         missing = sum(not mutation.key for mutation in mutations)
@@ -127,7 +197,7 @@ def _decoded(packed: bytes) -> list[Mutation]:
 
 def _resolving(future: asyncio.Future[Result]) -> Callable[[Result], None]:
     def resolve(result: Result) -> None:
-        if not future.cancelled():
+        if not future.done():
             future.set_result(result)
 
     return resolve

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import islice
@@ -15,9 +17,15 @@ import msgspec
 
 from lyredb.errors import InvalidInput, InvalidRecord, LyreError
 from lyredb.formats import JSON
-from lyredb.operations.transfer.cells import Cells
+from lyredb.operations.transfer.cells import EMPTY_TEXT, Cells, check_columns, json_of, key_of
 from lyredb.operations.transfer.files import Source
-from lyredb.operations.transfer.spec import MAX_COLUMNS, MAX_LINE_BYTES, ImportSpec, Place
+from lyredb.operations.transfer.spec import (
+    DUCKDB_MEMORY,
+    MAX_COLUMNS,
+    MAX_LINE_BYTES,
+    ImportSpec,
+    Place,
+)
 from lyredb.tables.schema import TableSchema
 
 _SHOWN: Final = 300
@@ -58,7 +66,7 @@ def rows(spec: ImportSpec, schema: TableSchema, source: Source, start: Place) ->
         case "json":
             return _json(source, start)
         case _:
-            return _parquet(spec, start)
+            return _parquet(spec, schema, start)
 
 
 def _go_to(source: Source, start: Place) -> int:
@@ -76,6 +84,8 @@ def _ndjson(source: Source, start: Place) -> Iterator[Row]:
     while line := readline(MAX_LINE_BYTES + 1):
         offset += len(line)
         number += 1
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
         if not line.endswith(b"\n") and len(line) > MAX_LINE_BYTES:
             offset += _rest_of_line(source.stream)
             count += 1
@@ -108,13 +118,31 @@ def _rest_of_line(stream: IO[bytes]) -> int:
     return passed
 
 
-class _Lines:
-    """Text lines for the CSV reader, which takes as many as a row has."""
+class _BadLine(Exception):
+    """A line that no row can have."""
 
-    def __init__(self, stream: IO[bytes], offset: int, number: int) -> None:
+
+class _Lines:
+    """Text lines for the CSV reader, which takes as many as a row has.
+
+    The reader does not tell an empty cell from an empty text in quotes, so that one is
+    replaced by `EMPTY_TEXT` here.
+    """
+
+    def __init__(self, stream: IO[bytes], delimiter: str, place: Place) -> None:
         self._stream = stream
-        self.offset = offset
-        self.number = number
+        self._empty = re.compile(
+            rf'(?<![^{re.escape(delimiter)}])""(?=[{re.escape(delimiter)}\r\n]|$)'
+        )
+        self._is_quoted = False
+        self._row_bytes = 0
+        self.offset = place.offset
+        self.number = place.line
+
+    def begin_row(self) -> None:
+        """Take note that the next line begins a row."""
+        self._is_quoted = False
+        self._row_bytes = 0
 
     def __iter__(self) -> _Lines:
         return self
@@ -123,32 +151,47 @@ class _Lines:
         line = self._stream.readline(MAX_LINE_BYTES + 1)
         if not line:
             raise StopIteration
-        if len(line) > MAX_LINE_BYTES:
-            raise InvalidInput(f"line {self.number + 1} is longer than {MAX_LINE_BYTES} bytes")
         self.offset += len(line)
         self.number += 1
+        self._row_bytes += len(line)
+        if self._row_bytes > MAX_LINE_BYTES:
+            if not line.endswith(b"\n"):
+                self.offset += _rest_of_line(self._stream)
+            raise _BadLine(f"longer than {MAX_LINE_BYTES} bytes")
         try:
-            return line.decode("utf-8-sig" if self.number == 1 else "utf-8")
+            text = line.decode("utf-8-sig" if self.number == 1 else "utf-8")
         except UnicodeDecodeError as error:
-            raise InvalidInput(f"line {self.number} is no UTF-8 text") from error
+            raise _BadLine("no UTF-8 text") from error
+        return self._marked(text) if '"' in text else text
+
+    def _marked(self, text: str) -> str:
+        """Mark empty texts, those that stand outside of quoted cells."""
+        parts: list[str] = []
+        at = 0
+        for found in self._empty.finditer(text):
+            self._is_quoted ^= bool(text.count('"', at, found.start()) % 2)
+            parts += (text[at : found.start()], found[0] if self._is_quoted else EMPTY_TEXT)
+            at = found.end()
+        self._is_quoted ^= bool(text.count('"', at) % 2)
+        return "".join((*parts, text[at:]))
 
 
 def _csv(spec: ImportSpec, schema: TableSchema, source: Source, start: Place) -> Iterator[Row]:
     csv.field_size_limit(min(sys.maxsize, MAX_LINE_BYTES))
-    lines = _Lines(source.stream, 0, 0)
+    lines = _Lines(source.stream, spec.delimiter, Place())
     try:
-        header = next(csv.reader(lines, delimiter=spec.delimiter), None)
+        header = next(csv.reader(lines, delimiter=spec.delimiter, strict=True), None)
         if header is None:
             return
         if len(header) > MAX_COLUMNS:
             raise InvalidInput(f"a file has at most {MAX_COLUMNS} columns")
-        cells = Cells(schema, header, spec.null)
-        skip = _go_to(source, start)
-        if not skip and start.rows:
-            lines = _Lines(source.stream, start.offset, start.line)
-        yield from _csv_rows(spec, cells, lines, skip, 0 if skip else start.rows)
-    except InvalidRecord as error:
-        raise InvalidInput(str(error)) from error
+        cells = Cells(schema, header, spec.null, spec.key)
+    except (InvalidRecord, _BadLine, csv.Error) as error:
+        raise InvalidInput(f"the first line names no columns: {error}") from error
+    skip = _go_to(source, start)
+    if not skip and start.rows:
+        lines = _Lines(source.stream, spec.delimiter, start)
+    yield from _csv_rows(spec, cells, lines, skip, 0 if skip else start.rows)
 
 
 def _csv_rows(
@@ -157,11 +200,12 @@ def _csv_rows(
     reader = csv.reader(lines, delimiter=spec.delimiter, strict=True)
     while True:
         number = lines.number + 1
+        lines.begin_row()
+        problem = ""
         try:
             row = next(reader, None)
-            problem = ""
-        except csv.Error as error:
-            row, problem = [], f"no CSV: {error}"
+        except (csv.Error, _BadLine) as error:
+            row, problem = [], str(error) if isinstance(error, _BadLine) else f"no CSV: {error}"
             reader = csv.reader(lines, delimiter=spec.delimiter, strict=True)
         if row is None:
             return
@@ -171,13 +215,13 @@ def _csv_rows(
         if count <= skip:
             continue
         after = Place(lines.offset, count, lines.number)
-        text = spec.delimiter.join(row)
         if problem:
-            yield Row(number, None, problem, text[:_SHOWN], after)
+            yield Row(number, None, problem, "", after)
             continue
         try:
             yield Row(number, cells.record(row), "", "", after)
         except InvalidRecord as error:
+            text = spec.delimiter.join(row).replace(EMPTY_TEXT, '""')
             yield Row(number, None, str(error), text[:_SHOWN], after)
 
 
@@ -189,7 +233,8 @@ def _json(source: Source, start: Place) -> Iterator[Row]:
             "have any size"
         )
     try:
-        found = msgspec.json.decode(text, type=list[msgspec.Raw])
+        whole = text.removeprefix(codecs.BOM_UTF8)
+        found = msgspec.json.decode(whole, type=list[msgspec.Raw])
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidInput(f"no JSON list of objects: {error}") from error
     for count, raw in enumerate(islice(found, start.rows, None), start.rows + 1):
@@ -206,7 +251,7 @@ def _json(source: Source, start: Place) -> Iterator[Row]:
             yield Row(count, None, "an element must be an object", _shown(line), after)
 
 
-def _parquet(spec: ImportSpec, start: Place) -> Iterator[Row]:
+def _parquet(spec: ImportSpec, schema: TableSchema, start: Place) -> Iterator[Row]:
     try:
         import duckdb
     except ModuleNotFoundError as error:
@@ -216,19 +261,64 @@ def _parquet(spec: ImportSpec, start: Place) -> Iterator[Row]:
             # In the order of the file: a row is known by its number.
             connection.execute("SET preserve_insertion_order = true")
             connection.execute("SET TimeZone = 'UTC'")
+            connection.execute(f"SET memory_limit = '{DUCKDB_MEMORY}'")
             found = connection.execute(
                 "SELECT * FROM read_parquet(?) OFFSET ?", [spec.path, start.rows]
             )
+            columns = [(column[0], str(column[1])) for column in found.description]
+            readers = _column_readers(spec, schema, columns)
+            count = start.rows
+            while batch := found.fetchmany(_FETCHED):
+                for values in batch:
+                    count += 1
+                    yield _parquet_row(values, readers, count)
         except duckdb.Error as error:
             raise InvalidInput(f"{spec.path} cannot be read: {str(error)[:200]}") from error
-        names = [column[0] for column in found.description]
-        count = start.rows
-        while batch := found.fetchmany(_FETCHED):
-            for values in batch:
-                count += 1
-                pairs = zip(names, values, strict=True)
-                record = {name: _plain(value) for name, value in pairs if value is not None}
-                yield Row(count, record, "", "", Place(0, count, count))
+
+
+def _column_readers(
+    spec: ImportSpec, schema: TableSchema, columns: list[tuple[str, str]]
+) -> list[tuple[str, Callable[[object], object]]]:
+    """Return how the values of each column are read; what is JSON there is text here."""
+    names = [name for name, _ in columns]
+    try:
+        check_columns(schema, names)
+    except InvalidRecord as error:
+        raise InvalidInput(str(error)) from error
+    readers: list[tuple[str, Callable[[object], object]]] = []
+    for name, type in columns:
+        if type == "JSON":
+            readers.append((name, _parsed))
+        elif name == (spec.key or schema.primary_key) and schema.key_type == "Any":
+            readers.append((name, _key))
+        else:
+            readers.append((name, _plain))
+    return readers
+
+
+def _parquet_row(
+    values: Sequence[object],
+    readers: Sequence[tuple[str, Callable[[object], object]]],
+    count: int,
+) -> Row:
+    after = Place(0, count, count)
+    try:
+        record = {
+            name: read(value)
+            for value, (name, read) in zip(values, readers, strict=True)
+            if value is not None
+        }
+    except ValueError as error:
+        return Row(count, None, str(error), str(values)[:_SHOWN], after)
+    return Row(count, record, "", "", after)
+
+
+def _parsed(value: object) -> object:
+    return json_of(value) if isinstance(value, str) else _plain(value)
+
+
+def _key(value: object) -> object:
+    return key_of(value) if isinstance(value, str) else _plain(value)
 
 
 def _plain(value: object) -> object:

@@ -18,6 +18,8 @@ BATCH_BYTES: Final = 1_000_000
 MAX_LINE_BYTES: Final = 16_000_000
 """The largest record that any setting allows, as text."""
 MAX_COLUMNS: Final = 10_000
+DUCKDB_MEMORY: Final = "256MB"
+"""For what reads and writes Parquet."""
 
 
 class ImportSpec(msgspec.Struct, frozen=True):
@@ -34,8 +36,9 @@ class ImportSpec(msgspec.Struct, frozen=True):
         delimiter: Of CSV.
         null: The text of a CSV cell that stands for null, besides an empty one.
         user: Whose name stands in the log.
-        batch_rows: Rows of a transaction.
+        batch_rows: Rows of a batch at most.
         limit: So many rows at most, 0 for all.
+        stops_at_bad: The first bad row ends the import; those before it are written.
     """
 
     path: str
@@ -50,6 +53,7 @@ class ImportSpec(msgspec.Struct, frozen=True):
     user: str = ""
     batch_rows: int = BATCH_ROWS
     limit: int = 0
+    stops_at_bad: bool = False
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
@@ -90,6 +94,7 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
         bad: Rows that were left out.
         after: The place behind the last row.
         done_bytes: Of the file that have been read, compressed as it may be.
+        size_bytes: Of the mutations.
     """
 
     mutations: list[Mutation]
@@ -97,6 +102,7 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
     bad: list[BadRow]
     after: Place
     done_bytes: int
+    size_bytes: int = 0
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True):
@@ -104,6 +110,8 @@ class Ended(msgspec.Struct, frozen=True, array_like=True):
 
     Attributes:
         problem: Why not, when the file was not read to its end; else empty.
+        bad: The row at which it was to stop.
     """
 
     problem: str = ""
+    bad: BadRow | None = None

@@ -13,10 +13,14 @@ import msgspec
 
 from lyredb.errors import FormatMismatch, InvalidInput
 from lyredb.operations.transfer.spec import STDIN, ImportSpec, Place
+from lyredb.storage.snapshot import Snapshot
 
 _PREFIX: Final = b"\x00import/"
 """No session has such a name: client identifiers have no NUL (MQTT 5 §1.5.4)."""
+_STOP: Final = b"\x00import0"
 _FORMAT: Final = 1
+KEPT: Final = 1_000
+"""So many imports are remembered; of an older one its file would be imported again."""
 _HEAD_BYTES: Final = 65_536
 
 
@@ -29,6 +33,7 @@ class ImportState(msgspec.Struct, frozen=True, array_like=True):
         written: Records written.
         bad: Rows left out.
         is_done: The file was read to its end.
+        at_ms: When this was written, since 1970.
     """
 
     place: Place = Place()
@@ -36,6 +41,7 @@ class ImportState(msgspec.Struct, frozen=True, array_like=True):
     written: int = 0
     bad: int = 0
     is_done: bool = False
+    at_ms: int = 0
 
 
 def state_name(spec: ImportSpec) -> bytes:
@@ -58,6 +64,24 @@ def state_name(spec: ImportSpec) -> bytes:
     told = (str(file.resolve()), stat.st_size, stat.st_mtime_ns, head)
     how = (spec.slot, spec.format, spec.mode, spec.key, spec.delimiter, spec.null)
     return _PREFIX + hashlib.sha256(msgspec.msgpack.encode((told, how))).digest()[:16]
+
+
+def surplus_rows(snapshot: Snapshot, name: bytes) -> list[tuple[bytes, None]]:
+    """Return what has to be deleted so that the rows of imports do not pile up.
+
+    Args:
+        snapshot: Where they are looked for.
+        name: Of the row that is being written, and stays.
+    """
+    ages: list[tuple[int, bytes]] = []
+    for each, row in snapshot.session_rows(_PREFIX, _STOP):
+        if each != name:
+            try:
+                ages.append((decode_state(row).at_ms, each))
+            except FormatMismatch:
+                ages.append((0, each))  # of no use to anybody
+    ages.sort(reverse=True)
+    return [(each, None) for _, each in ages[KEPT - 1 :]]
 
 
 def encode_state(state: ImportState) -> bytes:

@@ -7,9 +7,10 @@ from typing import Final, NamedTuple, Protocol
 
 from msgspec.structs import replace
 
+from lyredb.operations.transfer.state import surplus_rows
 from lyredb.storage.engine import Engine
 from lyredb.storage.keys import encode_key
-from lyredb.storage.mutation import Mutation
+from lyredb.storage.mutation import Applied, Mutation
 from lyredb.storage.sequencer import Result
 from lyredb.storage.writer import Writer
 
@@ -23,7 +24,7 @@ class Part(NamedTuple):
     Attributes:
         mutations: All or nothing of them is done; one with an empty key gets an integer.
         name: Of the row that says how far it is, ``b""`` for none.
-        row: Its value.
+        row: Its value. With a part that has no mutations, rows of old imports go away.
     """
 
     mutations: Sequence[Mutation]
@@ -38,6 +39,10 @@ class Target(Protocol):
     def rows_at_once(self) -> int:
         """How many rows one transaction should have."""
 
+    @property
+    def bytes_at_once(self) -> int:
+        """How many bytes one transaction should have; it may have a batch more."""
+
     def state(self, name: bytes) -> bytes | None:
         """Return a row that says how far an import is."""
 
@@ -45,6 +50,7 @@ class Target(Protocol):
         """Commit transactions in their order, each alone refused or not.
 
         Raises:
+            WriteConflict: Somebody else has written the row of this import since `state`.
             StorageError, Overloaded: Nothing more can be written at present.
         """
 
@@ -56,12 +62,16 @@ class LocalTarget:
         engine: Open for writing.
         writer: Its writer, whose groups may be large.
         rows_at_once: See `Target`.
+        bytes_at_once: See `Target`.
     """
 
-    def __init__(self, engine: Engine, writer: Writer, rows_at_once: int) -> None:
+    def __init__(
+        self, engine: Engine, writer: Writer, *, rows_at_once: int, bytes_at_once: int
+    ) -> None:
         self._engine = engine
         self._writer = writer
         self.rows_at_once = rows_at_once
+        self.bytes_at_once = bytes_at_once
         self._integers = Integers(engine, writer)
 
     def state(self, name: bytes) -> bytes | None:
@@ -74,13 +84,25 @@ class LocalTarget:
         results: list[Result] = []
         for part in parts:
             mutations = self._integers.given(part.mutations)
-            rows = [(part.name, part.row)] if part.name else []
-            self._writer.submit(mutations, results.append, session_rows=rows)
+            rows = self._rows(part)
+            if mutations or rows:
+                self._writer.submit(mutations, results.append, session_rows=rows)
+            else:
+                results.append(Applied(self._engine.position, ()))
         self._writer.commit_now()
         for _ in range(MAINTENANCE_STEPS):
             if not self._writer.maintain():
                 break
         return results
+
+    def _rows(self, part: Part) -> list[tuple[bytes, bytes | None]]:
+        if not part.name:
+            return []
+        rows: list[tuple[bytes, bytes | None]] = [(part.name, part.row)]
+        if not part.mutations:
+            with self._engine.snapshot() as snapshot:
+                rows += surplus_rows(snapshot, part.name)
+        return rows
 
 
 class Integers:
