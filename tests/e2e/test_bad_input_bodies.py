@@ -221,7 +221,7 @@ def test_wrong_increment_is_named_with_its_property(server: ServerProcess) -> No
         ("value", 400, "condition"),
         ("(" * 3_000, 400, "nests"),
         ("[" * 3_000, 400, "nests"),
-        ("(value=1", 400, "bracket"),
+        ("(value=1", 400, "not closed"),
         ("value=1|value=2&value=3", 400, ""),
         ("site=%ff", 400, "UTF-8"),
     ],
