@@ -6,10 +6,12 @@ import os
 import sys
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from lyredb.errors import LyreError
-from lyredb.storage.mutation import Applied
+from lyredb.storage.mutation import Applied, Precondition
 from tests.faults.killing import SETTINGS
-from tests.storage.store import Store, add, delete, message, put
+from tests.storage.store import Store, add, check_of, delete, message, put
 
 
 def main() -> None:
@@ -34,6 +36,8 @@ def submit(store: Store, number: int) -> None:
             delete(f"gone{number - 3}"),
             put(f"gone{number}", value=number),
             message("m"),
+            check_of(f"k{number}", Precondition(read_version=0)),
+            replace(put("kept", value=number), may_change=("value",)),
         ],
         acknowledge,
     )
