@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Table,
         UpdatedTime,
         computed,
+        create_blob,
         field,
         relationship,
     )
@@ -55,6 +56,7 @@ _HOMES = {
             "Table",
             "UpdatedTime",
             "computed",
+            "create_blob",
             "field",
             "relationship",
         ),
@@ -80,6 +82,7 @@ __all__ = [
     "Table",
     "UpdatedTime",
     "computed",
+    "create_blob",
     "field",
     "open",
     "relationship",

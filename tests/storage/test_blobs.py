@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from lyredb.storage import meta
 from lyredb.storage.blob import PackedBlob, StoredBlob, files_in
 from lyredb.storage.blob_files import BlobFiles
 from lyredb.storage.blob_rows import DROPPED, FILE
-from lyredb.storage.blob_sweep import BlobSweep
+from lyredb.storage.blob_sweep import ORPHAN_AGE_S, BlobSweep
 from lyredb.storage.body import load_body, pack_body
 from lyredb.storage.engine import Engine
 from lyredb.storage.keys import encode_key
@@ -204,8 +205,8 @@ def test_a_rejected_write_leaves_no_row(shelf: Shelf) -> None:
             Mutation(SLOT, encode_key("c"), Kind.PUT, b"no map"),
         )
     assert shelf.row(blob) is None
-    assert shelf.sweep.old_files() == []
-    found = shelf.sweep.without_row(shelf.sweep.old_files(age_s=0))
+    assert shelf.sweep.old_files(time.time() - ORPHAN_AGE_S) == []
+    found = shelf.sweep.without_row(shelf.sweep.old_files(time.time() + 1))
     assert found == [blob.id]
     assert shelf.sweep.remove_orphans(found) == 1
     assert [file.id for file in shelf.files.list()] == [good.id]
@@ -215,7 +216,7 @@ def test_only_old_orphans_are_found(shelf: Shelf) -> None:
     """A young file may be one whose commit is under way."""
     old, young = shelf.file(), shelf.file()
     os.utime(shelf.files.path_of(old.id), (0, 0))
-    assert shelf.sweep.without_row(shelf.sweep.old_files()) == [old.id]
+    assert shelf.sweep.without_row(shelf.sweep.old_files(time.time() - 60)) == [old.id]
     assert shelf.row(young) is None
 
 

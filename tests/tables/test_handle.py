@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, cast
 
 import pytest
 
 from lyredb.errors import InvalidQuery
+from lyredb.storage.blob import PackedBlob
 from lyredb.storage.keys import KeyValue
 from lyredb.tables.binding import bind, gateway_for, unbind
 from lyredb.tables.declare import GENERATED, Col, Key, Nested, Table, field
@@ -54,6 +55,14 @@ class Gateway:
     def __init__(self) -> None:
         self.asked: list[tuple[Any, ...]] = []
         self.source = Source()
+
+    def blob_names(self, table: str) -> tuple[str, ...]:
+        """None of these tables has any."""
+        return ()
+
+    def read_blob(self, blob: PackedBlob) -> AsyncIterator[bytes]:
+        """Nobody asks."""
+        raise NotImplementedError
 
     async def read_record(self, table: str, id: KeyValue) -> dict[str, object] | None:
         self.asked.append(("read", table, id))

@@ -375,5 +375,5 @@ def test_values_that_may_be_files_are_found_at_any_depth() -> None:
     for value in ("text", b"\xff"):
         assert unpack_body(table.encode({"a": value}, "a")) == {"a": value}
     assert problems(table, {"a": 1}) == (
-        "Property a must be text or binary data (Blob), got the number 1",
+        "Property a must be text, binary data or {contentType, data} (Blob), got the number 1",
     )

@@ -24,6 +24,8 @@ from lyredb.formats import Pause
 from lyredb.plugins.context import Context, Principal
 from lyredb.plugins.delivery import Publisher, Subscriber
 from lyredb.resources.access import Access, unreadable
+from lyredb.resources.blob_intake import BlobIntake
+from lyredb.resources.blobs import BlobStore
 from lyredb.resources.deletion import Deletions, delete_found, is_conditional
 from lyredb.resources.description import describe
 from lyredb.resources.held import HeldBytes
@@ -54,6 +56,7 @@ class Database:
 
     Attributes:
         registry: Resolves paths and topics.
+        blobs: The files of blobs.
     """
 
     def __init__(
@@ -74,7 +77,10 @@ class Database:
         self._loop = asyncio.get_running_loop()
         turns = Turns(self._loop.call_soon)
         self._rooms = Rooms(engine, registry, access, hub, tail, turns, HeldBytes())
-        self._writing = Writing(writer, hub, access, engine.settings.max_transaction_mutations)
+        self.blobs = BlobStore(engine.path, engine.settings)
+        self._intake = BlobIntake(self.blobs)
+        most = engine.settings.max_transaction_mutations
+        self._writing = Writing(writer, hub, access, most, self._intake)
         self._subscriptions: dict[Subscriber, dict[Subscription, None]] = {}
         self._on_access_change: list[Callable[[Principal], None]] = []
 
@@ -114,6 +120,14 @@ class Database:
             return describe(target.table, names=names)
         with self._engine.snapshot() as snapshot:
             return describe(target.table, snapshot.count(target.table.slot), names)
+
+    def version(self, target: Target) -> int:
+        """Return the version of a record as of now, 0 when there is none.
+
+        For somebody who may change it: what the change will be told anyway.
+        """
+        stored = self._engine.record(target.table.slot, target.key)
+        return 0 if stored is None else int.from_bytes(stored[:8], "big")
 
     def deleted_version(self, target: Target, context: Context) -> int:
         """Return the version with which a record was deleted, 0 when that is not known.
@@ -173,6 +187,14 @@ class Database:
             NotAuthorised: The principal may not.
         """
         self._writing.admit(operation, target.table, context)
+
+    def admit_attribute(self, target: Target, context: Context) -> None:
+        """Refuse a change of one attribute that may not be, before its content is read.
+
+        Raises:
+            NotAuthorised: The principal may not change it.
+        """
+        self._writing.admit_attribute(target, context)
 
     def submit(self, write: Write, context: Context, done: Done) -> None:
         """Send a write and go on; see `Writing.submit`."""
@@ -462,6 +484,11 @@ class Database:
         for subscription in self._all():
             subscription.end(ServerStopping("the server is shutting down"))
         self._hub.peers.close()
+
+    async def settle(self) -> None:
+        """Wait for writes whose blobs are being written, and have no more taken."""
+        await self._intake.close()
+        self.blobs.close()
 
     def _all(self) -> list[Subscription]:
         return [one for each in self._subscriptions.values() for one in each]

@@ -6,7 +6,7 @@ Code in the process is trusted: access is decided for what comes in through prot
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from lyredb.resources.subscription import Subscription
 from lyredb.resources.target import Target
 from lyredb.resources.transaction import MAX_AGE_S
 from lyredb.security.principals import SUPER_USER
+from lyredb.storage.blob import PackedBlob
 from lyredb.storage.keys import KeyValue
 from lyredb.tables.declare import Table
 from lyredb.tables.declare.table import ClassShape, table_name
@@ -196,6 +197,14 @@ class EmbeddedDatabase:
             else:
                 deleted += (await inside.write(Write(self._record(stored, one), "delete"))).existed
         return deleted
+
+    def blob_names(self, table: str) -> tuple[str, ...]:
+        """See `Gateway`."""
+        return self.stored(table).blob_names
+
+    def read_blob(self, blob: PackedBlob) -> AsyncIterator[bytes]:
+        """See `Gateway`."""
+        return self.database.blobs.stream(blob)
 
     def path_of(self, table: str) -> str | None:
         """See `Gateway`."""

@@ -221,7 +221,7 @@ def _leased(integer: int | None) -> int:
 def _put(write: Write, context: Context, record_id: KeyValue, *, is_partial: bool) -> Mutation:
     """A put; of a user who may not change all, ``is_partial``, it need not have all."""
     table = write.target.table
-    value = write.value if write.value is not None else _structured(write)
+    value = write.value if write.value is not None else structured(write)
     if value is not None:
         record = _mapping(value)
         body = _part(table, record, record_id) if is_partial else table.encode(record, record_id)
@@ -242,7 +242,7 @@ def _part(table: StoredTable, record: Mapping[str, object], record_id: KeyValue)
     return body
 
 
-def _structured(write: Write) -> Mapping[str, object] | None:
+def structured(write: Write) -> Mapping[str, object] | None:
     """The record that a payload is, or ``None`` when it is to be kept as bytes.
 
     Open topics keep every payload byte for byte. With a content type that we can
@@ -314,4 +314,5 @@ def _assemble(
         qos=write.qos,
         user=context.user,
         session=context.session,
+        blobs=write.blobs,
     )

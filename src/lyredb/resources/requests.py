@@ -37,6 +37,7 @@ class Write(msgspec.Struct, frozen=True):
         qos: The quality of service of that publish. A write that is none counts as 1:
             the record lasts, so subscribers may have it acknowledged.
         expires_ms: Epoch ms after which the record is gone, 0 for never.
+        blobs: Ids of the files that were written for blobs in the value.
     """
 
     target: Target
@@ -49,6 +50,7 @@ class Write(msgspec.Struct, frozen=True):
     retain: bool = False
     qos: int = 1
     expires_ms: int = 0
+    blobs: tuple[bytes, ...] = ()
 
 
 class Written(msgspec.Struct, frozen=True):

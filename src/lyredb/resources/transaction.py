@@ -202,6 +202,7 @@ class Transaction:
             LyreError: As of a single write; the transaction goes on without it.
         """
         self.require_usable()
+        write = await self._writing.save(write, self.context)
         while True:
             planned = await self._writing.plan(write, self.context)
             self.require_usable()
@@ -258,6 +259,7 @@ class Transaction:
         """End it; nothing was written."""
         if self._phase is Phase.ACTIVE:
             self._phase = Phase.ROLLED_BACK
+            self._writing.discard(self._mutations)
 
     async def commit(self) -> None:
         """Write all or nothing, then send what was published. Without writes it is free.
@@ -287,6 +289,7 @@ class Transaction:
                 self._committed()
             else:
                 self._phase = Phase.ROLLED_BACK
+                self._writing.discard(self._mutations, failure)
             if not future.done():
                 future.set_result(failure)
 

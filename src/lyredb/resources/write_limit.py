@@ -82,6 +82,17 @@ class WriteLimit:
             mutation = replace(mutation, may_change=tuple(sorted(self.updatable)))
         return mutation
 
+    def require(self, attribute: str) -> None:
+        """See to it that an attribute of a record that is there may be changed.
+
+        Raises:
+            NotAuthorised: It may not.
+        """
+        if not self.rights.update:
+            raise NotAuthorised(f"{self.who} may not update {self.table}")
+        if self.updatable is not None and attribute not in self.updatable:
+            raise NotAuthorised(f"{self.who} may not update {self.table}.{attribute[:60]}")
+
     def refusal(
         self, error: LyreError, mutation: Mutation, asked: Precondition | None
     ) -> NotAuthorised | None:

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 from lyredb.errors import LyreError, RecordExists, TransactionTooLarge
 from lyredb.plugins.context import Context
 from lyredb.resources.access import Access, Decision
+from lyredb.resources.blob_intake import BlobIntake, failure_of, with_value
 from lyredb.resources.integers import IntegerKeys
 from lyredb.resources.mutations import Planned, held_mutation, needs_integer, plan
 from lyredb.resources.requests import Write, WriteOperation, Written
+from lyredb.resources.target import Target
 from lyredb.resources.write_limit import WriteLimit
 from lyredb.storage.mutation import Applied, Kind, Mutation
 from lyredb.tables.stored import StoredTable
@@ -63,9 +65,18 @@ class Writing:
         fence: What holds back messages behind them.
         access: Who may do what.
         max_writes: In one transaction; what the writer takes.
+        intake: Has the files of blobs written.
     """
 
-    def __init__(self, writer: Sequencer, fence: Fence, access: Access, max_writes: int) -> None:
+    def __init__(
+        self,
+        writer: Sequencer,
+        fence: Fence,
+        access: Access,
+        max_writes: int,
+        intake: BlobIntake,
+    ) -> None:
+        self._intake = intake
         self._writer = writer
         self._fence = fence
         self._access = access
@@ -80,6 +91,18 @@ class Writing:
         """
         self._access.require(context.principal, _DECISIONS[operation], table)
 
+    def admit_attribute(self, target: Target, context: Context) -> None:
+        """Decide before its content is read whether an attribute may be set at all.
+
+        Raises:
+            NotAuthorised: It may not.
+        """
+        principal, table = context.principal, target.table
+        self._access.require(principal, "save", table)
+        limit = self._access.limit(principal, table)
+        if limit is not None:
+            limit.require(target.attribute)
+
     def submit(self, write: Write, context: Context, done: Done) -> None:
         """Send one write; ``done`` gets its result after the commit, in order of arrival.
 
@@ -90,6 +113,33 @@ class Writing:
             NotAuthorised, InvalidRecord, InvalidBody, InvalidKey, UnsupportedOperation,
             Overloaded: Nothing was sent and ``done`` will not be called.
         """
+        if write.target.table.blob_names:
+            write = with_value(write)
+            if self._intake.must_wait(write):
+                self.admitted(write, context)
+                self._intake.take(write, partial(self._resume_saved, context, done))
+                return
+        self._submit(write, context, done)
+
+    def _resume_saved(
+        self, context: Context, done: Done, write: Write, failure: Exception | None
+    ) -> None:
+        """Go on with a write whose blobs are in files, or are not."""
+        if failure is not None:
+            done(failure_of(failure))
+            return
+
+        def told(result: Written | LyreError) -> None:
+            if isinstance(result, LyreError):
+                self._intake.discard(write.blobs, result)
+            done(result)
+
+        try:
+            self._submit(write, context, told)
+        except LyreError as error:
+            told(error)
+
+    def _submit(self, write: Write, context: Context, done: Done) -> None:
         table = write.target.table
         limit = self.admitted(write, context)
         integer = None
@@ -120,7 +170,7 @@ class Writing:
             done(failure)
             return
         try:
-            self.submit(write, context, done)
+            self._submit(write, context, done)
         except LyreError as error:
             done(error)
 
@@ -196,6 +246,31 @@ class Writing:
             raise TransactionTooLarge(
                 f"a transaction may have {self._max_writes} writes, this one has {len(writes)}"
             )
+        writes = await self._save_all(writes, context)
+        try:
+            return await self._write_all(writes, context)
+        except LyreError as error:
+            for write in writes:
+                self._intake.discard(write.blobs, error)
+            raise
+
+    async def _save_all(self, writes: Sequence[Write], context: Context) -> Sequence[Write]:
+        if not any(write.target.table.blob_names for write in writes):
+            return writes
+        saved: list[Write] = []
+        try:
+            for number, write in enumerate(writes):
+                try:
+                    saved.append(await self.save(write, context))
+                except LyreError as error:
+                    raise _placed(error, number) from None
+        except BaseException:
+            for write in saved:
+                self._intake.discard(write.blobs)
+            raise
+        return saved
+
+    async def _write_all(self, writes: Sequence[Write], context: Context) -> list[Written]:
         while writes:
             changes = self._access.changes
             all_planned = await self._plan_all(writes, context)
@@ -243,6 +318,30 @@ class Writing:
         if needs_integer(write):
             integer = await self.integers.next(write.target.table.slot)
         return plan(write, context, limit, integer)
+
+    async def save(self, write: Write, context: Context) -> Write:
+        """Return a write with the content of its blobs on disk, where that belongs into files.
+
+        Who does not send it in the end calls `discard`.
+
+        Raises:
+            NotAuthorised: It may not be.
+            RecordTooLarge, DiskFull, StorageFailed: Nothing is left of it.
+        """
+        if not write.target.table.blob_names:
+            return write
+        self.admitted(write, context)
+        try:
+            return await self._intake.save(with_value(write))
+        except LyreError:
+            raise
+        except Exception as error:
+            raise failure_of(error) from error
+
+    def discard(self, mutations: Iterable[Mutation], error: Exception | None = None) -> None:
+        """Remove the files of writes that were not done."""
+        for mutation in mutations:
+            self._intake.discard(mutation.blobs, error)
 
     async def send_all(self, mutations: Sequence[Mutation]) -> Applied:
         """Commit a transaction that was decided for, with its records fenced.

@@ -217,6 +217,24 @@ CORE_SETTINGS: Final[tuple[Setting, ...]] = (
         maximum=16 * 1024**2,
     ),
     Setting(
+        "storage.blobInline",
+        _STORAGE.blob_inline_bytes,
+        "size",
+        "Values of type `Blob` with more bytes than this stand in files of their own, smaller "
+        "ones in their records. A file costs two fsyncs and a look-up more; a record that is "
+        "much larger than a page of the store makes each change of it dear.",
+        maximum=1024**2,
+    ),
+    Setting(
+        "storage.maxBlobSize",
+        _STORAGE.max_blob_bytes,
+        "size",
+        "Largest value of type `Blob`; a larger upload is answered with 413, however large "
+        "`http.maxBodySize` is. A bound on what one request can take of the disk.",
+        minimum=1000,
+        maximum=1024**5,
+    ),
+    Setting(
         "storage.maxTransactionSize",
         _STORAGE.max_transaction_bytes,
         "size",
@@ -273,6 +291,8 @@ def storage_settings(settings: Settings) -> StorageSettings:
         map_size=settings.integer("storage.mapSize"),
         min_free_bytes=settings.integer("storage.minFree"),
         max_record_bytes=settings.integer("storage.maxRecordSize"),
+        blob_inline_bytes=settings.integer("storage.blobInline"),
+        max_blob_bytes=settings.integer("storage.maxBlobSize"),
         max_transaction_bytes=settings.integer("storage.maxTransactionSize"),
         max_outstanding_bytes=settings.integer("storage.maxWaitingSize"),
         segment_bytes=settings.integer("storage.segmentSize"),

@@ -197,6 +197,7 @@ class Node:
         if self._closed:
             return
         self._closed = True
+        await self.database.settle()
         await self.writer.drain(DRAIN_S)
         if self.remote is not None:
             self.engine.refresh()

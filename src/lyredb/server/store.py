@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,8 @@ from lyredb.errors import DiskFull, InvalidTopic, LyreError, SchemaError
 from lyredb.resources.readmission import Readmission
 from lyredb.resources.registry import Registry
 from lyredb.sessions.claims_service import ClaimsService
+from lyredb.storage.blob_files import BlobFiles
+from lyredb.storage.blob_sweep import ORPHAN_AGE_S, BlobSweep
 from lyredb.storage.data_directory import DirectoryLock
 from lyredb.storage.engine import Engine
 from lyredb.storage.expiry import Expiry
@@ -30,11 +33,14 @@ EXPIRY_S: Final = 0.25
 RETIRE_S: Final = 300.0
 """How long a removed index stays after everybody has heard that it is removed: queries that
 had begun before go on with it, and `queries.maxTime` does not count their clients' time."""
+SWEEP_STEP: Final = 1000
+"""Files of blobs that are looked up in one go."""
 MAINTENANCE_S: Final = 10.0
 """How often an idle writer looks for old entries of the log to drop."""
 MAINTENANCE_STEP_S: Final = 0.05
 """Between steps while there is more to do, so that writes are taken."""
 
+_CLOCK_TICK_S: Final = 0.1
 _logger: Final = logging.getLogger(__name__)
 
 
@@ -74,7 +80,12 @@ class Store:
         self._retire_s = retire_s
         self._evolving = asyncio.Lock()
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._maintain()), loop.create_task(self._expire())]
+        self._files = BlobFiles(engine.path)
+        self._tasks = [
+            loop.create_task(self._maintain()),
+            loop.create_task(self._expire()),
+            loop.create_task(self._sweep(0.0 if passed is _alone else ORPHAN_AGE_S)),
+        ]
         self._retiring = loop.create_task(self._retire(engine.position))
 
     @classmethod
@@ -180,6 +191,40 @@ class Store:
                 _logger.exception("maintenance of the log failed")
                 more = False
             await asyncio.sleep(MAINTENANCE_STEP_S if more else MAINTENANCE_S)
+
+    async def _sweep(self, age_s: float) -> None:
+        """Remove the files of blobs that nothing needs; orphans at the start and each hour.
+
+        Args:
+            age_s: Of orphans at the start. Where no other process can be writing one, those
+                of before are nobody's, however young.
+        """
+        sweep = BlobSweep(self.engine, self._files)
+        next_orphans = 0.0
+        while True:
+            try:
+                if time.monotonic() >= next_orphans:
+                    await self._sweep_orphans(sweep, age_s)
+                    next_orphans, age_s = time.monotonic() + ORPHAN_AGE_S, ORPHAN_AGE_S
+                names = sweep.due()
+                if names:
+                    await asyncio.to_thread(sweep.remove, names)
+                    sweep.forget(names)
+            except LyreError:
+                _logger.exception("files of blobs that nothing needs stay for now")
+                names = []
+            await asyncio.sleep(MAINTENANCE_STEP_S if names else MAINTENANCE_S)
+
+    async def _sweep_orphans(self, sweep: BlobSweep, age_s: float) -> None:
+        # The times of files come from a clock that may be a tick behind.
+        before = time.time() - max(age_s, _CLOCK_TICK_S)
+        old = await asyncio.to_thread(sweep.old_files, before)
+        for at in range(0, len(old), SWEEP_STEP):
+            orphans = sweep.without_row(old[at : at + SWEEP_STEP])
+            if orphans:
+                count = await asyncio.to_thread(sweep.remove_orphans, orphans)
+                _logger.info("removed %d files of blobs that no commit knows", count)
+            await asyncio.sleep(0)
 
     async def close(self) -> None:
         """Commit what waits, and close. A second call does nothing."""

@@ -11,7 +11,6 @@ Looking and forgetting belong to the thread of the writer, `remove` into another
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -74,10 +73,13 @@ class BlobSweep:
                 transaction.delete(name, db=handle)
                 transaction.delete(FILE + read_dropped(name)[1], db=handle)
 
-    def old_files(self, age_s: float = ORPHAN_AGE_S) -> list[bytes]:
-        """Return the ids of the files that were not written to for so long. For another thread."""
-        before = time.time() - age_s
-        return [file.id for file in self._files.list() if file.modified_s <= before]
+    def old_files(self, before_s: float) -> list[bytes]:
+        """Return the ids of the files that were last written before a time. For another thread.
+
+        Args:
+            before_s: Since 1970, in seconds.
+        """
+        return [file.id for file in self._files.list() if file.modified_s < before_s]
 
     def without_row(self, ids: Iterable[bytes]) -> list[bytes]:
         """Return those of the files that no commit knows."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeVar
 
+from lyredb.storage.blob import PackedBlob
 from lyredb.storage.keys import KeyValue
 from lyredb.tables.query.terms import Query
 
@@ -128,6 +129,16 @@ class Gateway(Protocol):
         Raises:
             InvalidQuery, UnknownAttribute: The query makes no sense.
             TransactionTooLarge, WriteConflict: Nothing was deleted.
+        """
+
+    def blob_names(self, table: str) -> tuple[str, ...]:
+        """Return the attributes of a table that are blobs."""
+
+    def read_blob(self, blob: PackedBlob) -> AsyncIterator[bytes]:
+        """Stream the file of a blob.
+
+        Raises:
+            StorageFailed: It cannot be read.
         """
 
     def path_of(self, table: str) -> str | None:

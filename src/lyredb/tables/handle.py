@@ -11,6 +11,7 @@ from typing import Any, Final, Generic, Protocol, Self, TypeVar, cast, overload
 
 from lyredb.errors import InvalidQuery
 from lyredb.storage.keys import KeyValue
+from lyredb.tables.blob import blob_of
 from lyredb.tables.computing import register_function
 from lyredb.tables.gateway import Event, EventSource, Gateway
 from lyredb.tables.query.parse_object import SelectLike, WhereLike, read_query
@@ -110,7 +111,7 @@ class TableHandle(Generic[T]):
             InvalidKey: The table cannot have this key.
         """
         record = await self._gateway.read_record(self.name, id)
-        return None if record is None else self._shape.wrap(record)
+        return None if record is None else self.wrap(record)
 
     @overload
     async def put(self, record: T, /) -> KeyValue: ...
@@ -200,7 +201,7 @@ class TableHandle(Generic[T]):
             after: The position of an event, to resume after it.
         """
         source = self._gateway.follow_records(self.name, id, omit_current=omit_current, after=after)
-        return Subscription(source, self._shape)
+        return Subscription(source, self.wrap)
 
     @overload
     def search(
@@ -269,6 +270,9 @@ class TableHandle(Generic[T]):
 
     def wrap(self, record: dict[str, object]) -> T:
         """Return a record as code sees it."""
+        for name in self._gateway.blob_names(self.name):
+            if name in record:
+                record[name] = blob_of(record[name], self._gateway.read_blob)
         return self._shape.wrap(record)
 
     def require_own(self, condition: Condition) -> None:
@@ -307,11 +311,11 @@ class Subscription(AsyncIterator[Event[T]]):
     or ``aclose()``, ends it.
     """
 
-    __slots__ = ("_shape", "_source")
+    __slots__ = ("_source", "_wrap")
 
-    def __init__(self, source: EventSource, shape: Shape[T]) -> None:
+    def __init__(self, source: EventSource, wrap: Callable[[dict[str, object]], T]) -> None:
         self._source = source
-        self._shape = shape
+        self._wrap = wrap
 
     def __aiter__(self) -> Self:
         return self
@@ -320,7 +324,7 @@ class Subscription(AsyncIterator[Event[T]]):
         event = await self._source.next_event()
         value = event.value
         if event.type == "put" and isinstance(value, dict):
-            value = self._shape.wrap(value)
+            value = self._wrap(value)
         return Event(
             event.type,
             cast("T | None", value),

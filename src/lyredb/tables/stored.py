@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
+from lyredb.storage.blob import StoredBlob
 from lyredb.storage.body import load_body, pack_body
 from lyredb.storage.keys import ABSENT, KeyValue, record_key
 from lyredb.storage.layout import TOPIC_SLOT, TableLayout
 from lyredb.storage.metadata import content_type_of
 from lyredb.storage.record import OPAQUE, decode_header
+from lyredb.tables.blob_values import shown
 from lyredb.tables.computing import ComputedAttribute, computed_attributes
 from lyredb.tables.keys import KeyRules, key_text
 from lyredb.tables.partial import partial_decoder
@@ -24,6 +27,7 @@ MS_SHIFT: Final = 12
 """A version is milliseconds × 4096 + a counter."""
 CONTENT_TYPE: Final = "contentType"
 DATA: Final = "data"
+_KEPT_IN_PATHS: Final = "/:@!$&'()*+,;=~-._"
 
 
 class StoredTable:
@@ -36,6 +40,7 @@ class StoredTable:
         layout: What the store knows of it.
         is_open_topics: It is ``data.Topic``, which keeps every payload as received and
             whose keys are whole topics.
+        blob_names: The attributes that are blobs, whose content may be in files.
     """
 
     __slots__ = (
@@ -48,6 +53,7 @@ class StoredTable:
         "_rules",
         "_times",
         "_updated",
+        "blob_names",
         "is_open_topics",
         "layout",
         "name",
@@ -71,6 +77,11 @@ class StoredTable:
             self._computed[one.name]
             for one in schema.attributes
             if one.enumerable and one.name in self._computed
+        )
+        self.blob_names = tuple(
+            one.name
+            for one in schema.attributes
+            if one.type.name == "Blob" and one.type.element is None and one.is_stored
         )
         self._relations = frozenset(one.name for one in schema.attributes if one.relation)
         self._created = _server_time(schema, "created")
@@ -206,6 +217,8 @@ class StoredTable:
         if self._updated:
             name, form = self._updated
             record[name] = form(header.version >> MS_SHIFT)
+        if self.blob_names:
+            self._show_blobs(key, record)
         if self._enumerable:
             self._compute(record, self._enumerable)
         return record
@@ -229,6 +242,8 @@ class StoredTable:
             return {name: record[name] for name in names if name in record}
         in_body = tuple(name for name in names if not self._is_outside(name))
         found = partial_decoder(in_body)(stored[header.body_offset :]) if in_body else {}
+        if self.blob_names:
+            self._show_blobs(key, found)
         if len(in_body) == len(names):
             return found
         for name in names:
@@ -256,6 +271,24 @@ class StoredTable:
         if not header.flags & OPAQUE:
             self._compute(record, wanted)
         return {name: record[name] for name in names if name in record}
+
+    def _show_blobs(self, key: KeyValue, record: dict[str, object]) -> None:
+        """Bring blobs that are neither text nor bytes into the form that everybody sees."""
+        for name in self.blob_names:
+            value = record.get(name)
+            if type(value) is StoredBlob:
+                record[name] = shown(value, self.href(key, name))
+
+    def href(self, key: KeyValue, name: str) -> str:
+        """Return the path of an attribute for HTTP, ``""`` when it has none."""
+        export = self.schema.export
+        if export is None or not export.rest:
+            return ""
+        return "/" + quote(f"{export.path}/{key_text(key)}.{name}", safe=_KEPT_IN_PATHS)
+
+    def is_blob(self, name: str) -> bool:
+        """Tell whether an attribute is a blob, whose content can be had by itself."""
+        return name in self.blob_names
 
     def _compute(self, record: dict[str, object], computed: Iterable[ComputedAttribute]) -> None:
         """Add computed attributes to a record that has what they read."""

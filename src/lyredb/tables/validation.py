@@ -15,6 +15,7 @@ from lyredb.tables.values import (
     FAST_TYPES,
     Check,
     Problems,
+    check_blob,
     compile_check,
     describe,
     missing,
@@ -38,7 +39,8 @@ class _Rule:
     def __init__(self, attribute: Attribute, schema: TableSchema) -> None:
         self.type_name = attribute.type.name
         self.exact: type | None = FAST_TYPES.get(self.type_name)
-        self.check: Check = compile_check(attribute.type, schema)
+        is_blob = attribute.type.name == "Blob" and attribute.type.element is None
+        self.check: Check = check_blob if is_blob else compile_check(attribute.type, schema)
         self.required = attribute.required
 
 

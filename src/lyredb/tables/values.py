@@ -13,6 +13,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
+from lyredb.storage.blob import PackedBlob
+from lyredb.tables.blob import Blob
+from lyredb.tables.blob_values import content_in, inline_value, reference_in
 from lyredb.tables.schema import Attribute, TableSchema, TypeRef
 from lyredb.tables.times import parse_date
 
@@ -223,11 +226,27 @@ def _check_bytes(value: object, path: str, problems: Problems) -> object:
     return value
 
 
-def _check_blob(value: object, path: str, problems: Problems) -> object:
-    if isinstance(value, (bytearray, memoryview)):
-        return bytes(value)
-    if not isinstance(value, (str, bytes)):
-        wrong(path, "text or binary data (Blob)", value, problems)
+def check_blob(value: object, path: str, problems: Problems) -> object:
+    """The check of an attribute that is a Blob itself: it may be in a file, too."""
+    if isinstance(value, PackedBlob):
+        return value
+    if isinstance(value, Mapping):
+        reference = reference_in(value)
+        if reference is not None:
+            return reference
+    return _check_content(value, path, problems)
+
+
+def _check_content(value: object, path: str, problems: Problems) -> object:
+    """A Blob inside of lists and nested objects stands in the record."""
+    if isinstance(value, str):
+        return value
+    content = content_in(value)
+    if isinstance(value, Blob) and value.in_memory is not None:
+        content = value.type, value.in_memory
+    if content is not None:
+        return inline_value(*content)
+    wrong(path, "text, binary data or {contentType, data} (Blob)", value, problems)
     return value
 
 
@@ -245,6 +264,6 @@ _SCALARS: Final[Mapping[str, Check]] = {
     "Boolean": _check_boolean,
     "Date": _check_date,
     "Bytes": _check_bytes,
-    "Blob": _check_blob,
+    "Blob": _check_content,
     "Any": _accept,
 }

@@ -242,6 +242,18 @@ class Exchange(RequestResponseCycle):
         parts.append(b"\r\n")
         self.transport.write(b"".join(parts))
 
+    def start_sized(self, status: int, head: bytes, length: int) -> None:
+        """Send the head of a response whose parts follow, and are so many bytes together.
+
+        They are sent as they are. Who cannot send them all has to cut the connection.
+        """
+        if self.is_gone:
+            return
+        self.chunked = False
+        parts = self._begin(status, head)
+        parts.append(b"content-length: %d\r\n\r\n" % length)
+        self.transport.write(b"".join(parts))
+
     def write_part(self, data: bytes) -> None:
         """Send a part of a stream; the peer can read it as soon as it has it."""
         if self.is_gone or self.response_complete or not data:

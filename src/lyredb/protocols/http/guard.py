@@ -45,6 +45,10 @@ _MAX_SOON_WHOLE: Final = 64 * 1024
 _MAX_PARTS: Final = 100_000
 """Chunks, or pieces in which it is read, of a body: each costs the same however small it is,
 and 4 MB in chunks of a byte would be 1.4 s of work. Lines of 40 bytes, a chunk each, fit."""
+_FULL_PART_BYTES: Final = 1024
+"""A body that may be large may have a part more for so many bytes."""
+_TIMED_BYTES: Final = 64 * 1024
+"""Of a body that may be large, so many have to come in `http.timeout`."""
 _VERSIONS: Final = ("1.1", "1.0")
 _LOOKED_AT: Final = frozenset(
     (
@@ -93,6 +97,8 @@ class Guard(EndingProtocol):
         self._hosts = 0
         self._length = 0
         self._parts = 0
+        self._max_body_bytes = self.limits.max_body_bytes
+        self._timed_bytes = 0
         self._has_body = False
         self._coding = b""
         self._is_picky = False
@@ -211,7 +217,7 @@ class Guard(EndingProtocol):
         self._phase = Phase.HEADERS
         self._deadline = self.loop.time() + self.limits.headers_timeout_s
         self._exact_bytes = self._chunk_bytes = self._body_bytes = 0
-        self._hosts = self._length = self._parts = 0
+        self._hosts = self._length = self._parts = self._timed_bytes = 0
         self._has_body = False
 
     def on_url(self, url: bytes) -> None:
@@ -277,7 +283,10 @@ class Guard(EndingProtocol):
                 return
             self._phase, self._deadline = Phase.DONE, FOREVER
             return  # the parser stops here, see `_upgraded`
-        if self._length > self.limits.max_body_bytes:
+        self._max_body_bytes = self.limits.max_body_bytes
+        if self._length > self._max_body_bytes or (self._has_body and not self._length):
+            self._max_body_bytes = max(self._max_body_bytes, self.port.body_limit(self._scope))
+        if self._length > self._max_body_bytes:
             self._too_large()
             return
         if self._coding and not self._will_decompress():
@@ -333,6 +342,11 @@ class Guard(EndingProtocol):
         return True
 
     @property
+    def _is_long(self) -> bool:
+        """True for a body that may be larger than usual, which may so take longer, too."""
+        return self._max_body_bytes > self.limits.max_body_bytes
+
+    @property
     def _is_soon_whole(self) -> bool:
         """True for requests that begin when their body is here, since it is small or none."""
         if not self._has_body:
@@ -385,10 +399,13 @@ class Guard(EndingProtocol):
             return
         self._body_bytes += len(body)
         self._parts += 1
-        if self._body_bytes > self.limits.max_body_bytes:
+        if self._body_bytes > self._max_body_bytes:
             self._too_large()
             return
-        if self._parts > _MAX_PARTS:
+        if self._body_bytes > self._timed_bytes and self._is_long:
+            self._deadline = self.loop.time() + self.limits.body_timeout_s
+            self._timed_bytes = self._body_bytes + _TIMED_BYTES
+        if self._parts > _MAX_PARTS + self._body_bytes // _FULL_PART_BYTES:
             self._refuse(BodyTooLarge(f"the body comes in more than {_MAX_PARTS} chunks"))
             return
         if self._decompressor is not None:
@@ -468,7 +485,7 @@ class Guard(EndingProtocol):
             self._refuse(TooLarge(f"the headers have more than {limit} bytes"), 431)
 
     def _too_large(self) -> None:
-        limit = self.limits.max_body_bytes
+        limit = self._max_body_bytes
         self._refuse(BodyTooLarge(f"the body has more than {limit} bytes"))
 
     # Upgrades.

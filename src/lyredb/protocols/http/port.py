@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from uvicorn.server import ServerState
 
@@ -30,6 +30,10 @@ def _never(exchange: Exchange) -> bool:
     return False
 
 
+def _as_usual(scope: Any) -> int:
+    return 0
+
+
 class Port(ServerState):
     """uvicorn's shared state and ours.
 
@@ -38,6 +42,7 @@ class Port(ServerState):
         authentication: Who logs upgrades in; ``None`` on a port without users.
         upgrades: Factories by sub-protocol.
         answer_now: Answers a request without a body at once, or returns False.
+        body_limit: How large the body of a request may be, 0 for `HttpLimits.max_body_bytes`.
         head: Header lines that every response begins with, remade each second.
         turn: How long a WebSocket may work on what it has read.
         backlog: What waits for readers of streams and WebSockets.
@@ -67,6 +72,7 @@ class Port(ServerState):
         self.compress_from = limits.compress_from_bytes or sys.maxsize
         self.uncompressed_bytes = self.compressed_bytes = self.decompressed_bytes = 0
         self.answer_now: Callable[[Exchange], bool] = _never
+        self.body_limit: Callable[[Any], int] = _as_usual
 
     def remake_head(self) -> None:
         """Take the default headers over (the date changes each second)."""

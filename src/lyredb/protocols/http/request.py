@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, Literal
 from urllib.parse import unquote_to_bytes
 
@@ -189,6 +189,21 @@ class Request:
             if not message["more_body"]:
                 return b"".join((*parts, part)) if parts else part
             parts.append(part)
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes, in parts of about 64 kB at most; see `Mount.body_limit`.
+
+        Raises:
+            InvalidBody: The peer went away in the middle.
+        """
+        more = True
+        while more:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise InvalidBody("the body ended too early")
+            more = message["more_body"]
+            if message["body"]:
+                yield message["body"]
 
     def respond(self, status: int, head: bytes = b"", body: bytes = b"") -> None:
         """Send a whole response; see `Exchange.respond`."""

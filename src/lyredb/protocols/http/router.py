@@ -25,6 +25,7 @@ Predicate = Callable[[Request], bool]
 Handler = Callable[[Request], Awaitable[None]]
 Fail = Callable[[Request, Exception], None]
 Now = Callable[[Request, Fail], bool]
+BodyLimit = Callable[[Request], int]
 
 _REQUEST_ID: Final = re.compile(r"[!-~]{1,128}", re.ASCII)
 """What a proxy may name a request: visible, and short enough for a log line."""
@@ -44,6 +45,8 @@ class Mount:
         now: Gets a request whose body is here as a whole (``exchange.body``) and a way to
             tell an error later. Answers it, or sees to it that it will be; or returns
             False and has done nothing.
+        body_limit: Returns how many bytes the body of a request may have, when that is more
+            than `http.maxBodySize`; the handler reads it in parts. 0 for most.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Mount:
     handler: Handler
     priority: int
     now: Now | None = None
+    body_limit: BodyLimit | None = None
 
 
 class Router:
@@ -80,6 +84,7 @@ class Router:
         *,
         priority: int = 0,
         now: Now | None = None,
+        body_limit: BodyLimit | None = None,
     ) -> None:
         """Ask ``handler`` for requests for which ``predicate`` holds.
 
@@ -89,8 +94,9 @@ class Router:
             handler: Answers.
             priority: Higher is asked first.
             now: See `Mount`.
+            body_limit: See `Mount`.
         """
-        self._mounts.append(Mount(name, predicate, handler, priority, now))
+        self._mounts.append(Mount(name, predicate, handler, priority, now, body_limit))
         self._mounts.sort(key=lambda mount: -mount.priority)  # stable: then as mounted
 
     def answer_now(self, exchange: Exchange) -> bool:
@@ -108,6 +114,18 @@ class Router:
         except Exception as error:
             self._fail_now(request, error)
         return True
+
+    def body_limit(self, scope: Any) -> int:
+        """Return how large the body of a request may be by what is mounted for it, 0 for as usual.
+
+        Asked before there is an exchange; who raises is asked again, and told, later.
+        """
+        request = Request(scope, _nothing, _nothing)
+        try:
+            mount = self._choose(request)
+            return 0 if mount.body_limit is None else mount.body_limit(request)
+        except LyreError:
+            return 0
 
     def _fail_now(self, request: Request, error: Exception) -> None:
         told = self._told(request, error)
@@ -173,6 +191,10 @@ class Router:
         if self._challenge is not None and isinstance(error, AuthenticationError):
             challenge = self._challenge(request)
         return challenge or headers_of(error)
+
+
+async def _nothing(*message: object) -> None:
+    raise AssertionError("the request has not begun")
 
 
 def request_id(request: Request) -> str:

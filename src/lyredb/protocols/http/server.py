@@ -153,6 +153,7 @@ class HttpServer:
         self._uvicorn: _Uvicorn | None = None
         self._serving: asyncio.Task[None] | None = None
         self._port.answer_now = self._router.answer_now
+        self._port.body_limit = self._router.body_limit
         state = Health(self._problem, lack, worker)
         self.mount("health", state.wants, state.answer, priority=HEALTH_PRIORITY)
         if cors is not None:
@@ -179,9 +180,12 @@ class HttpServer:
         *,
         priority: int = 0,
         now: Callable[..., bool] | None = None,
+        body_limit: Callable[..., int] | None = None,
     ) -> None:
         """See `Router.mount`."""
-        self._router.mount(name, predicate, handler, priority=priority, now=now)
+        self._router.mount(
+            name, predicate, handler, priority=priority, now=now, body_limit=body_limit
+        )
 
     def upgrade(self, subprotocol: str, factory: Callable[..., object]) -> None:
         """See ``lyredb.protocols.http.upgrade``."""

@@ -13,6 +13,7 @@ from lyredb.plugins.context import Context
 from lyredb.protocols.http.authentication import Authentication
 from lyredb.protocols.http.request import Request
 from lyredb.protocols.rest import reading
+from lyredb.protocols.rest.blobs import body_limit, get_blob, is_blob, put_blob
 from lyredb.protocols.rest.methods import READS, methods_of, operation_of
 from lyredb.protocols.rest.paths import resolve
 from lyredb.protocols.rest.prepared import Batch
@@ -22,6 +23,8 @@ from lyredb.protocols.rest.tracing import answer_trace
 from lyredb.protocols.rest.writing import Fail, perform, prepare_of, submit
 from lyredb.resources.target import Target
 
+BLOB_METHODS: Final = ("GET", "HEAD", "PUT")
+"""Those that wait for files."""
 _LISTS: Final = b"["
 """How the bodies begin that are many writes, nearly always; see `Rest.now`."""
 
@@ -62,6 +65,10 @@ class Rest:
                 return None
         return request.target
 
+    def body_limit(self, request: Request) -> int:
+        """Return how large the body may be, where larger than others; see `Mount`."""
+        return body_limit(self._service, request)
+
     def now(self, request: Request, fail: Fail) -> bool:
         """Answer at once what needs no waiting, and send writes that are here as a whole.
 
@@ -70,6 +77,8 @@ class Rest:
         target = request.target
         assert target is not None, "resolved by the predicate"
         method = request.method
+        if is_blob(target) and method in BLOB_METHODS:
+            return False
         if method in READS:
             answer = reading.NOW[target.kind]
             if answer is None or self._authentication.quick(request) is None:
@@ -114,6 +123,9 @@ class Rest:
     async def _write(self, request: Request, target: Target) -> None:
         context = request.context(PROTOCOL)
         self._admit(request, target, context)
+        if request.method == "PUT" and is_blob(target):
+            await put_blob(self._service, request, target, context)
+            return
         await perform(self._service, request, target, context)
 
     def _admit(self, request: Request, target: Target, context: Context) -> None:
@@ -124,6 +136,9 @@ class Rest:
         self._service.database.admit(operation_of(request.method, target), target, context)
 
     async def _read(self, request: Request, target: Target) -> None:
+        if is_blob(target):
+            await get_blob(self._service, request, target)
+            return
         answer = reading.NOW[target.kind]
         if answer is None:
             await reading.get_collection(self._service, request, target)

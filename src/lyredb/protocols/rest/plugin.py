@@ -38,7 +38,9 @@ class RestPlugin:
         rest = Rest(service, login)
         described = OpenApi(partial(_api, scope, service, login), login)
         scope.http.mount("openapi", described.wants, described.answer, priority=PRIORITY)
-        scope.http.mount("rest", rest.wants_table, rest.answer, now=rest.now)
+        scope.http.mount(
+            "rest", rest.wants_table, rest.answer, now=rest.now, body_limit=rest.body_limit
+        )
         scope.http.mount(
             "rest open topics",
             rest.wants_open_topic,

@@ -12,6 +12,7 @@ An instance wraps the record it stands for. At the class a column is what condit
 made of: ``Sensor.value == 3``.
 """
 
+from lyredb.tables.blob import Blob, create_blob
 from lyredb.tables.declare.columns import (
     Col,
     Column,
@@ -22,7 +23,7 @@ from lyredb.tables.declare.columns import (
     Rel,
     UpdatedTime,
 )
-from lyredb.tables.declare.markers import ID, BigInt, Blob, Int32, String
+from lyredb.tables.declare.markers import ID, BigInt, Int32, String
 from lyredb.tables.declare.nested import Nested
 from lyredb.tables.declare.options import GENERATED, computed, field, relationship
 from lyredb.tables.declare.schema_of import schema_of
@@ -48,6 +49,7 @@ __all__ = [
     "Table",
     "UpdatedTime",
     "computed",
+    "create_blob",
     "field",
     "relationship",
     "schema_of",

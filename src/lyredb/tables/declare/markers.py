@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,5 +21,3 @@ Int32: TypeAlias = Annotated[int, Scalar("Int")]
 """−2³¹ to 2³¹−1; a plain ``int`` goes to ±2⁵³."""
 BigInt: TypeAlias = Annotated[int, Scalar("BigInt")]
 """Up to 300 digits."""
-Blob: TypeAlias = Annotated[Any, Scalar("Blob")]
-"""Text or binary data of any size."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Never
 
+from lyredb.errors import StorageFailed
+from lyredb.storage.blob import PackedBlob
+from lyredb.tables.blob import Blob, blob_of
 from lyredb.tables.declare.columns import Column, Read
 from lyredb.tables.declare.options import UNSET, Marker
 from lyredb.tables.declare.types import PythonType, WrappedClass, read_type
@@ -36,6 +39,8 @@ def _wrap_of(read: PythonType) -> Read | None:
     if read.element is not None:
         inner = _wrap_of(read.element)
         return _each(inner) if inner else None
+    if read.scalar == "Blob":
+        return _blob
     wrapped = read.nested or read.table
     return _instance(wrapped) if wrapped else None
 
@@ -45,6 +50,14 @@ def _each(inner: Read) -> Read:
         return [inner(item) for item in value] if isinstance(value, list) else value
 
     return wrap
+
+
+def _blob(value: object) -> object:
+    return value if isinstance(value, Blob) else blob_of(value, _no_file)
+
+
+def _no_file(blob: PackedBlob) -> Never:
+    raise StorageFailed("this record was not read from a database, which has the file of its blob")
 
 
 def _instance(nested: type[WrappedClass]) -> Read:

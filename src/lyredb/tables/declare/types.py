@@ -20,6 +20,7 @@ from typing import (
 )
 
 from lyredb.errors import SchemaError
+from lyredb.tables.blob import Blob
 from lyredb.tables.checks import table_type_problem
 from lyredb.tables.declare.columns import Column
 from lyredb.tables.declare.markers import Scalar
@@ -35,6 +36,7 @@ _PYTHON: Final[Mapping[object, str]] = {
     datetime: "Date",
     bytes: "Bytes",
     Any: "Any",
+    Blob: "Blob",
 }
 _OWNER: Final = ""
 """The class of the column among the names: no class is called so."""

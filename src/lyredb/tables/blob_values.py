@@ -1,0 +1,100 @@
+"""What stands for a blob in a record that somebody sends or is shown.
+
+Text is a string, bytes are bytes. What has another content type is ``{contentType, data}``,
+what is in a file ``{contentType, size, blob, href}``: a record that was read can be sent
+back as it is, and loses nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Final
+
+from lyredb.formats import essence_of, is_text
+from lyredb.storage.blob import CONTENT_TYPE, DATA, REFERENCE, PackedBlob, is_type, packed_of
+
+TEXT: Final = "text/plain; charset=utf-8"
+BYTES: Final = "application/octet-stream"
+_PLAIN_TEXT: Final = ("text/plain", "text/plain;charset=utf-8")
+_TEXTUAL: Final = ("application/json", "application/xml", "application/javascript")
+
+
+def is_textual(content_type: str) -> bool:
+    """Tell whether ``data`` of this type is text, and base64 in a string otherwise."""
+    essence = essence_of(content_type)
+    return is_text(essence) or essence in _TEXTUAL or essence.endswith(("+json", "+xml"))
+
+
+def inline_value(content_type: str, data: bytes) -> str | bytes | PackedBlob:
+    """Return content in the form in which a record holds it."""
+    plain = content_type.replace(" ", "").lower()
+    if plain in _PLAIN_TEXT:
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            return PackedBlob(content_type, data)
+    if plain in ("", BYTES):
+        return data
+    return PackedBlob(content_type, data)
+
+
+def content_in(value: object) -> tuple[str, bytes] | None:
+    """Return content type and content of a value that is content, ``None`` of anything else."""
+    match value:
+        case str():
+            try:
+                return TEXT, value.encode()
+            except UnicodeEncodeError:
+                return None  # the store refuses it
+        case bytes():
+            return BYTES, value
+        case bytearray() | memoryview():
+            return BYTES, bytes(value)
+        case PackedBlob() if not value.id:
+            return value.content_type, value.data
+        case {"contentType": str() as kind, "data": str() | bytes() as data} if is_type(kind):
+            content = _content(kind, data)
+            return None if content is None else (kind, content)
+    return None
+
+
+def reference_in(value: Mapping[str, object]) -> PackedBlob | None:
+    """Return the reference to a file that a mapping is, ``None`` when it is none."""
+    packed = packed_of(value) if REFERENCE in value else None
+    return packed if packed is not None and packed.id else None
+
+
+def shown(value: Mapping[str, object], href: str) -> dict[str, object]:
+    """Return a stored blob that is neither text nor bytes as everybody sees it.
+
+    Args:
+        value: As it was decoded.
+        href: Where its content is, ``""`` where nobody outside can have it.
+    """
+    if REFERENCE in value:
+        return {**value, "href": href} if href else dict(value)
+    kind, data = value[CONTENT_TYPE], value[DATA]
+    assert isinstance(kind, str), "so it was decoded"
+    assert isinstance(data, bytes), "so it was decoded"
+    if is_textual(kind):
+        try:
+            return {CONTENT_TYPE: kind, DATA: data.decode()}
+        except UnicodeDecodeError:
+            pass  # its type names another charset, or is wrong: shown as bytes
+    return {CONTENT_TYPE: kind, DATA: data}
+
+
+def _content(kind: str, data: str | bytes) -> bytes | None:
+    if isinstance(data, bytes):
+        return data
+    if is_textual(kind):
+        try:
+            return data.encode()
+        except UnicodeEncodeError:
+            return None
+    try:
+        return base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        return None
