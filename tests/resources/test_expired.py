@@ -6,12 +6,16 @@ import asyncio
 import time
 from pathlib import Path
 
+import pytest
+
 import lyredb
-from lyredb.resources.embedded import EmbeddedDatabase
+from lyredb.resources.embedded import TRUSTED, EmbeddedDatabase
+from lyredb.resources.requests import Write
 
 SDL = """
 type Short @table(expiration: 1) @export { id: ID n: Int @indexed }
 type Timed @table @export { id: ID n: Int @indexed until: Float @expiresAt }
+type Plain @table @export { id: ID n: Int @indexed }
 """
 
 
@@ -33,6 +37,30 @@ def test_a_record_is_removed_within_seconds_and_its_subscribers_are_told(tmp_pat
             assert await first_delete(db, "Short") == ("a", "expired")
             with db.database._engine.snapshot() as snapshot:
                 assert snapshot.count(db.stored("data.Short").slot) == 0
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize(("topic", "table"), [("Plain/a", "Plain"), ("open/a", "Topic")])
+def test_a_message_that_expires_is_removed_where_no_rule_says_so(
+    tmp_path: Path, topic: str, table: str
+) -> None:
+    """A retained one with an expiry of its own, of a table without a rule or of open topics.
+
+    What is written without one stays.
+    """
+
+    async def body() -> None:
+        async with lyredb.open(tmp_path, schema=SDL, open_topics=True) as db:
+            target = db.database.registry.topic(topic, "python")
+            soon = int(time.time() * 1000) + 1
+            for end, expires_ms in (("", soon), ("b", 0)):
+                one = db.database.registry.topic(topic + end, "python")
+                write = Write(one, "put", payload=b'{"n":1}', retain=True, expires_ms=expires_ms)
+                await db.database.write(write, TRUSTED)
+            assert await first_delete(db, table) == (target.id, "expired")
+            with db.database._engine.snapshot() as snapshot:
+                assert snapshot.count(db.stored(f"data.{table}").slot) == 1
 
     asyncio.run(body())
 

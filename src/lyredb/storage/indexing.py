@@ -2,12 +2,13 @@
 
 Only the indexed attributes, and those that a computed one is made of, are decoded; msgspec
 skips the rest in C (0.3 µs for one of 30 attributes). Of two versions of a record only
-values that differ are encoded.
+values that differ are encoded. Every table that takes messages has an index of deadlines and
+few records have one, so theirs are looked for apart, by a bit of the header.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -17,18 +18,16 @@ from lyredb.errors import InvalidRecord
 from lyredb.storage.body import decode_extension
 from lyredb.storage.clock import wire_version
 from lyredb.storage.expression import Expression, parse
-from lyredb.storage.keys import ABSENT, index_entries
+from lyredb.storage.keys import ABSENT, encode_index_value, index_entries
 from lyredb.storage.layout import IndexLayout, IndexSource, TableLayout
-from lyredb.storage.record import OPAQUE, body_offset_of, decode_header, has_deadline
+from lyredb.storage.record import (
+    HAS_EXPIRES,
+    OPAQUE,
+    body_offset_of,
+    decode_header,
+)
 
-
-class _Nowhere:
-    __slots__ = ()
-
-
-_NOWHERE: Final = _Nowhere()
-"""The value of a record that is not in an index at all: one without a deadline."""
-_PLAIN: Final = frozenset((str, int, float, bool, type(None), datetime, type(ABSENT), _Nowhere))
+_PLAIN: Final = frozenset((str, int, float, bool, type(None), datetime, type(ABSENT)))
 """Types whose equal values have equal index keys."""
 
 
@@ -60,10 +59,12 @@ class IndexExtractor:
         only: One index instead of all of them, for a build.
     """
 
-    __slots__ = ("_decoder", "_is_plain", "_reads_body", "_sources")
+    __slots__ = ("_deadlines", "_decoder", "_is_plain", "_reads_body", "_sources")
 
     def __init__(self, layout: TableLayout, only: IndexLayout | None = None) -> None:
-        indexes = layout.indexes if only is None else (only,)
+        given = layout.indexes if only is None else (only,)
+        indexes = [index for index in given if index.source is not IndexSource.EXPIRES]
+        self._deadlines = [index.slot for index in given if index not in indexes]
         names = [_names(index) for index in indexes]
         roots = sorted({name for of_one in names for name in of_one})
         fields = {root: f"field_{number}" for number, root in enumerate(roots)}
@@ -92,20 +93,41 @@ class IndexExtractor:
         self, old: bytes | None, new: bytes | None
     ) -> tuple[set[tuple[int, bytes]], set[tuple[int, bytes]]]:
         """Return the pairs to take out and the pairs to put in; see `entries`."""
-        before = None if old is None else self._values(old)
-        after = None if new is None else self._values(new)
         out: set[tuple[int, bytes]] = set()
         into: set[tuple[int, bytes]] = set()
+        if self._deadlines:
+            if old is not None and old[19] & HAS_EXPIRES:
+                out.update(self._deadline(old))
+            if new is not None and new[19] & HAS_EXPIRES:
+                into.update(self._deadline(new))
+        if self._sources:
+            self._compare(old, new, out, into)
+        return (out - into, into - out) if out and into else (out, into)
+
+    def _deadline(self, stored: bytes) -> Iterator[tuple[int, bytes]]:
+        """The pairs of a record that has a deadline."""
+        value = encode_index_value(decode_header(stored).expires_ms)
+        return ((slot, value) for slot in self._deadlines)
+
+    def _compare(
+        self,
+        old: bytes | None,
+        new: bytes | None,
+        out: set[tuple[int, bytes]],
+        into: set[tuple[int, bytes]],
+    ) -> None:
+        """Add the pairs of values that differ."""
+        before = None if old is None else self._values(old)
+        after = None if new is None else self._values(new)
         for number, source in enumerate(self._sources):
             if before is not None and after is not None:
                 left, right = before[number], after[number]
                 if type(left) is type(right) and type(left) in _PLAIN and left == right:
                     continue
             if before is not None:
-                out.update((source.slot, value) for value in _encoded(before[number]))
+                out.update((source.slot, value) for value in index_entries(before[number]))
             if after is not None:
-                into.update((source.slot, value) for value in _encoded(after[number]))
-        return (out - into, into - out) if out and into else (out, into)
+                into.update((source.slot, value) for value in index_entries(after[number]))
 
     def _values(self, stored: bytes) -> list[object]:
         """Return the value of each index."""
@@ -120,11 +142,6 @@ class IndexExtractor:
         if decoded is None:
             return [ABSENT] * len(self._sources)
         return [_at_path(getattr(decoded, source.field), source.path) for source in self._sources]
-
-
-def _encoded(value: object) -> Sequence[bytes]:
-    """The keys of a value; what is nowhere has none, what is absent stands as that."""
-    return () if value is _NOWHERE else index_entries(value)
 
 
 def _names(index: IndexLayout) -> frozenset[str]:
@@ -149,8 +166,6 @@ def _value(decoded: msgspec.Struct | None, source: _Source, stored: bytes) -> ob
         return wire_version(decode_header(stored).created)
     if source.source is IndexSource.UPDATED:
         return wire_version(decode_header(stored).version)
-    if source.source is IndexSource.EXPIRES:
-        return decode_header(stored).expires_ms if has_deadline(stored) else _NOWHERE
     if decoded is None:
         return ABSENT
     if source.expression is not None:

@@ -6,10 +6,9 @@ from typing import Final
 
 from lyredb.storage.layout import ROLE_SLOT, SESSION_SLOT, TOPIC_SLOT, USER_SLOT
 from lyredb.tables.layouts import layout_of
-from lyredb.tables.schema import Attribute, TableSchema, TypeRef
+from lyredb.tables.schema import SYSTEM_DATABASE, Attribute, TableSchema, TypeRef
 from lyredb.tables.stored import StoredTable
 
-SYSTEM_DATABASE: Final = "system"
 TOPIC_TABLE: Final = "Topic"
 
 
@@ -59,7 +58,7 @@ BUILTIN_SCHEMAS: Final[dict[int, TableSchema]] = {
 
 
 def builtin_tables() -> tuple[StoredTable, ...]:
-    """Return the built-in tables, by slot; none of them has an index."""
+    """Return the built-in tables, by slot; none of them has an index before a server starts."""
     return tuple(
         StoredTable(schema, layout_of(schema, slot, {})) for slot, schema in BUILTIN_SCHEMAS.items()
     )

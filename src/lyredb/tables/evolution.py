@@ -8,7 +8,7 @@ yet answer queries by it, exactly.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,10 +16,10 @@ import msgspec
 
 from lyredb.errors import FormatMismatch, SchemaError, StorageError
 from lyredb.storage.engine import Engine
-from lyredb.storage.layout import IndexLayout, IndexSource, TableLayout
+from lyredb.storage.layout import TableLayout
 from lyredb.storage.mutation import Kind, Mutation
 from lyredb.tables.builtin import BUILTIN_SCHEMAS
-from lyredb.tables.layouts import IndexKey, key_of_index, layout_of, wanted_indexes
+from lyredb.tables.layouts import DEADLINES, IndexKey, key_of_index, layout_of, wanted_indexes
 from lyredb.tables.schema import Schema, TableSchema
 from lyredb.tables.stored import StoredTable
 
@@ -46,8 +46,8 @@ class Plan:
     """What is to be done, in this order; all of it may be nothing.
 
     Attributes:
-        layouts: To be defined, for each declared table; indexes that are declared no more
-            are among theirs.
+        layouts: To be defined, for each declared table and each of before; indexes that are
+            declared no more are among theirs.
         tables: The declared tables as they will be, each with the indexes that it declares.
         rows: The schema rows that change, as one transaction.
     """
@@ -78,9 +78,11 @@ def plan(engine: Engine, schema: Schema, *, live: bool = False) -> Plan:
     declared = (*BUILTIN_SCHEMAS.values(), *schema.tables)
     rows = engine.list_meta(ROW_PREFIX)
     _refuse_other_keys(engine, rows, declared, live=live)
-    own = _layouts(engine, declared)
-    layouts = tuple(_with_retiring(engine.layouts.get(one.slot), one) for one in own)
-    _refuse_too_many(engine, layouts)
+    of_before = _declared_no_more(rows, {one.full_name for one in declared})
+    everything = _layouts(engine, (*declared, *of_before))
+    own = everything[: len(declared)]
+    layouts = tuple(_with_retiring(engine.layouts.get(one.slot), one) for one in everything)
+    _refuse_too_many(engine, layouts[: len(declared)])
     return Plan(
         layouts,
         tuple(StoredTable(*pair) for pair in zip(declared, own, strict=True)),
@@ -106,16 +108,12 @@ def stored_tables(engine: Engine) -> list[StoredTable]:
 
 
 def without_retired(engine: Engine) -> list[TableLayout]:
-    """Return the layouts to be defined so that indexes which nobody declares are removed.
-
-    One of deadlines goes when it is empty: records keep theirs when a table's expiration
-    is taken away, and have to be removed.
-    """
+    """Return the layouts to be defined so that indexes which nobody declares are removed."""
     return [
         replace(layout, indexes=kept)
         for table in stored_tables(engine)
         for layout in (engine.layouts[table.slot],)
-        for kept in (_kept(engine, table, layout),)
+        for kept in (tuple(one for one in layout.indexes if one in table.layout.indexes),)
         if kept != layout.indexes
     ]
 
@@ -137,30 +135,21 @@ def decode_schema_row(row: bytes) -> TableSchema:
         raise FormatMismatch("a table's schema row cannot be read by this version") from error
 
 
+def _declared_no_more(rows: Mapping[str, bytes], declared: Set[str]) -> list[TableSchema]:
+    """The tables that stay, whose records may have deadlines as others."""
+    names = [name for name in rows if name.removeprefix(ROW_PREFIX) not in declared]
+    return [decode_schema_row(rows[name]) for name in names]
+
+
 def _of_row(engine: Engine, name: str, row: bytes) -> StoredTable | None:
     """The table of a row, ``None`` while the layouts that are known are older than it."""
     schema = decode_schema_row(row)
     full_name = name.removeprefix(ROW_PREFIX)
     layout = next((one for one in engine.layouts.values() if one.name == full_name), None)
     slots = _index_slots(layout)
-    if layout is None or not slots.keys() >= set(wanted_indexes(schema)):
+    if layout is None or set(wanted_indexes(schema)) - slots.keys() - {DEADLINES}:
         return None
     return StoredTable(schema, layout_of(schema, layout.slot, slots))
-
-
-def _kept(engine: Engine, table: StoredTable, layout: TableLayout) -> tuple[IndexLayout, ...]:
-    return tuple(
-        index
-        for index in layout.indexes
-        if index in table.layout.indexes or _is_needed(engine, index)
-    )
-
-
-def _is_needed(engine: Engine, index: IndexLayout) -> bool:
-    if index.source is not IndexSource.EXPIRES:
-        return False
-    with engine.snapshot() as snapshot:
-        return index.slot in engine.building or any(snapshot.scan_index(index.slot))
 
 
 def _refuse_other_keys(

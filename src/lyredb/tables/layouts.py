@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from lyredb.storage.layout import IndexLayout, IndexSource, IntegerBounds, TableLayout
-from lyredb.tables.schema import Attribute, Role, TableSchema, used_types
+from lyredb.tables.schema import SYSTEM_DATABASE, Attribute, Role, TableSchema, used_types
 from lyredb.tables.values import INTEGER_BOUNDS
 
 _SOURCES: Final[Mapping[Role, IndexSource]] = {
@@ -27,7 +27,10 @@ class IndexKey(NamedTuple):
 
 
 DEADLINES: Final = IndexKey((), IndexSource.EXPIRES)
-"""The index by which removal finds what is gone; no attribute's own, so without a path."""
+"""The index by which removal finds what is gone; no attribute's own, so without a path.
+
+Of every table that takes messages: a retained one may have an expiry of its own.
+"""
 
 
 def key_of_index(index: IndexLayout) -> IndexKey:
@@ -47,10 +50,10 @@ def index_key(attribute: Attribute) -> IndexKey:
 def wanted_indexes(schema: TableSchema) -> list[IndexKey]:
     """Return the identities of the indexes that the schema asks for, in declared order.
 
-    Last the index of deadlines, where records can have any.
+    Last the index of deadlines; records without one are not in it.
     """
     wanted = [index_key(attribute) for attribute in schema.attributes if attribute.indexed]
-    return [*wanted, DEADLINES] if schema.has_deadlines else wanted
+    return wanted if schema.database == SYSTEM_DATABASE else [*wanted, DEADLINES]
 
 
 def layout_of(schema: TableSchema, slot: int, index_slots: Mapping[IndexKey, int]) -> TableLayout:
@@ -59,7 +62,8 @@ def layout_of(schema: TableSchema, slot: int, index_slots: Mapping[IndexKey, int
     Args:
         schema: Of the table.
         slot: Of the table.
-        index_slots: The slot of each of its `wanted_indexes`.
+        index_slots: The slot of each of its `wanted_indexes`. The one of deadlines may be
+            missing: tables of earlier versions get it when a server starts.
     """
     in_body = [one for one in schema.attributes if one.is_stored]
     expires = [one.name for one in in_body if one.role == "expires"]
@@ -70,6 +74,7 @@ def layout_of(schema: TableSchema, slot: int, index_slots: Mapping[IndexKey, int
         indexes=tuple(
             IndexLayout(index_slots[key], key.path, key.source, key.expression, key.version)
             for key in wanted_indexes(schema)
+            if key in index_slots or key != DEADLINES
         ),
         required=frozenset(one.name for one in in_body if one.required),
         sealed=frozenset(one.name for one in in_body) if schema.sealed else None,

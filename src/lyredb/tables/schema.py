@@ -35,6 +35,8 @@ KEY_TYPES: Final = ("ID", "String", "Int", "Long", "BigInt", "Any")
 """What a key can be; `Any` also stands for a key that is not declared."""
 TIME_TYPES: Final = ("Date", "Float", "Long")
 """What a time that the server sets can be: a date, or epoch milliseconds."""
+SYSTEM_DATABASE: Final = "system"
+"""Of the server's own tables: they are no topics, so nobody's message is a record there."""
 RESERVED_ROOTS: Final = ("health", "metrics", "openapi")
 """First segments of paths that belong to the server."""
 _PLACES: Final[dict[Role, int]] = {
