@@ -50,9 +50,10 @@ class TransactionView(View):
         """Return a shape that notes what it shapes as read."""
         transaction = self._transaction
 
-        def noted(key: bytes, stored: bytes) -> object:
-            transaction.note_read(table.slot, key, stored)
-            return shape(key, stored)
+        def noted(rows: list[Row]) -> list[object]:
+            for key, stored in rows:
+                transaction.note_read(table.slot, key, stored)
+            return shape(rows)
 
         return noted
 

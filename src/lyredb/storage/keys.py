@@ -58,6 +58,7 @@ SHORT_FORM_BYTES: Final = 481
 KEY_PREFIX_BYTES: Final = 460
 _MARK: Final = b"\xff"
 _END: Final = b"\x00"
+_TEXT: Final = bytes((TAG_STRING,))
 _ESCAPED_NUL: Final = b"\x00\xff"
 _SIGN: Final = 1 << 63
 _ALL: Final = (1 << 64) - 1
@@ -112,6 +113,11 @@ def decode_key(key: bytes) -> KeyValue:
     Raises:
         InvalidKey: The bytes are no record key.
     """
+    if key[:1] == _TEXT and _END not in key:  # most are texts without NUL
+        try:
+            return key[1:].decode()
+        except UnicodeDecodeError as error:
+            raise InvalidKey("the stored key is damaged") from error
     try:
         value, end = _decode_value(key + _END, 0)
     except (IndexError, ValueError, struct.error) as error:

@@ -9,6 +9,7 @@ then the body. A grave is a header without a body. Byte tables:
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -35,6 +36,7 @@ QOS_SHIFT: Final = 7
 """Two bits: with which quality of service the record was published, 0 to 2."""
 _KNOWN: Final = 0x3FF
 _PARTS: Final = HAS_CREATED | HAS_EXPIRES | HAS_METADATA | HAS_FULL_ID
+_BEFORE_BODY: Final = _PARTS | OPAQUE
 _NOT_PLAIN: Final = 0xFFFF & ~(OPAQUE | HAS_CREATED | DELETED | MESSAGED | 3 << QOS_SHIFT)
 """Flags that `history_of` leaves to `decode_header`."""
 
@@ -234,6 +236,11 @@ def with_last_seq(stored: bytes, last_seq: int, *, add_flags: int = 0) -> bytes:
     return _FIXED.pack(version, last_seq, node, flags | add_flags) + stored[FIXED_BYTES:]
 
 
+def version_of(stored: bytes) -> int:
+    """Return the version alone, without decoding the rest."""
+    return int.from_bytes(stored[:8], "big")
+
+
 def last_seq_of(stored: bytes) -> int:
     """Return the last_seq alone, without decoding the rest."""
     return int.from_bytes(stored[8:16], "big")
@@ -245,6 +252,20 @@ def body_offset_of(stored: bytes) -> int:
     if parts & ~HAS_CREATED:
         return decode_header(stored).body_offset
     return FIXED_BYTES + 8 if parts else FIXED_BYTES
+
+
+def bodies_of(rows: Iterable[tuple[bytes, bytes]]) -> list[bytes] | None:
+    """Return the bodies of stored keys and records; ``None`` when one of them is opaque."""
+    bodies = []
+    for _, stored in rows:
+        flags = stored[19] & _BEFORE_BODY
+        if not flags:  # the common case, without a call
+            bodies.append(stored[FIXED_BYTES:])
+        elif flags & OPAQUE:
+            return None
+        else:
+            bodies.append(stored[body_offset_of(stored) :])
+    return bodies
 
 
 def has_files(stored: bytes) -> bool:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from lyredb.storage.blob import StoredBlob
-from lyredb.storage.body import load_body, pack_body
-from lyredb.storage.keys import ABSENT, KeyValue, record_key
+from lyredb.storage.body import load_bodies, load_body, pack_body
+from lyredb.storage.keys import (
+    ABSENT,
+    SHORT_FORM_BYTES,
+    TAG_STRING,
+    KeyValue,
+    decode_key,
+    is_short_form,
+    record_key,
+)
 from lyredb.storage.layout import TOPIC_SLOT, TableLayout
 from lyredb.storage.metadata import content_type_of
-from lyredb.storage.record import OPAQUE, decode_header
+from lyredb.storage.record import OPAQUE, bodies_of, decode_header
 from lyredb.tables.blob_values import shown
 from lyredb.tables.computing import ComputedAttribute, computed_attributes
 from lyredb.tables.keys import KeyRules, key_text
@@ -47,6 +55,7 @@ class StoredTable:
         "_computed",
         "_created",
         "_enumerable",
+        "_is_more_than_body",
         "_key_name",
         "_keys",
         "_relations",
@@ -86,6 +95,9 @@ class StoredTable:
         self._relations = frozenset(one.name for one in schema.attributes if one.relation)
         self._created = _server_time(schema, "created")
         self._updated = _server_time(schema, "updated")
+        self._is_more_than_body = bool(
+            self._created or self._updated or self._enumerable or self.blob_names
+        )
         self._times = {
             time[0]: role
             for time, role in ((self._created, "created"), (self._updated, "updated"))
@@ -98,6 +110,10 @@ class StoredTable:
     def is_relation(self, name: str) -> bool:
         """Tell whether an attribute stands for records of another table."""
         return name in self._relations
+
+    def stands_in_body(self, name: str) -> bool:
+        """Tell whether an attribute is read from a record's body as it is."""
+        return not (self._is_outside(name) or name in self._computed or name in self.blob_names)
 
     def check_key(self, value: object) -> KeyValue:
         """Return a value as the key that it is in this table.
@@ -141,6 +157,21 @@ class StoredTable:
     def decode_key(self, key: bytes, header: RecordHeader) -> KeyValue:
         """Return the key of a stored record or grave."""
         return record_key(key, header)
+
+    def key_of(self, key: bytes, stored: bytes) -> KeyValue:
+        """Return the key of a stored record or grave, given its stored key."""
+        if is_short_form(key):
+            return record_key(key, decode_header(stored))
+        return decode_key(key)
+
+    def keys_of(self, rows: Iterable[tuple[bytes, bytes]]) -> list[object]:
+        """Return the keys of stored records as they stand in records: a tuple as a list."""
+        return [
+            key[1:].decode()
+            if key[0] == TAG_STRING and 0 not in key and len(key) < SHORT_FORM_BYTES
+            else _plain(self.key_of(key, stored))
+            for key, stored in rows
+        ]
 
     @property
     def generates_integers(self) -> bool:
@@ -222,6 +253,19 @@ class StoredTable:
         if self._enumerable:
             self._compute(record, self._enumerable)
         return record
+
+    def decode_rows(self, rows: Sequence[tuple[bytes, bytes]]) -> list[dict[str, object]]:
+        """Return records as `decode` does, given their stored keys and their bytes.
+
+        Raises:
+            InvalidRecord: The bytes of one are damaged.
+        """
+        bodies = None if self._is_more_than_body else bodies_of(rows)
+        if bodies is None:
+            return [self.decode(self.key_of(key, stored), stored) for key, stored in rows]
+        name = self._key_name
+        keys = self.keys_of(rows)
+        return [{name: key, **body} for key, body in zip(keys, load_bodies(bodies), strict=True)]
 
     def decode_only(
         self, key: KeyValue, stored: bytes, names: tuple[str, ...]

@@ -8,6 +8,7 @@ from typing import Any, Final
 import pytest
 
 from lyredb.errors import InvalidQuery, NotFound
+from lyredb.formats import PAUSE
 from lyredb.tables.query.execute import search
 from lyredb.tables.query.parse_object import read_query
 from lyredb.tables.query.parse_url import parse_query
@@ -97,4 +98,5 @@ def test_any_query_has_results_or_an_error_of_ours(
 def test_attributes_of_any_name_are_found_and_selected(store: Store, products: StoredTable) -> None:
     """Quotes, backslashes and control characters are allowed in names of open tables."""
     for query in ('q"\\==1&select([a%00b,é])', "a%00b=x&sort(q%22%5C)&select([a%00b,é])"):
-        assert list(search(store.engine, products, parse_query(query))) == [["x", True]]
+        found = search(store.engine, products, parse_query(query))
+        assert [one for one in found if one is not PAUSE] == [["x", True]]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from lyredb.storage.keys import ABSENT, encode_index_value, is_cut
+from lyredb.storage.keys import ABSENT, SHORT_FORM_BYTES, encode_index_value, is_cut
 from lyredb.storage.layout import IndexLayout
 from lyredb.tables.query.fields import Touched
 from lyredb.tables.query.paths import Leaf
@@ -18,7 +18,7 @@ from lyredb.tables.query.predicate import Joins, RowTest, compile_test
 from lyredb.tables.query.ranges import Range
 from lyredb.tables.query.related import key_as_value, side, values_in
 from lyredb.tables.query.tree import Every, Exists, Node, Test
-from lyredb.tables.query.view import IndexWalk, RecordWalk, Row
+from lyredb.tables.query.view import IndexWalk, RecordWalk, Row, View
 from lyredb.tables.stored import StoredTable
 
 Batches: TypeAlias = Iterator[list[Row]]
@@ -50,8 +50,7 @@ class ByKeys:
         while at < len(self.keys):
             some = self.keys[at : at + view.batch]
             at += len(some)
-            found = ((key, view.get(self.table.slot, key)) for key in some)
-            rows = [(key, stored) for key, stored in found if stored is not None]
+            rows = view.get_many(self.table.slot, some)
             view.meter.looked_at(len(some), len(some))
             yield rows
 
@@ -113,12 +112,57 @@ class ByIndex:
 
     def batches(self, joins: Joins) -> Batches:
         """Yield the records in the order of the values."""
-        for rows in self.valued(joins):
-            yield [(key, stored) for _, key, stored in rows]
+        for _, rows in self.valued(joins):
+            yield rows
 
-    def valued(self, joins: Joins) -> Iterator[list[tuple[bytes, bytes, bytes]]]:
-        """Yield the records with the encoded value at which they stand."""
+    def valued(
+        self, joins: Joins, *, with_values: bool = False
+    ) -> Iterator[tuple[list[bytes], list[Row]]]:
+        """Yield records, and the encoded values at which they stand.
+
+        Args:
+            joins: Has the view.
+            with_values: Else there are none of a batch in which no value was cut.
+        """
         view, slot = joins.view, self.table.slot
+        test: RowTest | None = None
+        seen: set[bytes] | None = set() if self._may_repeat else None
+        for entries in self._entries(joins):
+            whole = [key for encoded, key in entries if len(encoded) < SHORT_FORM_BYTES]
+            if len(whole) == len(entries) and seen is None and not with_values:
+                rows = view.get_many(slot, whole)
+                view.meter.looked_at(len(entries), len(rows))
+                yield [], rows
+                continue
+            test = test or self._test(joins)
+            values, rows = self._tested(entries, view, seen, test)
+            view.meter.looked_at(len(entries), len(rows))
+            yield values, rows
+
+    def _tested(
+        self, entries: list[Row], view: View, seen: set[bytes] | None, test: RowTest
+    ) -> tuple[list[bytes], list[Row]]:
+        """The records of entries, each once, and none whose whole value does not match."""
+        values: list[bytes] = []
+        rows: list[Row] = []
+        found = dict(view.get_many(self.table.slot, [key for _, key in entries]))
+        for encoded, key in entries:
+            stored = found.get(key)
+            if stored is None or (seen is not None and key in seen):
+                continue
+            if is_cut(encoded) and not test(key, stored):
+                continue  # another element may match
+            if seen is not None:
+                seen.add(key)
+            values.append(encoded)
+            rows.append((key, stored))
+        if seen is not None:
+            view.meter.remember(len(seen))
+        return values, rows
+
+    def _entries(self, joins: Joins) -> Iterator[list[Row]]:
+        """Yield entries, empty lists too; only of records that stand in the other indexes."""
+        view = joins.view
         allowed: set[bytes] | None = None
         for other in self.also:
             keys: set[bytes] = set()
@@ -127,30 +171,14 @@ class ByIndex:
                 view.meter.remember(len(keys))
                 yield []
             allowed = keys if allowed is None else allowed & keys
-        seen: set[bytes] | None = set() if self._may_repeat else None
-        test = self._test(joins)
         walk = IndexWalk(view, self.table, self.index.slot, list(self.parts), reverse=self.reverse)
         while (entries := walk.next()) is not None:
-            rows = []
-            for encoded, key in entries:
-                if allowed is not None and key not in allowed:
-                    continue
-                if seen is not None:
-                    if key in seen:
-                        continue
-                    seen.add(key)
-                stored = view.get(slot, key)
-                if stored is None:
-                    continue
-                if is_cut(encoded) and not test(key, stored):
-                    if seen is not None:
-                        seen.discard(key)  # another element may match
-                    continue
-                rows.append((encoded, key, stored))
-            if seen is not None:
-                view.meter.remember(len(seen))
-            view.meter.looked_at(len(entries), len(rows))
-            yield rows
+            if allowed is None:
+                yield entries
+                continue
+            kept = [entry for entry in entries if entry[1] in allowed]
+            view.meter.looked_at(len(entries) - len(kept), 0)
+            yield kept
 
     def keys(self, joins: Joins) -> Iterator[list[bytes]]:
         """Yield the keys alone; a cut value's are among them, tested or not."""
@@ -240,14 +268,9 @@ class ByRelated:
         view, slot = joins.view, self.table.slot
         for one in joining:
             for keys in self._keys(one, joins):
-                rows = []
-                for key in keys:
-                    if key in seen:
-                        continue
-                    seen.add(key)
-                    stored = view.get(slot, key)
-                    if stored is not None:
-                        rows.append((key, stored))
+                fresh = [key for key in keys if key not in seen]
+                seen.update(fresh)
+                rows = view.get_many(slot, fresh)
                 view.meter.remember(len(seen))
                 view.meter.looked_at(len(keys), len(rows))
                 yield rows

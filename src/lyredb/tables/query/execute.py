@@ -12,7 +12,7 @@ from typing import NamedTuple
 from lyredb.formats import PAUSE, Pause
 from lyredb.storage.engine import Engine
 from lyredb.storage.keys import KeyValue
-from lyredb.storage.record import decode_header
+from lyredb.storage.record import version_of
 from lyredb.tables.query.access import Batches, ByIndex, ByScan
 from lyredb.tables.query.costs import DEFAULT_LIMITS, Meter, QueryLimits, check_conditions
 from lyredb.tables.query.order import (
@@ -26,10 +26,10 @@ from lyredb.tables.query.paths import ALL_READABLE, Names, Readable, TableOf
 from lyredb.tables.query.plan import Plan, Planner
 from lyredb.tables.query.predicate import Joins, RowTest, compile_filter, compile_test
 from lyredb.tables.query.results import Results
-from lyredb.tables.query.shaping import Shape, shape_of
+from lyredb.tables.query.shaping import shape_of
 from lyredb.tables.query.terms import Query, Where, conditions_in
 from lyredb.tables.query.tree import Every, has_relation, tree_of
-from lyredb.tables.query.view import Row, View
+from lyredb.tables.query.view import Row, Shape, View
 from lyredb.tables.stored import StoredTable
 
 
@@ -165,9 +165,8 @@ def keys_of(
     """
     running = _Running(engine, table, query, prefix, tables, readable, limits, views)
 
-    def shape(key: bytes, stored: bytes) -> object:
-        header = decode_header(stored)
-        return Found(table.decode_key(key, header), key, header.version)
+    def shape(rows: list[Row]) -> list[object]:
+        return [Found(table.key_of(*row), row[0], version_of(row[1])) for row in rows]
 
     return running.results(shape, offset=query.offset, limit=query.limit)
 
@@ -255,7 +254,7 @@ class _Running:
     def explained(self) -> Results:
         """The plan as the only value."""
         plan = self.plan.explain()
-        return Results(self.view, iter([[(b"", b"")]]), lambda key, stored: plan)
+        return Results(self.view, iter([[(b"", b"")]]), lambda rows: [plan])
 
     def results(self, shape: Shape, *, offset: int, limit: int | None) -> Results:
         """What is found, each as `shape` makes it."""
@@ -314,5 +313,4 @@ class _Running:
 
 
 def _begins(table: StoredTable, row: Row, prefix: str) -> bool:
-    key = table.decode_key(row[0], decode_header(row[1]))
-    return table.key_to_text(key).startswith(prefix)
+    return table.key_to_text(table.key_of(*row)).startswith(prefix)

@@ -25,6 +25,8 @@ from lyredb.tables.query.paths import Leaf
 from lyredb.tables.stored import MS_SHIFT, StoredTable
 
 CACHED_TYPES: Final = 512
+Row = tuple[bytes, bytes]
+"""Stored key and stored record."""
 Document = Any
 """The attributes of one record; ``None`` when the query touches none."""
 Value = Callable[[Document, bytes, bytes], object]
@@ -87,6 +89,25 @@ class Touched:
         place = self._places.setdefault(name, len(self._places))
         return attrgetter(f"f{place}")
 
+    def field_of_each(self, name: str) -> Callable[[list[Row]], list[object]]:
+        """Return how one attribute of the body is read of many records."""
+        get = self.field(name)
+        read = self.reader()
+        _, decode = _type_of((name,))
+
+        def values(rows: list[Row]) -> list[object]:
+            # Most records have no optional parts, and are read without a call of Python's.
+            try:
+                documents = [
+                    read(stored) if stored[19] & _SPECIAL else decode(stored[_FIXED:])
+                    for _, stored in rows
+                ]
+            except (ValueError, RecursionError, OverflowError) as error:
+                raise InvalidRecord("the body is no MessagePack map of attributes") from error
+            return list(map(get, documents))
+
+        return values
+
     def order_value(self, leaf: Leaf) -> Value:
         """Return how the value by which records are ordered is read: times exactly."""
         if leaf.source == "created":
@@ -124,15 +145,14 @@ class Touched:
 
 def key_value(table: StoredTable, key: bytes, stored: bytes) -> object:
     """Return the key of a stored record."""
-    return table.decode_key(key, decode_header(stored))
+    return table.key_of(key, stored)
 
 
 def _computed(table: StoredTable, leaf: Leaf) -> Value:
     names = (leaf.name,)
 
     def value(doc: Document, key: bytes, stored: bytes) -> object:
-        record_id = table.decode_key(key, decode_header(stored))
-        found = table.decode_only(record_id, stored, names).get(leaf.name, ABSENT)
+        found = table.decode_only(table.key_of(key, stored), stored, names).get(leaf.name, ABSENT)
         return at_path(found, leaf.rest) if leaf.rest else found
 
     return value

@@ -166,8 +166,7 @@ def _read_again(keys: list[bytes], joins: Joins, slot: int) -> Batches:
     while at < len(keys):
         some = keys[at : at + view.batch]
         at += len(some)
-        found = ((key, view.get(slot, key)) for key in some)
-        yield [(key, stored) for key, stored in found if stored is not None]
+        yield view.get_many(slot, some)
 
 
 def streamed_by_index(
@@ -192,10 +191,14 @@ def streamed_by_index(
     """
     run: list[tuple[bytes, Row]] = []
     value = b""
-    for rows in access.valued(joins):
+    for values, rows in access.valued(joins, with_values=has_more_keys):
         ready: list[Row] = []
-        kept = {key for key, _ in keep([(key, stored) for _, key, stored in rows])}
-        for encoded, key, stored in rows:
+        if not values:
+            yield _in_run(run) + keep(rows)
+            run = []
+            continue
+        kept = {key for key, _ in keep(rows)}
+        for encoded, (key, stored) in zip(values, rows, strict=True):
             if run and encoded != value:
                 ready += _in_run(run)
                 run = []

@@ -78,6 +78,26 @@ class Finder:
         """No scan is needed."""
         return self._leaf.source == "key" or self._index is not None
 
+    @property
+    def is_by_key(self) -> bool:
+        """A value names one record at most."""
+        return self._leaf.source == "key"
+
+    def named(self, values: set[str]) -> dict[str, list[Row]]:
+        """Return for each value the record that has it as its key, or none."""
+        found: dict[str, list[Row]] = {value: [] for value in values}
+        by_key: dict[bytes, str] = {}
+        for value in values:
+            try:
+                by_key[self._leaf.table.encode_key(value)] = value
+            except InvalidKey:
+                continue
+        rows = self._view.get_many(self._leaf.table.slot, sorted(by_key))
+        for row in rows:
+            found[by_key[row[0]]].append(row)
+        self._view.meter.read += len(rows)
+        return found
+
     def prepare(self) -> Iterator[None]:
         """Read the table where there is no other way; a step at a time."""
         if self.is_indexed or self._all is not None:
@@ -132,11 +152,7 @@ class Finder:
 
     def _rows(self, keys: list[bytes]) -> list[Row]:
         self._view.meter.relate(len(keys))
-        rows = []
-        for key in keys:
-            stored = self._view.get(self._leaf.table.slot, key)
-            if stored is not None:
-                rows.append((key, stored))
+        rows = self._view.get_many(self._leaf.table.slot, keys)
         self._view.meter.read += len(rows)
         return rows
 
@@ -156,6 +172,7 @@ class Join:
         self._finder = Finder(view, side(step.target, step.relation.there), building)
         self._meets_key = self._here.source == "key"
         self._cache: dict[bytes, list[Row]] = {}
+        self._by_text: dict[str, list[Row]] = {}
         self._view = view
 
     @property
@@ -176,6 +193,8 @@ class Join:
 
         In the order of the list that the value is, else in the order of their keys.
         """
+        if isinstance(value, str):  # the common case: one value, whose records come but once
+            return self._of_text(value)
         found: list[Row] = []
         seen: set[bytes] = set()
         for one in self._joining(value):
@@ -192,6 +211,25 @@ class Join:
         if not self._meets_key:
             return values_in(value)
         return spellings(self.step.table, value)
+
+    def fetch(self, values: list[object]) -> None:
+        """Read the records of several values at once, where a value names one record."""
+        fresh = {one for one in values if isinstance(one, str)} - self._by_text.keys()
+        if len(fresh) > 1 and self._finder.is_by_key:
+            self._make_room(len(fresh))
+            self._by_text.update(self._finder.named(fresh))
+
+    def _of_text(self, value: str) -> list[Row]:
+        rows = self._by_text.get(value)
+        if rows is None:
+            rows = self._finder.find(value)
+            self._make_room(1)
+            self._by_text[value] = rows
+        return rows
+
+    def _make_room(self, count: int) -> None:
+        if len(self._by_text) + count > CACHED_VALUES:
+            self._by_text.clear()
 
     def _of(self, value: object) -> list[Row]:
         encoded = encode_ordered(value)

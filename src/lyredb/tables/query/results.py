@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
-from lyredb.formats import PAUSE
+from lyredb.formats import PAUSE, Pause
 from lyredb.tables.query.access import Batches
-from lyredb.tables.query.view import FIRST_BATCH, LARGEST_BATCH, View
+from lyredb.tables.query.view import FIRST_BATCH, LARGEST_BATCH, Row, Shape, View
 
 Mode = Literal["snapshot", "as of"]
+Parts: TypeAlias = Generator[list[object] | Pause, None, None]
 HELD_BYTES: Final = 256 * 1024
 """Of records whose values wait to be handed out: a few ms of encoding, a MB in memory."""
 TURN_S: Final = 0.001
@@ -31,7 +32,7 @@ class Results:
     Args:
         view: What is read; closed at the end.
         rows: Batches of stored rows, in order.
-        shape: Makes a value of a row.
+        shape: Makes values of rows.
         offset: Rows that are skipped.
         limit: Values at most.
         prepare: Steps before the first row.
@@ -44,7 +45,7 @@ class Results:
         self,
         view: View,
         rows: Batches,
-        shape: Callable[[bytes, bytes], object],
+        shape: Shape,
         *,
         offset: int = 0,
         limit: int | None = None,
@@ -58,18 +59,37 @@ class Results:
         self._prepare = prepare
         self._turn = time.perf_counter()
         self._mode: Mode = "snapshot"
-        self._values = self._run()
+        self._parts = self._run()
+        self._values: Iterator[object] = iter(())
         self.gate: Callable[[], None] | None = None
 
     def __iter__(self) -> Results:
         return self
 
     def __next__(self) -> object:
-        return next(self._values)
+        for value in self._values:
+            if self.gate is not None:
+                self.gate()
+            return value
+        part = next(self._parts)
+        if isinstance(part, Pause):
+            return part
+        self._values = iter(part)
+        return next(self)
+
+    def lists(self) -> Iterator[list[object] | Pause]:
+        """Yield the values that are left, several at a time, and `PAUSE`."""
+        if left := list(self._values):
+            yield left
+        for part in self._parts:
+            if self.gate is not None and part is not PAUSE:
+                self.gate()
+            yield part
 
     def close(self) -> None:
         """End it before its end. A second call does nothing."""
-        self._values.close()
+        self._parts.close()
+        self._values = iter(())
         self._view.close()
 
     @property
@@ -90,7 +110,7 @@ class Results:
         """How many records have been read so far, for the answer or to find it."""
         return self._view.meter.read
 
-    def _run(self) -> Generator[object, None, None]:
+    def _run(self) -> Parts:
         try:
             if self._left != 0:
                 for _ in self._prepare or ():
@@ -99,15 +119,15 @@ class Results:
         finally:
             self._view.close()
 
-    def _read(self) -> Generator[object, None, None]:
+    def _read(self) -> Parts:
         view = self._view
         waiting: list[object] = []
         size = 0
         before = time.perf_counter()
         for rows in self._rows:
-            for key, stored in self._window(rows):
-                waiting.append(self._shape(key, stored))
-                size += len(stored)
+            if rows := self._window(rows):
+                waiting += self._shape(rows)
+                size += sum([len(stored) for _, stored in rows])
             now = time.perf_counter()
             view.meter.spend(now - before)
             self._adapt(now - before)
@@ -122,7 +142,7 @@ class Results:
         view.close()
         yield from self._hand_out(waiting)
 
-    def _window(self, rows: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    def _window(self, rows: list[Row]) -> list[Row]:
         if self._skip:
             skipped = min(self._skip, len(rows))
             self._skip -= skipped
@@ -143,7 +163,7 @@ class Results:
         self._view.let_go()
         self._mode = "as of"
 
-    def _pause_if_due(self) -> Generator[object, None, None]:
+    def _pause_if_due(self) -> Parts:
         if time.perf_counter() - self._turn < TURN_S:
             return
         if self._view.has_moved or self._view.is_old:
@@ -151,11 +171,9 @@ class Results:
         yield PAUSE
         self._turn = time.perf_counter()
 
-    def _hand_out(self, values: list[object]) -> Generator[object, None, None]:
-        for number, value in enumerate(values):
-            if self.gate is not None:
-                self.gate()
-            if number % _CHECKED_VALUES == 0 and time.perf_counter() - self._turn >= TURN_S:
+    def _hand_out(self, values: list[object]) -> Parts:
+        for at in range(0, len(values), _CHECKED_VALUES):
+            if time.perf_counter() - self._turn >= TURN_S:
                 yield PAUSE
                 self._turn = time.perf_counter()
-            yield value
+            yield values[at : at + _CHECKED_VALUES]

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from lyredb.storage.keys import ABSENT, KeyValue
+from lyredb.storage.keys import ABSENT
 from lyredb.storage.record import decode_header
-from lyredb.tables.query.fields import Touched, Value
+from lyredb.tables.query.fields import Document, Touched, Value
 from lyredb.tables.query.paths import Names, Step, check_known
 from lyredb.tables.query.predicate import Joins, RowTest, compile_test
 from lyredb.tables.query.related import Join
 from lyredb.tables.query.terms import EVERYTHING, ID_NAME, UPDATED_NAME, Select, Selected
 from lyredb.tables.query.tree import Every, Exists, Node, members_of
-from lyredb.tables.query.view import Row
+from lyredb.tables.query.view import Row, Shape
 from lyredb.tables.stored import MS_SHIFT, StoredTable
 
-Shape = Callable[[bytes, bytes], object]
-"""Takes stored key and stored record."""
-_Part = Callable[[bytes, bytes], object]
+_Part = Callable[[Document, bytes, bytes], object]
+"""A value of a record; `ABSENT` when there is none."""
+_Met = tuple[Document, bytes, bytes]
+"""What is decoded of a record, its stored key, its stored form."""
 
 
 def shape_of(
@@ -29,7 +30,7 @@ def shape_of(
     where: Node | None = None,
     depth: int = 0,
 ) -> Shape:
-    """Return what makes a result of a record.
+    """Return what makes results of records.
 
     Args:
         select: ``None`` for the whole record.
@@ -47,75 +48,74 @@ def shape_of(
     items = [
         item for item in select.items if item.name == EVERYTHING or names.may_read(table, item.name)
     ]
-    parts = [_Item(item, table, names, joins, where, depth) for item in items]
+    touched = Touched(table)
+    parts = [_Item(item, touched, table, names, joins, where, depth) for item in items]
     if select.form == "values":
-        return _value(parts)
-    if select.form == "arrays":
+        make = _value(parts)
+    elif select.form == "arrays":
         by_name = {item.name: part for item, part in zip(items, parts, strict=True)}
-        return _array([by_name.get(item.name) for item in select.items])
-    plain = [item.name for item in items if item.select is None]
-    if len(plain) == len(items) and all(part.is_plain for part in parts):
-        return _plain(table, tuple(plain))
-    return _object(parts)
+        make = _array([by_name.get(item.name) for item in select.items])
+    else:
+        make = _object(parts)
+    return _of_each(make, parts, touched.reader())
 
 
 def _whole(table: StoredTable, names: Names) -> Shape:
     mask = names.mask(table)
     if mask is None:
-        return lambda key, stored: table.decode(_id(table, key, stored), stored)
+        return lambda rows: list(table.decode_rows(rows))
     allowed = mask | {table.schema.primary_key}
 
-    def shape(key: bytes, stored: bytes) -> object:
-        record = table.decode(_id(table, key, stored), stored)
-        return {name: value for name, value in record.items() if name in allowed}
+    def shape(rows: list[Row]) -> list[object]:
+        return [
+            {name: value for name, value in record.items() if name in allowed}
+            for record in table.decode_rows(rows)
+        ]
 
     return shape
 
 
-def _plain(table: StoredTable, wanted: tuple[str, ...]) -> Shape:
-    key_name = table.schema.primary_key
-    if key_name not in wanted and not _may_compute(table):
-        return lambda key, stored: table.decode_only("", stored, wanted)
-    return lambda key, stored: table.decode_only(_id(table, key, stored), stored, wanted)
+def _of_each(make: _Part, parts: list[_Item], read: Callable[[bytes], Document]) -> Shape:
+    related = [part.related for part in parts if part.related is not None]
+
+    def shape(rows: list[Row]) -> list[object]:
+        met = [(read(row[1]), *row) for row in rows]
+        for one in related:
+            one.fetch(met)
+        return [make(*one) for one in met]
+
+    return shape
 
 
-def _may_compute(table: StoredTable) -> bool:
-    return any(one.computed is not None for one in table.schema.attributes)
-
-
-def _id(table: StoredTable, key: bytes, stored: bytes) -> KeyValue:
-    return table.decode_key(key, decode_header(stored))
-
-
-def _value(parts: list[_Item]) -> Shape:
+def _value(parts: list[_Item]) -> _Part:
     if not parts:
-        return lambda key, stored: None
+        return lambda doc, key, stored: None
     part = parts[0].read
 
-    def shape(key: bytes, stored: bytes) -> object:
-        found = part(key, stored)
+    def make(doc: Document, key: bytes, stored: bytes) -> object:
+        found = part(doc, key, stored)
         return None if found is ABSENT else found
 
-    return shape
+    return make
 
 
-def _array(parts: list[_Item | None]) -> Shape:
+def _array(parts: list[_Item | None]) -> _Part:
     reads = [None if part is None else part.read for part in parts]
 
-    def shape(key: bytes, stored: bytes) -> object:
-        found = [ABSENT if read is None else read(key, stored) for read in reads]
+    def make(doc: Document, key: bytes, stored: bytes) -> object:
+        found = [ABSENT if read is None else read(doc, key, stored) for read in reads]
         return [None if one is ABSENT else one for one in found]
 
-    return shape
+    return make
 
 
-def _object(parts: list[_Item]) -> Shape:
+def _object(parts: list[_Item]) -> _Part:
     reads = [(part.name, part.read) for part in parts]
 
-    def shape(key: bytes, stored: bytes) -> object:
+    def make(doc: Document, key: bytes, stored: bytes) -> object:
         record: dict[str, object] = {}
         for name, read in reads:
-            found = read(key, stored)
+            found = read(doc, key, stored)
             if name == EVERYTHING:
                 assert isinstance(found, dict), "a whole record"
                 record.update(found)
@@ -123,7 +123,7 @@ def _object(parts: list[_Item]) -> Shape:
                 record[name] = found
         return record
 
-    return shape
+    return make
 
 
 class _Item:
@@ -131,15 +131,16 @@ class _Item:
 
     Attributes:
         name: As selected.
-        read: From stored key and record; `ABSENT` when there is nothing.
-        is_plain: It is an attribute as it is stored.
+        read: Its value in a record.
+        related: What reads related records, when it is a relation.
     """
 
-    __slots__ = ("is_plain", "name", "read")
+    __slots__ = ("name", "read", "related")
 
     def __init__(
         self,
         item: Selected,
+        touched: Touched,
         table: StoredTable,
         names: Names,
         joins: Joins,
@@ -147,36 +148,46 @@ class _Item:
         depth: int,
     ) -> None:
         self.name = item.name
-        self.is_plain = False
         self.read: _Part
+        self.related: _Related | None = None
         step = names.step(table, item.name, depth)
         if step is not None:
-            self.read = _related(step, item.select, names, joins, where, depth + 1)
+            self.related = _related(step, touched, item.select, names, joins, where, depth + 1)
+            self.read = self.related.of
         elif item.name == EVERYTHING:
-            self.read = _whole(table, names)
+            whole = _whole(table, names)
+            self.read = lambda doc, key, stored: whole([(key, stored)])[0]
         elif item.name == ID_NAME:
-            self.read = lambda key, stored: _plain_id(_id(table, key, stored))
+            self.read = _key_part(table)
         elif item.name == UPDATED_NAME:
-            self.read = lambda key, stored: decode_header(stored).version >> MS_SHIFT
+            self.read = lambda doc, key, stored: decode_header(stored).version >> MS_SHIFT
         else:
             check_known(table, item.name)
-            self.is_plain = item.select is None
-            self.read = _attribute(table, item)
+            self.read = _attribute(table, item, touched)
 
 
-def _plain_id(key: object) -> object:
-    return list(key) if isinstance(key, tuple) else key
+def _key_part(table: StoredTable) -> _Part:
+    return lambda doc, key, stored: table.keys_of(((key, stored),))[0]
 
 
-def _attribute(table: StoredTable, item: Selected) -> _Part:
-    wanted = (item.name,)
-    name, select = item.name, item.select
+def _attribute(table: StoredTable, item: Selected, touched: Touched) -> _Part:
+    read = _attribute_value(table, item.name, touched)
+    select = item.select
+    if select is None:
+        return read
+    return lambda doc, key, stored: inside(read(doc, key, stored), select)
 
-    def read(key: bytes, stored: bytes) -> object:
-        found = table.decode_only(_id(table, key, stored), stored, wanted).get(name, ABSENT)
-        return found if select is None else inside(found, select)
 
-    return read
+def _attribute_value(table: StoredTable, name: str, touched: Touched) -> _Part:
+    if name == table.schema.primary_key:
+        return _key_part(table)
+    if table.stands_in_body(name):
+        get = touched.field(name)
+        return lambda doc, key, stored: get(doc)
+    wanted = (name,)
+    return lambda doc, key, stored: table.decode_only(
+        table.key_of(key, stored), stored, wanted
+    ).get(name, ABSENT)
 
 
 def inside(value: object, select: Select) -> object:
@@ -203,21 +214,18 @@ def inside(value: object, select: Select) -> object:
 
 def _related(
     step: Step,
+    touched: Touched,
     select: Select | None,
     names: Names,
     joins: Joins,
     where: Node | None,
     depth: int,
-) -> _Part:
+) -> _Related:
     join = joins.of(step)
-    touched = Touched(step.table)
-    here: Value = join.here(touched)
-    read = touched.reader()
     inner = condition_on(step, where)
     shape = shape_of(select, step.target, names, joins, inner, depth)
     test = None if inner is None else compile_test(inner, step.target, joins)
-    related = _Related(join, shape, test, many=step.relation.many)
-    return lambda key, stored: related.of(here(read(stored), key, stored))
+    return _Related(join, join.here(touched), shape, test, many=step.relation.many)
 
 
 def condition_on(step: Step, where: Node | None) -> Node | None:
@@ -235,15 +243,22 @@ def condition_on(step: Step, where: Node | None) -> Node | None:
 @dataclass(frozen=True, slots=True)
 class _Related:
     join: Join
+    here: Value
     shape: Shape
     test: RowTest | None
     many: bool
 
-    def of(self, value: object) -> object:
-        rows: list[Row] = self.join.rows(value)
+    def fetch(self, met: list[_Met]) -> None:
+        """Read what many records relate to at once, before they are shaped."""
+        here = self.here
+        self.join.fetch([here(*one) for one in met])
+
+    def of(self, doc: Document, key: bytes, stored: bytes) -> object:
+        """The related records of a record, as they are selected."""
+        rows = self.join.rows(self.here(doc, key, stored))
         if self.test is not None:
             test = self.test
             rows = [row for row in rows if test(*row)]
         if self.many:
-            return [self.shape(*row) for row in rows]
-        return self.shape(*rows[0]) if rows else ABSENT
+            return self.shape(rows)
+        return self.shape(rows[:1])[0] if rows else ABSENT

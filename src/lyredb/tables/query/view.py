@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -34,8 +34,8 @@ HOLD_S: Final = 0.05
 that time; nearly every answer is complete before."""
 Row = tuple[bytes, bytes]
 """Stored key and stored record."""
-Shape = Callable[[bytes, bytes], object]
-"""Makes a value of a row."""
+Shape = Callable[[list[Row]], list[object]]
+"""Makes a value of each row."""
 FIRST_BATCH: Final = 32
 LARGEST_BATCH: Final = 512
 
@@ -117,6 +117,26 @@ class View:
             return snapshot.get(slot, key)
         stored = record_at(snapshot, slot, key, self._position)
         return None if stored is None or is_expired(stored, self._now_ms) else stored
+
+    def get_many(self, slot: int, keys: Sequence[bytes]) -> list[Row]:
+        """Return those records that there are, in the order of the keys."""
+        snapshot = self._snapshot or self.snapshot()
+        if not self._is_later:
+            return snapshot.get_many(slot, keys)
+        found = ((key, self.get(slot, key)) for key in keys)
+        return [(key, stored) for key, stored in found if stored is not None]
+
+    def page(
+        self, slot: int, part: Range, after: bytes | None, *, reverse: bool
+    ) -> tuple[list[Row], bytes | None] | None:
+        """Return `Snapshot.page` of `batch` records, while the snapshot is that of the position.
+
+        Else ``None``: then `records` are what there is.
+        """
+        snapshot = self.snapshot()
+        if self._is_later:
+            return None
+        return snapshot.page(slot, *part, self.batch, after=after, reverse=reverse)
 
     def records(
         self, slot: int, part: Range, after: bytes | None, *, reverse: bool
@@ -238,7 +258,12 @@ class RecordWalk:
         """Return the next records; ``None`` after the last."""
         view = self._view
         while self._parts:
-            view.snapshot()
+            page = view.page(self._slot, self._parts[0], self._after, reverse=self._reverse)
+            if page is not None:
+                rows, self._after = page
+                if self._after is None:
+                    self._parts.pop(0)
+                return rows
             if self._generation != view.generation:
                 self._rows = view.records(
                     self._slot, self._parts[0], self._after, reverse=self._reverse
