@@ -58,6 +58,9 @@ def test_a_message_that_expires_is_removed_where_no_rule_says_so(
                 one = db.database.registry.topic(topic + end, "python")
                 write = Write(one, "put", payload=b'{"n":1}', retain=True, expires_ms=expires_ms)
                 await db.database.write(write, TRUSTED)
+            whole = db.database.registry.collection(db.stored(f"data.{table}"))
+            described = db.database.describe(whole, TRUSTED, counts=True)
+            assert described["estimatedRecordRange"] == [1, 2]
             assert await first_delete(db, table) == (target.id, "expired")
             with db.database._engine.snapshot() as snapshot:
                 assert snapshot.count(db.stored(f"data.{table}").slot) == 1

@@ -40,6 +40,7 @@ from lyredb.resources.turns import Turns
 from lyredb.resources.writing import Done, Writing
 from lyredb.security.principals import SUPER_USER
 from lyredb.storage.engine import Engine
+from lyredb.storage.layout import IndexSource
 from lyredb.storage.mutation import Mutation
 from lyredb.storage.record import DELETED, decode_header
 from lyredb.storage.sequencer import Sequencer
@@ -119,7 +120,13 @@ class Database:
         if not counts:
             return describe(target.table, names=names)
         with self._engine.snapshot() as snapshot:
-            return describe(target.table, snapshot.count(target.table.slot), names)
+            slot = target.table.slot
+            with_deadlines = sum(
+                snapshot.count_index(index.slot)
+                for index in target.table.layout.indexes
+                if index.source is IndexSource.EXPIRES
+            )
+            return describe(target.table, snapshot.count(slot), with_deadlines, names)
 
     def version(self, target: Target) -> int:
         """Return the version of a record as of now, 0 when there is none.

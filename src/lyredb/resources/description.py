@@ -6,7 +6,10 @@ from lyredb.tables.stored import StoredTable
 
 
 def describe(
-    table: StoredTable, record_count: int | None = None, names: frozenset[str] | None = None
+    table: StoredTable,
+    record_count: int | None = None,
+    with_deadlines: int = 0,
+    names: frozenset[str] | None = None,
 ) -> dict[str, object]:
     """Return the table's names and attributes; ``records`` is a relative reference.
 
@@ -15,6 +18,7 @@ def describe(
         record_count: How many records are stored, to be told with the range in which the
             number of those lies that can be read: some may have expired and not be
             removed yet. ``None``: counts are left out.
+        with_deadlines: How many of them can expire.
         names: The attributes that may be told of, ``None`` for all.
     """
     schema = table.schema
@@ -26,9 +30,8 @@ def describe(
         "sealed": schema.sealed,
     }
     if record_count is not None:
-        may_expire = table.layout.expiration_ms or table.layout.expires_from
         described["recordCount"] = record_count
-        described["estimatedRecordRange"] = [0 if may_expire else record_count, record_count]
+        described["estimatedRecordRange"] = [record_count - with_deadlines, record_count]
     described["attributes"] = [
         attribute.describe()
         for attribute in schema.attributes
