@@ -16,7 +16,10 @@ from typing import Final
 import msgspec
 
 from lyredb.errors import DiskFull, FormatMismatch, InvalidInput, StorageFailed
+from lyredb.operations.blob_copy import CopiedBlobs, copy_blobs
 from lyredb.operations.draft import new_directory
+from lyredb.storage.blob_files import DIRECTORY as BLOBS
+from lyredb.storage.blob_files import BlobFiles
 from lyredb.storage.data_directory import BACKUP_FILE
 from lyredb.storage.data_file import FILE_NAME
 from lyredb.storage.engine import Engine, wall_clock_ms
@@ -28,6 +31,7 @@ MANIFEST: Final = BACKUP_FILE
 MANIFEST_FORMAT: Final = 1
 _LOCK_FILE: Final = "lock.mdb"
 _FILES: Final = (FILE_NAME, _LOCK_FILE, MANIFEST)
+_FOLDERS: Final = (BLOBS,)
 _LOOK_S: Final = 0.1
 """How often a running copy is looked at."""
 
@@ -46,6 +50,8 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel"):
         log_id: Identity of the log that it was taken from, hexadecimal.
         created_ms: When the copy was complete, since 1970.
         size_bytes: Of the data file.
+        blobs: How many files of blobs there are.
+        blob_bytes: Of all of them.
     """
 
     manifest: int
@@ -55,6 +61,8 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel"):
     log_id: str
     created_ms: int
     size_bytes: int
+    blobs: int = 0
+    blob_bytes: int = 0
 
 
 def back_up(
@@ -86,16 +94,22 @@ def back_up(
         raise InvalidInput(f"there is no database in {data_dir}")
     settings = StorageSettings()
     environment = Environment(data_dir, map_size=settings.map_size, readonly=True)
+    files = BlobFiles(data_dir)
     try:
         most = environment.used_bytes()
         # Space for all of it is not demanded: nobody knows how much of it is free pages.
-        with new_directory(destination, needs_bytes=0, files=_FILES) as draft:
+        with (
+            files.held(),
+            new_directory(destination, needs_bytes=0, files=_FILES, folders=_FOLDERS) as draft,
+        ):
             _copy(environment, draft / FILE_NAME, most, on_progress)
-            manifest = _describe(draft, version, now_ms())
+            copied = copy_blobs(draft, files, draft)
+            manifest = _describe(draft, version, now_ms(), copied)
             write_synced(draft / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
     finally:
         environment.close()
-    on_progress(manifest.size_bytes, manifest.size_bytes)
+    whole = manifest.size_bytes + manifest.blob_bytes
+    on_progress(whole, whole)
     return manifest
 
 
@@ -169,7 +183,7 @@ class _Copying(threading.Thread):
         raise StorageFailed(f"the data file cannot be copied: {self._error}") from self._error
 
 
-def _describe(draft: Path, version: str, now_ms: int) -> Manifest:
+def _describe(draft: Path, version: str, now_ms: int, copied: CopiedBlobs) -> Manifest:
     """Open the copy, which proves that it can be, and say what it is."""
     settings = StorageSettings()
     form = read_format(draft, map_size=settings.map_size)
@@ -187,4 +201,6 @@ def _describe(draft: Path, version: str, now_ms: int) -> Manifest:
         log_id=log_id,
         created_ms=now_ms,
         size_bytes=(draft / FILE_NAME).stat().st_size,
+        blobs=copied.count,
+        blob_bytes=copied.size_bytes,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,9 @@ SUFFIX: Final = ".partial"
 
 
 @contextmanager
-def new_directory(place: Path, *, needs_bytes: int, files: Sequence[str]) -> Iterator[Path]:
+def new_directory(
+    place: Path, *, needs_bytes: int, files: Sequence[str], folders: Sequence[str] = ()
+) -> Iterator[Path]:
     """Give a directory (0700) to be filled; at the end of the block it stands at its place.
 
     After an exception nothing is left of it.
@@ -30,6 +33,7 @@ def new_directory(place: Path, *, needs_bytes: int, files: Sequence[str]) -> Ite
         place: Must not exist, or be an empty directory.
         needs_bytes: Refused at once when the disk has less.
         files: The names of all files that are made in it, those that are removed again too.
+        folders: The names of all directories that are made in it.
 
     Raises:
         InvalidInput: The place is taken, or somebody is writing there.
@@ -39,7 +43,7 @@ def new_directory(place: Path, *, needs_bytes: int, files: Sequence[str]) -> Ite
     draft = place.with_name(place.name + SUFFIX)
     try:
         with _locked(place, draft) as descriptor:
-            _clear(draft, files)
+            _clear(draft, files, folders)
             _check_space(draft, needs_bytes)
             try:
                 yield draft
@@ -48,7 +52,7 @@ def new_directory(place: Path, *, needs_bytes: int, files: Sequence[str]) -> Ite
                 sync_directory(place.parent)
             except BaseException:
                 if draft.is_dir():
-                    _clear(draft, files)
+                    _clear(draft, files, folders)
                     draft.rmdir()
                 raise
     except OSError as error:
@@ -87,7 +91,10 @@ def _lock(descriptor: int, draft: Path) -> None:
         raise InvalidInput(f"another process is writing {draft}") from error
 
 
-def _clear(draft: Path, files: Sequence[str]) -> None:
+def _clear(draft: Path, files: Sequence[str], folders: Sequence[str]) -> None:
+    for name in folders:
+        if (draft / name).is_dir():
+            shutil.rmtree(draft / name)
     for name in files:
         (draft / name).unlink(missing_ok=True)
     foreign = next(draft.iterdir(), None)

@@ -14,9 +14,12 @@ from typing import Final
 
 from lyredb.errors import LyreError, StorageFailed
 from lyredb.operations.backup import Manifest, Progress, read_manifest
+from lyredb.operations.blob_copy import CopiedBlobs, copy_blobs
 from lyredb.operations.draft import new_directory
 from lyredb.operations.upgrade import upgrade
 from lyredb.security.session_rows import all_removals
+from lyredb.storage.blob_files import DIRECTORY as BLOBS
+from lyredb.storage.blob_files import BlobFiles
 from lyredb.storage.check import check
 from lyredb.storage.data_file import FILE_NAME
 from lyredb.storage.engine import Engine
@@ -61,9 +64,13 @@ def restore(
         StorageFailed: The backup is damaged: its records, indexes and log do not agree.
     """
     manifest = read_manifest(source)
-    with new_directory(data_dir, needs_bytes=manifest.size_bytes, files=_FILES) as draft:
+    needs_bytes = manifest.size_bytes + manifest.blob_bytes
+    with new_directory(data_dir, needs_bytes=needs_bytes, files=_FILES, folders=(BLOBS,)) as draft:
         _copy(source / FILE_NAME, draft / FILE_NAME, manifest.size_bytes, on_copy)
         upgrade(draft)
+        copied = copy_blobs(draft, BlobFiles(source), draft)
+        if copied != CopiedBlobs(manifest.blobs, manifest.blob_bytes):
+            raise StorageFailed("the backup has not all files of its blobs")
         log_id = _verify(draft, manifest, on_check)
     return Restored(manifest, log_id)
 

@@ -206,14 +206,21 @@ class Store:
                 if time.monotonic() >= next_orphans:
                     await self._sweep_orphans(sweep, age_s)
                     next_orphans, age_s = time.monotonic() + ORPHAN_AGE_S, ORPHAN_AGE_S
-                names = sweep.due()
-                if names:
-                    await asyncio.to_thread(sweep.remove, names)
-                    sweep.forget(names)
+                more = await self._sweep_dropped(sweep)
             except LyreError:
                 _logger.exception("files of blobs that nothing needs stay for now")
-                names = []
-            await asyncio.sleep(MAINTENANCE_STEP_S if names else MAINTENANCE_S)
+                more = False
+            await asyncio.sleep(MAINTENANCE_STEP_S if more else MAINTENANCE_S)
+
+    async def _sweep_dropped(self, sweep: BlobSweep) -> bool:
+        """Remove some files; tell whether there may be more."""
+        names = sweep.due()
+        if not names:
+            return False
+        removed: bool = await asyncio.to_thread(sweep.remove, names)
+        if removed:
+            sweep.forget(names)
+        return removed
 
     async def _sweep_orphans(self, sweep: BlobSweep, age_s: float) -> None:
         # The times of files come from a clock that may be a tick behind.

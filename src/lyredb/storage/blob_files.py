@@ -11,8 +11,10 @@ Everything here waits for the disk: it belongs into threads.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -107,6 +109,42 @@ class BlobFiles:
                 f"the file of a blob cannot be removed: {error.strerror}"
             ) from error
         return True
+
+    @contextmanager
+    def held(self, *, to_remove: bool = False) -> Iterator[bool]:
+        """Keep files from being removed by other processes, or remove some oneself.
+
+        Any number may hold; nobody removes meanwhile. The lock is that of the directory, so
+        it ends with its process.
+
+        Args:
+            to_remove: Be the only one.
+
+        Yields:
+            False when ``to_remove`` cannot be: somebody holds them.
+        """
+        try:
+            descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:  # there are none
+            yield True
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if to_remove else fcntl.LOCK_SH)
+        except BlockingIOError:
+            os.close(descriptor)
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            os.close(descriptor)
+
+    def size_of(self, id: bytes) -> int:
+        """Return the size of a file in bytes, -1 when there is none."""
+        try:
+            return self.path_of(id).stat().st_size
+        except FileNotFoundError:
+            return -1
 
     def list(self) -> Iterator[BlobFile]:
         """Yield all files, in no order; what comes or goes meanwhile may be missing."""

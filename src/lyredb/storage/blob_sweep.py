@@ -52,14 +52,20 @@ class BlobSweep:
                     break
         return found
 
-    def remove(self, names: Iterable[bytes]) -> None:
+    def remove(self, names: Iterable[bytes]) -> bool:
         """Remove the files of such rows. For another thread than the writer's.
+
+        Returns:
+            False, and nothing is removed, while a backup or check needs the files.
 
         Raises:
             StorageFailed: One cannot be removed.
         """
-        for name in names:
-            self._files.remove(read_dropped(name)[1])
+        with self._files.held(to_remove=True) as may_remove:
+            if may_remove:
+                for name in names:
+                    self._files.remove(read_dropped(name)[1])
+        return may_remove
 
     def forget(self, names: Sequence[bytes]) -> None:
         """Remove the rows, after the files.
@@ -97,7 +103,7 @@ class BlobSweep:
     def step(self) -> int:
         """Remove the next dropped files on this thread; return how many. For tests and tools."""
         names = self.due()
-        self.remove(names)
-        if names:
-            self.forget(names)
+        if not names or not self.remove(names):
+            return 0
+        self.forget(names)
         return len(names)

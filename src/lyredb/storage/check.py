@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 from lyredb.errors import WriteConflict
 from lyredb.storage import directory as directories
 from lyredb.storage import meta
+from lyredb.storage.blob_check import check_blobs
+from lyredb.storage.blob_files import BlobFiles
 from lyredb.storage.entry import Entry, decode_entry
 from lyredb.storage.indexing import IndexExtractor
 from lyredb.storage.layout import TableLayout
@@ -46,7 +48,7 @@ def check(
     Raises:
         WriteConflict: Tables were made or changed since the engine was opened.
     """
-    with engine.snapshot() as snapshot:
+    with BlobFiles(engine.path).held(), engine.snapshot() as snapshot:
         if _shape_of(snapshot) != (engine.layouts, engine.building):
             raise WriteConflict("the tables were changed meanwhile; open it again")
         steps = 3 + len(engine.layouts)
@@ -60,6 +62,7 @@ def check(
             problems += _check_indexes(snapshot, layout, engine.building)
             on_progress(done, steps)
         problems += _check_log_index(snapshot, newest)
+        problems += check_blobs(snapshot, BlobFiles(engine.path), engine.layouts.values())
         on_progress(steps, steps)
     return problems
 
