@@ -246,6 +246,7 @@ def test_a_block_inside_a_block_joins_it(run: Run) -> None:
         accounts = db.tables.Account
         async with db.transaction() as outer:
             await accounts.put("a", {"amount": 1})
+            assert await accounts.get("a") == {"id": "a", "amount": 1}
             async with db.transaction() as inner:
                 assert inner is outer
                 await accounts.put("b", {"amount": 1})
@@ -255,6 +256,7 @@ def test_a_block_inside_a_block_joins_it(run: Run) -> None:
                     await accounts.put("a", {"amount": 2})
                     await accounts.add("b", amount=7)
                     await accounts.publish("a", "never")
+                    assert await accounts.get("a") == {"id": "a", "amount": 2}
                     raise KeyError
             assert await accounts.get("a") == {"id": "a", "amount": 1}
             assert await accounts.get("b") == {"id": "b", "amount": 1}
@@ -398,6 +400,32 @@ def test_searches_see_own_writes_where_they_will_stand(run: Run) -> None:
                 assert await found(accounts, "sort(-id)&limit(2)&select(id)") == ["new", "k5"]
                 assert await found(accounts, "note==null") == []
                 assert await accounts.search().count() == 6
+
+    run(body)
+
+
+def test_long_searches_go_on_among_own_writes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where every row is read from a new snapshot, and others write between two."""
+    monkeypatch.setattr("lyredb.tables.query.view.FIRST_BATCH", 1)
+    for name, value in (("FIRST_BATCH", 1), ("LARGEST_BATCH", 1), ("HELD_BYTES", 0)):
+        monkeypatch.setattr(f"lyredb.tables.query.results.{name}", value)
+
+    async def body(db: EmbeddedDatabase) -> None:
+        accounts = db.tables.Account
+        for number in range(0, 20, 2):
+            await accounts.put(f"k{number:02}", {"amount": number})
+        for order in ("id", "-id", "amount", "-amount"):
+            with pytest.raises(WriteConflict):
+                async with db.transaction():
+                    for number in range(1, 20, 2):
+                        await accounts.put(f"k{number:02}", {"amount": number})
+                    await accounts.delete("k04")
+                    seen = []
+                    async for amount in accounts.query(f"sort({order})&select(amount)"):
+                        seen.append(amount)
+                        await beside(accounts.patch(f"k{amount // 2 * 2:02}", note=order))
+            wanted = [number for number in range(20) if number != 4]
+            assert seen == (wanted[::-1] if order.startswith("-") else wanted), order
 
     run(body)
 
