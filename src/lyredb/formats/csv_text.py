@@ -1,6 +1,6 @@
 """CSV (RFC 4180): one line of names, then one per record; for people and their spreadsheets.
 
-Absent attributes and nulls are empty, an empty text is ``""``, so that a reader can tell
+Absent attributes and nulls are empty, an empty text and no bytes are ``""``, so that a reader can tell
 them apart. Dates are ISO 8601, bytes base64, lists and objects JSON. What has no names (the
 lists and bare values of a select) has a line without a header.
 """
@@ -94,7 +94,7 @@ class CsvFormat:
         if isinstance(value, (bool, int, float)):
             return text
         if text[:1] == '"':  # dates and bytes are strings in JSON
-            return text[1:-1]
+            return text[1:-1] or text
         return _quoted(text)
 
     def _text(self, text: str) -> str:
