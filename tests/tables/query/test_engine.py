@@ -582,3 +582,40 @@ def test_long_keys_are_put_in_order_and_found(store: Store) -> None:
         found = list(search(store.engine, table, Query(where, select=IDS)))
         is_above = comparator == "greater_than"
         assert set(found) == {key for key in keys if (key > bound) == is_above}
+
+
+@pytest.mark.parametrize(
+    "comparator",
+    ["equals", "greater_than", "greater_than_equal", "less_than", "less_than_equal", "starts_with"],
+)
+def test_values_that_the_index_cuts_are_told_apart(store: Store, comparator: Comparator) -> None:
+    """What they have in common is longer than what the index has of them."""
+    table = store.tables(schema_with(frozenset(("text", "tags")))).tables["data.Product"]
+    texts = {end: LONG + end for end in "abc"} | {"short": LONG[:480], "shorter": LONG[:479]}
+    records: dict[str, dict[str, Any]] = {
+        key: {"text": text, "tags": ["0", text]} for key, text in texts.items()
+    }
+    fill(store, table, records)
+    for name in ("text", "tags"):
+        for bound in (*texts.values(), LONG):
+            where = Condition((name,), comparator, bound)
+            assert explain(store.engine, table, Query(where))["access"] == "index"
+            found = list(search(store.engine, table, Query(where, select=IDS)))
+            assert set(found) == {
+                key for key, one in records.items() if model.holds({}, "Product", one, where)
+            }
+
+
+def test_conditions_on_one_relation_are_about_one_related_record(shop: Data) -> None:
+    """However an AND is written; what is negated is about the record itself."""
+    cheap = Condition(("products", "price"), "less_than", 3)
+    first = Condition(("products", "id"), "equals", "p0")
+    other = Condition(("name",), "starts_with", "")
+    for where, found in (
+        (cheap & first, []),
+        (Group("and", (cheap, Group("and", (first, other)))), []),
+        (cheap & ~first, []),
+        (cheap | first, ["b0"]),
+        (~first, ["b1"]),
+    ):
+        assert shop.find(Query(where, select=IDS), shop.brand) == found
