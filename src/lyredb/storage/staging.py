@@ -16,33 +16,28 @@ from typing import Final, TypeVar
 from msgspec.structs import replace
 
 from lyredb.errors import (
-    InvalidKey,
     InvalidRecord,
     LyreError,
-    NotAuthorised,
-    PreconditionFailed,
-    RecordExists,
-    RecordMissing,
     RecordTooLarge,
-    WriteConflict,
 )
 from lyredb.storage import entry as entries
 from lyredb.storage import meta
 from lyredb.storage.blob import PackedBlob, files_in, has_blob
 from lyredb.storage.blob_rows import BlobRows, note_change
 from lyredb.storage.body import load_body
-from lyredb.storage.clock import Clock, version_ms
+from lyredb.storage.changed_body import packed_operations, patched_body, replaced_body
+from lyredb.storage.clock import Clock
+from lyredb.storage.conditions import LONGEST_USER, check_conditions, check_key, check_read
 from lyredb.storage.deadline import deadline_ms
 from lyredb.storage.entry import Entry, encode_entry, encode_plain_put
-from lyredb.storage.keys import LONGEST_NATURAL, SHORT_FORM_BYTES
+from lyredb.storage.keys import LONGEST_NATURAL
 from lyredb.storage.layout import TableLayout
-from lyredb.storage.merge import MAP_BYTES, merge, replace_some
-from lyredb.storage.mutation import Applied, DeleteReason, Kind, Mutation, Outcome, Precondition
+from lyredb.storage.merge import MAP_BYTES
+from lyredb.storage.mutation import Applied, DeleteReason, Kind, Mutation, Outcome
 from lyredb.storage.overlay import Draft, Overlay, State
 from lyredb.storage.record import (
     BLOBS,
     DELETED,
-    EMPTY_BODY,
     MESSAGED,
     OPAQUE,
     QOS_SHIFT,
@@ -57,8 +52,6 @@ from lyredb.storage.record import (
 )
 from lyredb.storage.snapshot import seq_key
 
-LONGEST_FULL_ID: Final = 0xFFFF
-_LONGEST_USER: Final = 0xFFFF
 _NOTHING: Final = State(None, None)
 _OF_WHAT_IS_GONE: Final = (DeleteReason.EXPIRED, DeleteReason.EVICTED)
 _T = TypeVar("_T")
@@ -148,8 +141,8 @@ class Staging:
         state = self.overlay.get(address)
         if mutation.precondition is not None:
             header = self.live_header(state)
-            _check_read(header, mutation.precondition)
-            _check(header, mutation.precondition)
+            check_read(header, mutation.precondition)
+            check_conditions(header, mutation.precondition)
         old, before, created = state.image, b"", 0
         flags = mutation.qos << entries.QOS_SHIFT | entries.LAST
         if mutation.retain:
@@ -266,7 +259,7 @@ class _Work:
     def check_read(self, mutation: Mutation) -> None:
         """Compare what was read with the draft, in which nothing was done yet."""
         if mutation.precondition is not None:
-            _check_read(self._header(mutation), mutation.precondition)
+            check_read(self._header(mutation), mutation.precondition)
 
     def _header(self, mutation: Mutation) -> RecordHeader | None:
         """Return the header of the live record that a mutation is about, as of now."""
@@ -277,11 +270,11 @@ class _Work:
         """Do one mutation on the draft, if its precondition holds there."""
         kind = mutation.kind
         if mutation.precondition is not None:
-            _check(self._header(mutation), mutation.precondition)
+            check_conditions(self._header(mutation), mutation.precondition)
         if kind is Kind.CHECK:
             header = self._header(mutation)
             return Outcome(0, header.version if header else 0, header is not None)
-        _check_key(mutation)
+        check_key(mutation)
         if kind is Kind.SCHEMA or kind is Kind.ACCESS:
             return self._note(mutation)
         layout = self._staging.layout(mutation.slot)
@@ -296,9 +289,9 @@ class _Work:
             if not mutation.opaque and (not body or body[0] not in MAP_BYTES):
                 raise InvalidRecord("the body is no MessagePack map of attributes")
             if mutation.may_change is not None:
-                body = _partly_replaced(layout, mutation, state, header)
+                body = replaced_body(layout, mutation, state, header)
         else:
-            body = _patched(layout, mutation, state, header)
+            body = patched_body(layout, mutation, state, header)
         return self._put(mutation, state, header, body)
 
     def _put(
@@ -325,7 +318,7 @@ class _Work:
         staging.check_size(image)
         if expires_ms != mutation.expires_ms:
             mutation = replace(mutation, expires_ms=expires_ms)
-        self._log(mutation, state, version, image=image, operations=_operations(mutation))
+        self._log(mutation, state, version, image=image, operations=packed_operations(mutation))
         self.draft.put((mutation.slot, mutation.key), State(image, None))
         return Outcome(seq, version, header is not None)
 
@@ -469,38 +462,6 @@ def _placed(number: int, act: Callable[[Mutation], _T], mutation: Mutation) -> _
         raise
 
 
-def _check_read(header: RecordHeader | None, wanted: Precondition) -> None:
-    """Compare what was read with the record before the transaction.
-
-    Raises:
-        WriteConflict: Somebody else has written it since.
-    """
-    present = 0 if header is None else header.version
-    if wanted.read_version is not None and wanted.read_version != present:
-        raise WriteConflict("a record that was read has been changed by others meanwhile")
-
-
-def _check(header: RecordHeader | None, wanted: Precondition) -> None:
-    """Check the conditions of a request on the record as its transaction has it so far.
-
-    Raises:
-        PreconditionFailed, RecordExists: One does not hold.
-    """
-    if header is None:
-        if wanted.must_exist or wanted.any_of is not None:
-            raise RecordMissing("the record does not exist")
-        return
-    if wanted.must_be_absent:
-        raise RecordExists("a record with this key exists already")
-    if wanted.any_of is not None and header.version not in wanted.any_of:
-        raise PreconditionFailed("the record has another version")
-    if wanted.none_of is not None and header.version in wanted.none_of:
-        raise PreconditionFailed("the record has this version")
-    since = wanted.unmodified_since_ms
-    if since is not None and version_ms(header.version) > since:
-        raise PreconditionFailed("the record was modified since")
-
-
 def is_plain_put(transaction: Sequence[Mutation]) -> bool:
     """Tell whether a transaction is one put without deadline, metadata, full id and limit.
 
@@ -516,33 +477,9 @@ def is_plain_put(transaction: Sequence[Mutation]) -> bool:
         and not mutation.full_id
         and mutation.may_change is None
         and 0 < len(mutation.key) <= LONGEST_NATURAL
-        and len(mutation.user) * 4 <= _LONGEST_USER
+        and len(mutation.user) * 4 <= LONGEST_USER
         and (mutation.opaque or (mutation.body != b"" and mutation.body[0] in MAP_BYTES))
     )
-
-
-def _partly_replaced(
-    layout: TableLayout, mutation: Mutation, state: State, header: RecordHeader | None
-) -> bytes:
-    """Return the body of a put of which some attributes are not the sender's to change."""
-    assert mutation.may_change is not None
-    if mutation.opaque or (header is not None and header.opaque):
-        raise NotAuthorised("who may change only some attributes cannot replace bytes, or by bytes")
-    present = None
-    if header is not None and state.image is not None:
-        present = state.image[header.body_offset :]
-    return replace_some(layout, mutation.body, mutation.may_change, present)
-
-
-def _patched(
-    layout: TableLayout, mutation: Mutation, state: State, header: RecordHeader | None
-) -> bytes:
-    if mutation.opaque or (header is not None and header.opaque):
-        raise InvalidRecord("a record that is no map of attributes cannot be patched")
-    body = EMPTY_BODY
-    if header is not None and state.image is not None:
-        body = state.image[header.body_offset :]
-    return merge(layout, body, mutation.body, mutation.operations)
 
 
 def _files_of(image: bytes | None) -> frozenset[PackedBlob]:
@@ -550,21 +487,3 @@ def _files_of(image: bytes | None) -> frozenset[PackedBlob]:
     if image is None or not has_files(image):
         return frozenset()
     return files_in(load_body(image[body_offset_of(image) :]))
-
-
-def _operations(mutation: Mutation) -> bytes:
-    """Return a patch as its entry keeps it: an array of what it sets and what it adds."""
-    if mutation.kind is not Kind.PATCH:
-        return b""
-    return b"\x92" + (mutation.body or EMPTY_BODY) + (mutation.operations or EMPTY_BODY)
-
-
-def _check_key(mutation: Mutation) -> None:
-    size = len(mutation.key)
-    if size == SHORT_FORM_BYTES:
-        if not LONGEST_NATURAL < len(mutation.full_id) <= LONGEST_FULL_ID:
-            raise InvalidKey(f"a key may have {LONGEST_FULL_ID} bytes")
-    elif not 0 < size <= LONGEST_NATURAL or mutation.full_id:
-        raise InvalidKey(f"a stored key has 1 to {LONGEST_NATURAL} bytes, got {size}")
-    if len(mutation.user) * 4 > _LONGEST_USER:
-        raise InvalidRecord("the name of the user is too long")
