@@ -10,7 +10,7 @@ import msgspec
 from lyredb.errors import InvalidBody
 from lyredb.formats.counting import check_json_count
 from lyredb.formats.limits import MAX_DEPTH, MAX_KEYS, check_depth, check_value, too_deep
-from lyredb.formats.pause import PAUSE
+from lyredb.formats.pause import PAUSE, Pause
 
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder()
@@ -54,6 +54,17 @@ class JsonFormat:
                 continue
             yield before + _encoder.encode(value)
             before = b","
+        yield b"[]" if before == b"[" else b"]"
+
+    def encode_lists(self, lists: Iterable[Sequence[object] | Pause]) -> Iterator[bytes]:
+        """Yield what `encode_sequence` does of the values of all lists; a list at a time."""
+        before = b"["
+        for values in lists:
+            if isinstance(values, Pause):
+                yield b""
+            elif values:
+                yield before + _encoder.encode(values)[1:-1]
+                before = b","
         yield b"[]" if before == b"[" else b"]"
 
     def decode(self, data: bytes) -> object:

@@ -70,6 +70,7 @@ class Request:
         connection: The `Exchange`, or the WebSocket connection.
         query: What stands after ``?``, not decoded.
         target: What the path names, once a mount has resolved it.
+        begun: What is left to do of an answer that was begun without a task.
         account: Who asks, once authenticated.
         login: By what the account is known, ``""`` for none: anonymous, or local.
         anonymous_because: Why a loopback request is not taken as local, ``""`` otherwise.
@@ -80,6 +81,7 @@ class Request:
         "_path",
         "account",
         "anonymous_because",
+        "begun",
         "connection",
         "is_websocket",
         "login",
@@ -100,6 +102,7 @@ class Request:
         self.connection = connection
         self.query: bytes = scope["query_string"]
         self.target: Target | None = None
+        self.begun: Callable[[], Awaitable[None]] | None = None
         self.account: Account | None = None
         self.login: Strategy | Literal[""] = ""
         self.anonymous_because = ""

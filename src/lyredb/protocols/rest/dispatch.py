@@ -80,9 +80,13 @@ class Rest:
         if is_blob(target) and method in BLOB_METHODS:
             return False
         if method in READS:
-            answer = reading.NOW[target.kind]
-            if answer is None or self._authentication.quick(request) is None:
+            if self._authentication.quick(request) is None:
                 return False
+            answer = reading.NOW[target.kind]
+            if answer is None:
+                sending = reading.begin_collection(self._service, request, target)
+                request.begun = None if sending is None else sending.finish
+                return sending is None
             return answer(self._service, request, target)
         prepare = prepare_of(method, target)
         body = request.exchange.body
@@ -102,6 +106,9 @@ class Rest:
         """Authenticate, then answer by method and kind of target."""
         target, method = request.target, request.method
         assert target is not None, "resolved by the predicate"
+        if request.begun is not None:
+            await request.begun()
+            return
         allowed = methods_of(target)
         if method not in allowed:
             raise UnsupportedOperation(f"{method} is not possible here", allowed=allowed)

@@ -8,7 +8,8 @@ from typing import Final
 from lyredb.errors import InvalidQuery, LyreError, RecordNotFound, UnknownAttribute
 from lyredb.formats import PAUSE, guess_json
 from lyredb.protocols.http.request import Request
-from lyredb.protocols.rest.collection import answer_collection
+from lyredb.protocols.rest import collection
+from lyredb.protocols.rest.collection import Sending, answer_collection
 from lyredb.protocols.rest.paths import has_ending, resolve, without_ending
 from lyredb.protocols.rest.preconditions import is_known, last_modified
 from lyredb.protocols.rest.querying import query_of
@@ -121,6 +122,11 @@ def get_table(service: Service, request: Request, target: Target) -> bool:
 async def get_collection(service: Service, request: Request, target: Target) -> None:
     """Answer with the matching records, streamed when they are many."""
     await answer_collection(service, request, target, query_of(request))
+
+
+def begin_collection(service: Service, request: Request, target: Target) -> Sending | None:
+    """As `get_collection`; what would take long is returned, only begun."""
+    return collection.begin_collection(service, request, target, query_of(request))
 
 
 def _select_of(request: Request) -> Select | None:
