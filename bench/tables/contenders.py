@@ -25,7 +25,7 @@ from lyredb.resources.embedded import TRUSTED
 from lyredb.tables.query.parse_url import parse_query
 
 _SCRIPT: Final = Path(__file__).with_name("paths.lua")
-_CONNECTIONS: Final = 16
+CONNECTIONS: Final = 16
 _ANSWER_S: Final = 60.0
 """A whole table of 10,000,000 records may be looked through for one answer."""
 
@@ -117,7 +117,9 @@ def ask(target: Target, path: str) -> bytes:
     return body
 
 
-def load(target: Target, paths: list[str], folder: Path, seconds: int) -> HttpResult:
+def load(
+    target: Target, paths: list[str], folder: Path, seconds: int, connections: int = CONNECTIONS
+) -> HttpResult:
     """Have wrk ask for the paths, one after the other and again from the first."""
     file = folder / "paths.txt"
     file.write_text("\n".join(paths) + "\n")
@@ -125,7 +127,7 @@ def load(target: Target, paths: list[str], folder: Path, seconds: int) -> HttpRe
         target,
         _SCRIPT,
         (str(file), basic(target)),
-        connections=_CONNECTIONS,
+        connections=connections,
         seconds=seconds,
         timeout_s=_ANSWER_S,
     )
