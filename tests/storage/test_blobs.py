@@ -277,5 +277,5 @@ def test_a_store_without_blobs_stays_readable_by_versions_that_do_not_know_them(
     shelf.writer.close()
     shelf.engine.close()
     again = Shelf(tmp_path)
-    assert again.engine.knows_blobs
+    assert again.engine.form.incompatible == meta.BLOBS_FLAG
     again.engine.close()

@@ -123,21 +123,12 @@ class BlobFiles:
         Yields:
             False when ``to_remove`` cannot be: somebody holds them.
         """
+        descriptor = _open_directory(self._root)
         try:
-            descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except FileNotFoundError:  # there are none
-            yield True
-            return
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if to_remove else fcntl.LOCK_SH)
-        except BlockingIOError:
-            os.close(descriptor)
-            yield False
-            return
-        try:
-            yield True
+            yield descriptor < 0 or _lock(descriptor, exclusive=to_remove)
         finally:
-            os.close(descriptor)
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def size_of(self, id: bytes) -> int:
         """Return the size of a file in bytes, -1 when there is none."""
@@ -219,6 +210,22 @@ class NewFile:
             os.close(self._descriptor)
             self._descriptor = -1
         self._path.unlink(missing_ok=True)
+
+
+def _open_directory(path: Path) -> int:
+    """Return a descriptor, -1 when there is no such directory."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return -1
+
+
+def _lock(descriptor: int, *, exclusive: bool) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _sync_directory(path: Path) -> None:

@@ -132,8 +132,9 @@ class Committer:
             told = _by_origin(requests, results)
             if staging.log or session_rows:
                 staging.meta_rows.update([origin.row(each) for origin, each in told.items()])
-                if staging.has_blobs and not engine.knows_blobs:
-                    staging.meta_rows[meta.FORMAT] = engine.format_row_with_blobs()
+                form = meta.with_blobs(engine.form) if staging.has_blobs else engine.form
+                if form != engine.form:
+                    staging.meta_rows[meta.FORMAT] = meta.encode_format(form)
                 apply_group(
                     transaction,
                     engine.handles,
@@ -145,7 +146,7 @@ class Committer:
                 )
                 open_bytes = pages_bytes(transaction, log)
         if staging.has_blobs:
-            engine.note_blobs()
+            engine.form = meta.with_blobs(engine.form)
         if staging.log:
             self.open_bytes = open_bytes
             first = engine.position + 1

@@ -19,8 +19,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from msgspec.structs import replace
-
 from lyredb.errors import EngineClosed, StorageError, StorageFailed
 from lyredb.storage import directory as directories
 from lyredb.storage import index_builds, meta, retention, shape
@@ -64,6 +62,7 @@ class Engine:
         path: The data directory.
         clock: Stamps versions; restored from the log.
         position: The last position that is committed.
+        form: The row ``format``; the writer replaces it.
         layouts: The tables by slot. Replaced, never changed in place.
         dropping: The slots of removed indexes that are not empty yet, and not free.
         log_index: Finds the entries of a table or key; see `Snapshot.entries_of`.
@@ -94,7 +93,7 @@ class Engine:
         self.dropping: frozenset[int] = frozenset()
         self._building: frozenset[int] = frozenset()
         self.log_index = LogIndex(self)
-        self._format = self._load()
+        self.form = self._load()
         self._log.follows = environment.readonly
 
     @classmethod
@@ -164,10 +163,8 @@ class Engine:
 
     def _load_shape(self, snapshot: Snapshot) -> None:
         """Read which tables and indexes there are, all of one moment."""
-        rows = snapshot.scan_meta(meta.TABLE_PREFIX)
-        self.layouts = {
-            layout.slot: layout for layout in (meta.decode_layout(*row) for row in rows)
-        }
+        layouts = (meta.decode_layout(*row) for row in snapshot.scan_meta(meta.TABLE_PREFIX))
+        self.layouts = {layout.slot: layout for layout in layouts}
         self._building = _slots(snapshot, meta.BUILD_PREFIX)
         self.dropping = _slots(snapshot, meta.DROP_PREFIX)
 
@@ -229,22 +226,7 @@ class Engine:
     @property
     def log_id(self) -> bytes:
         """The random identity of the log, 16 bytes; positions are worth nothing in another."""
-        return self._format.log_id
-
-    @property
-    def knows_blobs(self) -> bool:
-        """The format says already that there may be blobs."""
-        return bool(self._format.incompatible & meta.BLOBS_FLAG)
-
-    def format_row_with_blobs(self) -> bytes:
-        """Return the row ``format`` of a store with blobs. For the writer only."""
-        incompatible = self._format.incompatible | meta.BLOBS_FLAG
-        return meta.encode_format(replace(self._format, incompatible=incompatible))
-
-    def note_blobs(self) -> None:
-        """Take note of the commit that wrote this row. For the writer only."""
-        incompatible = self._format.incompatible | meta.BLOBS_FLAG
-        self._format = replace(self._format, incompatible=incompatible)
+        return self.form.log_id
 
     @property
     def directory(self) -> Directory:
@@ -315,9 +297,8 @@ class Engine:
             stored = environment.get(environment.handles.records[slot], key)
         except EngineError as error:
             raise StorageFailed("the data file cannot be read") from error
-        if stored is None or (has_deadline(stored) and is_expired(stored, self.now_ms())):
-            return None
-        return stored
+        is_gone = stored is not None and has_deadline(stored) and is_expired(stored, self.now_ms())
+        return None if is_gone else stored
 
     def directory_of(self, number: int, snapshot: Snapshot) -> Directory:
         """Return the directory that was in force when the snapshot began."""

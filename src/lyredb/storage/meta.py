@@ -25,6 +25,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from lyredb.errors import FormatMismatch
 from lyredb.storage.layout import IndexLayout, IndexSource, IntegerBounds, TableLayout
@@ -151,6 +152,11 @@ def encode_lease(highest: int) -> bytes:
 def decode_lease(row: bytes) -> int:
     """Return the highest integer that was leased."""
     return int.from_bytes(row, "big")
+
+
+def with_blobs(form: Format) -> Format:
+    """Return a format that says that there may be blobs."""
+    return replace(form, incompatible=form.incompatible | BLOBS_FLAG)
 
 
 def encode_format(form: Format) -> bytes:

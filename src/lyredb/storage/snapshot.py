@@ -103,9 +103,7 @@ class Snapshot:
             stored = self._transaction.get(key, db=self._handles.records[slot])
         except EngineError as error:
             raise self._failed() from error
-        if stored is None or is_expired(stored, self.now_ms):
-            return None
-        return stored
+        return None if stored is None or is_expired(stored, self.now_ms) else stored
 
     def get_many(self, slot: int, keys: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
         """Return key and record of those that there are, in the order of the keys.
@@ -153,10 +151,7 @@ class Snapshot:
 
     def scan_unref(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield the rows about the files of blobs whose names begin so, in order."""
-        for name, row in self._walk(self._handles.unref, prefix, None):
-            if not name.startswith(prefix):
-                return
-            yield name, row
+        return self._beginning(self._handles.unref, prefix)
 
     def grave(self, slot: int, key: bytes) -> bytes | None:
         """Return the header left by a deleted record or by messages without a record."""
@@ -232,10 +227,7 @@ class Snapshot:
 
     def scan_meta(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield the meta rows whose name begins with `prefix`."""
-        for name, row in self._walk(self._handles.meta, prefix, None):
-            if not name.startswith(prefix):
-                return
-            yield name, row
+        return self._beginning(self._handles.meta, prefix)
 
     def index_keys(self, index_slot: int, encoded: bytes) -> Iterator[bytes]:
         """Yield, in order, the keys of the records indexed with exactly this value.
@@ -421,6 +413,12 @@ class Snapshot:
                 yield from _backwards(cursor, start, stop, after)
             else:
                 yield from _forwards(cursor, start, stop, after)
+
+    def _beginning(self, handle: Handle, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        for name, row in self._walk(handle, prefix, None):
+            if not name.startswith(prefix):
+                return
+            yield name, row
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
