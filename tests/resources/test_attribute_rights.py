@@ -50,6 +50,17 @@ type Member @table @export {
   team: ID @indexed @allow(role: "boss")
   group: Team @relationship(from: "team")
 }
+type Staff @table @export {
+  id: ID @primaryKey
+  name: String
+  pay: Int
+  bossId: ID
+  boss: Staff @relationship(from: "bossId")
+  double: Int @computed(from: "pay * 2")
+  rounded: Int @computed(from: "pay - pay % 100") @allow(role: "clerk")
+  greeting: String @computed(from: "'hello ' + name")
+  nickname: String @computed(from: "name + undeclared")
+}
 type Open @table @export { id: ID @primaryKey a: Int }
 """
 SCHEMA = parse_sdl(SDL)
@@ -98,6 +109,22 @@ def test_who_may_read_no_attribute_may_not_read_the_table() -> None:
 def test_a_star_stands_for_the_declared_attributes_that_have_no_line() -> None:
     found = allowance("Sealed", ALL | {"attributes": may("*", read=True) | {"b": {}}})
     assert named(found.readable) == {"id", "a", "c"}
+
+
+@pytest.mark.parametrize(
+    ("role", "listed", "shown"),
+    [
+        ("r", (), {"greeting"}),
+        ("r", ("double", "boss"), {"greeting", "double", "boss"}),
+        ("clerk", ("nickname",), {"greeting", "nickname", "rounded"}),
+    ],
+)
+def test_a_star_does_not_stand_for_what_shows_a_closed_attribute(
+    role: str, listed: tuple[str, ...], shown: set[str]
+) -> None:
+    """Nor for what an undeclared one is part of; a line of its own does, and its own ``@allow``."""
+    rights = ALL | {"attributes": may("*", *listed, read=True) | {"pay": {}, "bossId": {}}}
+    assert named(allowance("Staff", rights, role).readable) == {"id", "name"} | shown
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,8 @@ def _allowed(
     closed = frozenset(_closed(role, schema.attributes))
     if right == "read":
         closed |= frozenset(_showing(closed, role, schema.attributes))
+        if listed is not None:
+            closed |= frozenset(_by_star(listed | {schema.primary_key}, role, rights, schema))
     if not closed:
         return listed
     return (frozenset(declared) if listed is None else listed) - closed
@@ -125,6 +127,19 @@ def _showing(closed: frozenset[str], role: str, attributes: Iterable[Attribute])
         one.name
         for one in attributes
         if role not in one.roles and not _sources(one).isdisjoint(closed)
+    )
+
+
+def _by_star(
+    listed: frozenset[str], role: str, rights: TableRights, schema: TableSchema
+) -> Iterable[str]:
+    """Virtual attributes without a line of their own that would show what is not listed."""
+    return (
+        one.name
+        for one in schema.attributes
+        if one.name not in rights.attributes
+        and role not in one.roles
+        and not _sources(one) <= listed
     )
 
 
