@@ -25,6 +25,7 @@ from lyredb.plugins.context import Context, Principal
 from lyredb.plugins.delivery import Publisher, Subscriber
 from lyredb.resources.access import Access, unreadable
 from lyredb.resources.blob_intake import BlobIntake
+from lyredb.resources.blob_uploads import BlobUploads
 from lyredb.resources.blobs import BlobStore
 from lyredb.resources.deletion import Deletions, delete_found, is_conditional
 from lyredb.resources.description import describe
@@ -58,6 +59,7 @@ class Database:
     Attributes:
         registry: Resolves paths and topics.
         blobs: The files of blobs.
+        uploads: Takes the content of one in parts.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Database:
         self._intake = BlobIntake(self.blobs)
         most = engine.settings.max_transaction_mutations
         self._writing = Writing(writer, hub, access, most, self._intake)
+        self.uploads = BlobUploads(engine, self._writing, self.blobs, self.write)
         self._subscriptions: dict[Subscriber, dict[Subscription, None]] = {}
         self._on_access_change: list[Callable[[Principal], None]] = []
 
@@ -127,14 +130,6 @@ class Database:
                 if index.source is IndexSource.EXPIRES
             )
             return describe(target.table, snapshot.count(slot), with_deadlines, names)
-
-    def version(self, target: Target) -> int:
-        """Return the version of a record as of now, 0 when there is none.
-
-        For somebody who may change it: what the change will be told anyway.
-        """
-        stored = self._engine.record(target.table.slot, target.key)
-        return 0 if stored is None else int.from_bytes(stored[:8], "big")
 
     def deleted_version(self, target: Target, context: Context) -> int:
         """Return the version with which a record was deleted, 0 when that is not known.
@@ -194,14 +189,6 @@ class Database:
             NotAuthorised: The principal may not.
         """
         self._writing.admit(operation, target.table, context)
-
-    def admit_attribute(self, target: Target, context: Context) -> None:
-        """Refuse a change of one attribute that may not be, before its content is read.
-
-        Raises:
-            NotAuthorised: The principal may not change it.
-        """
-        self._writing.admit_attribute(target, context)
 
     def submit(self, write: Write, context: Context, done: Done) -> None:
         """Send a write and go on; see `Writing.submit`."""

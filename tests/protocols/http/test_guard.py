@@ -8,7 +8,7 @@ import logging
 
 import pytest
 
-from lyredb.protocols.http import HttpLimits, Request, guard
+from lyredb.protocols.http import HttpLimits, Request, body_bound
 from tests.protocols.http.harness import running
 
 
@@ -162,7 +162,7 @@ def test_chunked_body_gets_413_when_it_grows_too_large() -> None:
 
 def test_a_body_in_very_many_chunks_gets_413(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each costs the same however small it is; a body of few large ones is taken."""
-    monkeypatch.setattr(guard, "_MAX_PARTS", 50)
+    monkeypatch.setattr(body_bound, "MAX_PARTS", 50)
     head = b"PUT /x HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n"
 
     async def body() -> None:

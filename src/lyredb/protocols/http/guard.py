@@ -30,6 +30,7 @@ from lyredb.errors import (
 )
 from lyredb.plugins.network import Peer
 from lyredb.protocols.http.backlog import Outflow
+from lyredb.protocols.http.body_bound import BodyBound
 from lyredb.protocols.http.codings import wish_of
 from lyredb.protocols.http.decompression import Decompressor, coding_of
 from lyredb.protocols.http.ending import FOREVER, EndingProtocol, Phase
@@ -42,13 +43,6 @@ from lyredb.protocols.http.stall import Stall
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 _MAX_SOON_WHOLE: Final = 64 * 1024
 """Of a body: as much as uvicorn takes before it stops reading."""
-_MAX_PARTS: Final = 100_000
-"""Chunks, or pieces in which it is read, of a body: each costs the same however small it is,
-and 4 MB in chunks of a byte would be 1.4 s of work. Lines of 40 bytes, a chunk each, fit."""
-_FULL_PART_BYTES: Final = 1024
-"""A body that may be large may have a part more for so many bytes."""
-_TIMED_BYTES: Final = 64 * 1024
-"""Of a body that may be large, so many have to come in `http.timeout`."""
 _VERSIONS: Final = ("1.1", "1.0")
 _LOOKED_AT: Final = frozenset(
     (
@@ -96,9 +90,7 @@ class Guard(EndingProtocol):
         self._chunk_bytes = 0  # of chunks that hold nothing but headers, or trailers
         self._hosts = 0
         self._length = 0
-        self._parts = 0
-        self._max_body_bytes = self.limits.max_body_bytes
-        self._timed_bytes = 0
+        self._bound = BodyBound(self.limits.max_body_bytes)
         self._has_body = False
         self._coding = b""
         self._is_picky = False
@@ -217,8 +209,9 @@ class Guard(EndingProtocol):
         self._phase = Phase.HEADERS
         self._deadline = self.loop.time() + self.limits.headers_timeout_s
         self._exact_bytes = self._chunk_bytes = self._body_bytes = 0
-        self._hosts = self._length = self._parts = self._timed_bytes = 0
+        self._hosts = self._length = 0
         self._has_body = False
+        self._bound.begin()
 
     def on_url(self, url: bytes) -> None:
         """A part of the request target."""
@@ -283,12 +276,11 @@ class Guard(EndingProtocol):
                 return
             self._phase, self._deadline = Phase.DONE, FOREVER
             return  # the parser stops here, see `_upgraded`
-        self._max_body_bytes = self.limits.max_body_bytes
-        if self._length > self._max_body_bytes or (self._has_body and not self._length):
-            self._max_body_bytes = max(self._max_body_bytes, self.port.body_limit(self._scope))
-        if self._length > self._max_body_bytes:
-            self._too_large()
-            return
+        if self._length > self._bound.max_bytes or (self._has_body and not self._length):
+            self._bound.extend(self.port.body_limit(self._scope))
+            if self._length > self._bound.max_bytes:
+                self._refuse(self._bound.too_large())
+                return
         if self._coding and not self._will_decompress():
             return
         self._phase = Phase.BODY
@@ -342,11 +334,6 @@ class Guard(EndingProtocol):
         return True
 
     @property
-    def _is_long(self) -> bool:
-        """True for a body that may be larger than usual, which may so take longer, too."""
-        return self._max_body_bytes > self.limits.max_body_bytes
-
-    @property
     def _is_soon_whole(self) -> bool:
         """True for requests that begin when their body is here, since it is small or none."""
         if not self._has_body:
@@ -398,16 +385,13 @@ class Guard(EndingProtocol):
         if self._refusal is not None:
             return
         self._body_bytes += len(body)
-        self._parts += 1
-        if self._body_bytes > self._max_body_bytes:
-            self._too_large()
+        try:
+            self._bound.check(self._body_bytes)
+        except BodyTooLarge as error:
+            self._refuse(error)
             return
-        if self._body_bytes > self._timed_bytes and self._is_long:
+        if self._bound.is_on_time(self._body_bytes):
             self._deadline = self.loop.time() + self.limits.body_timeout_s
-            self._timed_bytes = self._body_bytes + _TIMED_BYTES
-        if self._parts > _MAX_PARTS + self._body_bytes // _FULL_PART_BYTES:
-            self._refuse(BodyTooLarge(f"the body comes in more than {_MAX_PARTS} chunks"))
-            return
         if self._decompressor is not None:
             body = self._decompress(body)
             if not body:
@@ -483,10 +467,6 @@ class Guard(EndingProtocol):
         limit = self.limits.max_header_bytes
         if self._exact_bytes > limit or self._chunk_bytes > limit:
             self._refuse(TooLarge(f"the headers have more than {limit} bytes"), 431)
-
-    def _too_large(self) -> None:
-        limit = self._max_body_bytes
-        self._refuse(BodyTooLarge(f"the body has more than {limit} bytes"))
 
     # Upgrades.
 

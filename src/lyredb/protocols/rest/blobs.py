@@ -9,16 +9,12 @@ from __future__ import annotations
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from msgspec.structs import replace
-
 from lyredb.errors import (
     InvalidHeader,
-    LyreError,
     NotAcceptable,
     PreconditionFailed,
     RecordMissing,
     RecordNotFound,
-    StorageFailed,
     UnknownAttribute,
     UnsupportedContentType,
 )
@@ -30,7 +26,7 @@ from lyredb.protocols.rest.bodies import FORM_TYPE
 from lyredb.protocols.rest.preconditions import is_known, last_modified, precondition_of
 from lyredb.protocols.rest.ranges import Unsatisfiable, range_of
 from lyredb.protocols.rest.service import PROTOCOL, Service
-from lyredb.resources.requests import Reading, Write
+from lyredb.resources.requests import Reading
 from lyredb.resources.target import Target
 from lyredb.storage.blob import PackedBlob, is_type
 from lyredb.storage.clock import etag, version_ms
@@ -52,7 +48,7 @@ def is_blob(target: Target | None) -> bool:
 def body_limit(service: Service, request: Request) -> int:
     """Return how large a request's body may be at most, 0 where nothing special holds."""
     if request.method == "PUT" and is_blob(request.target):
-        return service.database.blobs.max_bytes
+        return service.database.uploads.max_bytes
     return 0
 
 
@@ -166,29 +162,16 @@ async def put_blob(service: Service, request: Request, target: Target, context: 
 
     Rights, type and record are looked at before the body is asked for.
     """
-    database = service.database
-    database.admit_attribute(target, context)
+    uploads = service.database.uploads
+    is_asked = b"if-match" in request.headers
+    version = uploads.admit(target, context)
     kind = _type_of(request)
     asked = precondition_of(request) or Precondition()
-    record = replace(target, kind="record", attribute="")
-    _check_now(database.version(record), asked, is_asked=b"if-match" in request.headers)
-    value = await database.blobs.save(request.parts(), kind)
-    made = (value.id,) if isinstance(value, PackedBlob) and value.id else ()
-    write = Write(
-        record,
-        "patch",
-        value={target.attribute: value},
-        precondition=replace(asked, must_exist=True),
-        blobs=made,
-    )
+    _check_now(version, asked, is_asked=is_asked)
     try:
-        await database.write(write, context)
-    except LyreError as error:
-        if not isinstance(error, StorageFailed):  # then it may be on disk
-            database.blobs.discard(made)
-        if isinstance(error, RecordMissing) and b"if-match" not in request.headers:
-            raise _no_record() from None
-        raise
+        await uploads.put(target, request.parts(), kind, asked, context)
+    except RecordMissing:
+        raise RecordMissing("the record does not exist") if is_asked else _no_record() from None
     request.respond(204)
 
 
