@@ -568,6 +568,25 @@ def test_values_that_the_index_cuts_are_put_in_order(store: Store, *, descending
     assert list(search(store.engine, table, query)) == expected
 
 
+@pytest.mark.parametrize("indexed", [frozenset[str](), frozenset(("text",))])
+@pytest.mark.parametrize("descending", [False, True])
+def test_texts_that_end_with_nul_are_ordered_before_the_next_key_decides(
+    store: Store, indexed: frozenset[str], *, descending: bool
+) -> None:
+    """Their escape is no part of the value that follows, whichever way that one is turned."""
+    table = store.tables(schema_with(indexed)).tables["data.Product"]
+    texts = {"a": "", "b": "\0", "c": "\0\0", "d": "\0a"}
+    for key, text in texts.items():
+        store.put(table, key, {"text": text, "count": 1} if key == "b" else {"text": text})
+    expected = sorted(texts, key=texts.__getitem__, reverse=descending)
+    where = Condition(("ok",), "not_equal", value=True)
+    for inner in (False, True):
+        sort = (SortKey(("text",), descending), SortKey(("count",), inner))
+        for keys in (sort, (SortKey(("ok",)), *sort)):
+            query = Query(where, sort=keys, select=IDS)
+            assert list(search(store.engine, table, query)) == expected
+
+
 def test_long_keys_are_put_in_order_and_found(store: Store) -> None:
     """They are stored by their beginnings and a hash."""
     table = store.tables(schema_with(frozenset())).tables["data.Product"]

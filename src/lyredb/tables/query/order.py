@@ -23,6 +23,9 @@ from lyredb.tables.query.view import Row
 from lyredb.tables.stored import StoredTable
 
 _FLIP: Final = bytes(255 - byte for byte in range(256))
+_BETWEEN: Final = b"\x01"
+"""Between two parts of an order. A text goes on after an inner NUL with 0xFF, or 0x00 when it
+descends; what follows its end must be neither, as an absent value in the next part is."""
 _LEAST: Final = 1024
 """Rows that are gathered before any are thrown away."""
 _Part = Callable[[Document, bytes, bytes], bytes]
@@ -88,7 +91,7 @@ def sort_bytes(
             for part, flip in zip(parts, flips, strict=True)
         ]
         # A key that is asked for stands in its whole length; the stored one is a tie-breaker.
-        return b"".join(found) if by_key else b"".join(found) + key
+        return _BETWEEN.join(found) if by_key else _BETWEEN.join(found) + key
 
     return encode
 
@@ -172,7 +175,7 @@ def _read_again(keys: list[bytes], joins: Joins, slot: int) -> Batches:
 def streamed_by_index(
     access: ByIndex,
     keep: Callable[[list[Row]], list[Row]],
-    encode: Callable[[bytes, bytes], bytes],
+    encoder: Callable[[], Callable[[bytes, bytes], bytes]],
     joins: Joins,
     *,
     has_more_keys: bool,
@@ -185,11 +188,12 @@ def streamed_by_index(
     Args:
         access: The index, in the direction of the order.
         keep: Filters a batch.
-        encode: `sort_bytes`.
+        encoder: Makes `sort_bytes`, when it is needed.
         joins: Has the view.
         has_more_keys: The order has keys after the indexed one.
     """
     run: list[tuple[bytes, Row]] = []
+    encode: Callable[[bytes, bytes], bytes] | None = None
     value = b""
     for values, rows in access.valued(joins, with_values=has_more_keys):
         ready: list[Row] = []
@@ -197,6 +201,7 @@ def streamed_by_index(
             yield _in_run(run) + keep(rows)
             run = []
             continue
+        encode = encode or encoder()
         kept = {key for key, _ in keep(rows)}
         for encoded, (key, stored) in zip(values, rows, strict=True):
             if run and encoded != value:
