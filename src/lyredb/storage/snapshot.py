@@ -8,7 +8,6 @@ open, so it should live for milliseconds. Longer reading pages through fresh sna
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import islice, takewhile
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
@@ -46,12 +45,21 @@ class Snapshot:
         now_ms: The time by which records count as expired.
     """
 
-    __slots__ = ("_directory", "_engine", "_handles", "_position", "_transaction", "now_ms")
+    __slots__ = (
+        "_directory",
+        "_engine",
+        "_handles",
+        "_position",
+        "_reading",
+        "_transaction",
+        "now_ms",
+    )
 
     def __init__(self, engine: Engine, transaction: Transaction, handles: Handles) -> None:
         self._engine = engine
         self._transaction = transaction
         self._handles = handles
+        self._reading = _Reading(engine)
         self._position = -1
         self._directory: Directory | None = None
         self.now_ms = engine.now_ms()
@@ -102,7 +110,7 @@ class Snapshot:
         try:
             stored = self._transaction.get(key, db=self._handles.records[slot])
         except EngineError as error:
-            raise self._failed() from error
+            raise _failed(self._engine) from error
         return None if stored is None or is_expired(stored, self.now_ms) else stored
 
     def get_many(self, slot: int, keys: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
@@ -110,7 +118,7 @@ class Snapshot:
 
         In one call of LMDB: half of what `get` costs for each.
         """
-        with self._reading(), self._transaction.cursor(self._handles.records[slot]) as cursor:
+        with self._reading, self._transaction.cursor(self._handles.records[slot]) as cursor:
             return self._unexpired(cursor.getmulti(keys))
 
     def _unexpired(self, rows: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -134,19 +142,19 @@ class Snapshot:
 
         At most ``count``, fewer where deadlines have passed; ``None`` after the last.
         """
-        with self._reading(), self._transaction.cursor(self._handles.records[slot]) as cursor:
+        with self._reading, self._transaction.cursor(self._handles.records[slot]) as cursor:
             walk = _backwards if reverse else _forwards
             rows = list(islice(walk(cursor, start, stop, after), count))
         return self._unexpired(rows), rows[-1][0] if len(rows) == count else None
 
     def stored(self, slot: int, key: bytes) -> bytes | None:
         """Return the stored record even when its deadline has passed."""
-        with self._reading():
+        with self._reading:
             return self._transaction.get(key, db=self._handles.records[slot])
 
     def unref_row(self, name: bytes) -> bytes | None:
         """Return a row about the files of blobs; see `blob_rows`."""
-        with self._reading():
+        with self._reading:
             return self._transaction.get(name, db=self._handles.unref)
 
     def scan_unref(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -155,7 +163,7 @@ class Snapshot:
 
     def grave(self, slot: int, key: bytes) -> bytes | None:
         """Return the header left by a deleted record or by messages without a record."""
-        with self._reading():
+        with self._reading:
             return self._transaction.get(key, db=self._handles.graves[slot])
 
     def scan(
@@ -234,7 +242,7 @@ class Snapshot:
 
         Records whose deadline has passed are among them; `get` hides those.
         """
-        with self._reading(), self._transaction.cursor(self._handles.indexes[index_slot]) as cursor:
+        with self._reading, self._transaction.cursor(self._handles.indexes[index_slot]) as cursor:
             if cursor.set_key(encoded):
                 yield from cursor.iternext_dup()
 
@@ -259,44 +267,64 @@ class Snapshot:
             after: Go on behind this pair in the direction of the walk.
             reverse: From the highest value down.
         """
-        with self._reading(), self._transaction.cursor(self._handles.indexes[index_slot]) as cursor:
+        with self._reading, self._transaction.cursor(self._handles.indexes[index_slot]) as cursor:
             yield from (
                 _values_down(cursor, start, stop, after)
                 if reverse
                 else _values_up(cursor, start, stop, after)
             )
 
+    def index_page(
+        self,
+        index_slot: int,
+        start: bytes,
+        stop: bytes,
+        count: int,
+        *,
+        after: tuple[bytes, bytes] | None = None,
+        reverse: bool = False,
+    ) -> list[tuple[bytes, bytes]]:
+        """Return the next pairs of `index_rows`, at most ``count``; fewer at the end only."""
+        with self._reading, self._transaction.cursor(self._handles.indexes[index_slot]) as cursor:
+            walk = _values_down if reverse else _values_up
+            return list(islice(walk(cursor, start, stop, after), count))
+
     def estimate_index(self, index_slot: int, start: bytes, stop: bytes) -> int:
         """Return about how many entries an index has in a range. O(log n)."""
         return self._estimate(self._handles.indexes[index_slot], start, stop, is_index=True)
+
+    def index_count(self, index_slot: int) -> int:
+        """Return how many entries an index has. O(1)."""
+        with self._reading:
+            return self._transaction.stat(self._handles.indexes[index_slot])["entries"]
 
     def estimate_records(self, slot: int, start: bytes, stop: bytes | None) -> int:
         """Return about how many records a table has in a range of keys. O(log n)."""
         return self._estimate(self._handles.records[slot], start, stop, is_index=False)
 
     def _estimate(self, handle: Handle, start: bytes, stop: bytes | None, *, is_index: bool) -> int:
-        with self._reading(), self._transaction.cursor(handle) as cursor:
+        with self._reading, self._transaction.cursor(handle) as cursor:
             entries = self._transaction.stat(handle)["entries"]
             return estimate_range(cursor, entries, start, stop, has_duplicates=is_index)
 
     def count(self, slot: int) -> int:
         """Return how many records are stored, expired ones included. O(1)."""
-        with self._reading():
+        with self._reading:
             return self._transaction.stat(self._handles.records[slot])["entries"]
 
     def count_index(self, index_slot: int) -> int:
         """Return how many entries an index has. O(1)."""
-        with self._reading():
+        with self._reading:
             return self._transaction.stat(self._handles.indexes[index_slot])["entries"]
 
     def meta_row(self, name: bytes) -> bytes | None:
         """Return a row of ``meta``; see `meta`."""
-        with self._reading():
+        with self._reading:
             return self._transaction.get(name, db=self._handles.meta)
 
     def session_row(self, name: bytes) -> bytes | None:
         """Return a session's progress row."""
-        with self._reading():
+        with self._reading:
             return self._transaction.get(name, db=self._handles.sess)
 
     def session_rows(
@@ -340,7 +368,7 @@ class Snapshot:
             raise PositionLost("the log does not hold what followed this position")
         found: list[tuple[int, bytes]] = []
         left = max_bytes
-        with self._reading():
+        with self._reading:
             while after < self.position and len(found) < limit and left > 0:
                 segment = directories.segment_of(self.directory, after + 1)
                 assert segment is not None, "the floor was checked"
@@ -371,7 +399,7 @@ class Snapshot:
         segment = directories.segment_of(self.directory, seq)
         if segment is None or seq > self.position:
             return None
-        with self._reading():
+        with self._reading:
             return self._transaction.get(
                 seq_key(seq), db=self._handles.log[directories.ring_slot(segment)]
             )
@@ -391,12 +419,12 @@ class Snapshot:
 
     def log_count(self, ring_slot: int) -> int:
         """Return how many entries a segment has. O(1)."""
-        with self._reading():
+        with self._reading:
             return self._transaction.stat(self._handles.log[ring_slot])["entries"]
 
     def log_bytes(self, ring_slot: int) -> int:
         """Return the bytes of the pages that a segment takes."""
-        with self._reading():
+        with self._reading:
             return pages_bytes(self._transaction, self._handles.log[ring_slot])
 
     def _walk(
@@ -408,7 +436,7 @@ class Snapshot:
         after: bytes | None = None,
         reverse: bool = False,
     ) -> Iterator[tuple[bytes, bytes]]:
-        with self._reading(), self._transaction.cursor(handle) as cursor:
+        with self._reading, self._transaction.cursor(handle) as cursor:
             if reverse:
                 yield from _backwards(cursor, start, stop, after)
             else:
@@ -420,17 +448,32 @@ class Snapshot:
                 return
             yield name, row
 
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            yield
-        except EngineError as error:
-            raise self._failed() from error
 
-    def _failed(self) -> EngineClosed | StorageFailed:
-        if self._engine.is_closed:
-            return EngineClosed("the engine was closed while a snapshot was open")
-        return StorageFailed("the snapshot can no longer be read")
+class _Reading:
+    """Tells errors of LMDB in our words; a class, since each read of a snapshot enters it."""
+
+    __slots__ = ("_engine",)
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, EngineError):
+            raise _failed(self._engine) from error
+
+
+def _failed(engine: Engine) -> EngineClosed | StorageFailed:
+    if engine.is_closed:
+        return EngineClosed("the engine was closed while a snapshot was open")
+    return StorageFailed("the snapshot can no longer be read")
 
 
 def pages_bytes(transaction: Transaction, handle: Handle) -> int:

@@ -7,6 +7,7 @@ filters of live changes. What is read is of one position, whatever is written me
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 from lyredb.formats import PAUSE, Pause
@@ -29,7 +30,7 @@ from lyredb.tables.query.results import Results
 from lyredb.tables.query.shaping import shape_of
 from lyredb.tables.query.terms import Query, Where, conditions_in
 from lyredb.tables.query.tree import Every, has_relation, tree_of
-from lyredb.tables.query.view import Row, Shape, View
+from lyredb.tables.query.view import FIRST_BATCH, Row, Shape, View
 from lyredb.tables.stored import StoredTable
 
 
@@ -259,8 +260,17 @@ class _Running:
     def results(self, shape: Shape, *, offset: int, limit: int | None) -> Results:
         """What is found, each as `shape` makes it."""
         rows = self._rows()
+        if not self.plan.filters and self._wanted is not None:
+            # The first batch is all that is wanted, as far as it can be.
+            self.view.batch = max(1, min(FIRST_BATCH, self._wanted))
         shape = self.view.noting(self._table, shape)
         return Results(self.view, rows, shape, offset=offset, limit=limit, prepare=self._prepare())
+
+    @property
+    def _wanted(self) -> int | None:
+        """How many records are looked for, ``None`` for all."""
+        query = self._query
+        return None if query.limit is None else query.limit + query.offset
 
     def _prepare(self) -> Iterator[None]:
         for join in self._joins.all:
@@ -276,13 +286,15 @@ class _Running:
             assert isinstance(access, ByScan), "the planner's"
             kept = self._filtered(access.batches(joins), keep)
             return streamed_by_key(kept, joins, reverse=access.reverse)
+        if plan.strategy == "index" and len(plan.order) == 1:
+            assert isinstance(access, ByIndex), "the planner's"
+            encoder = partial(sort_bytes, plan.order, self._table, joins)
+            return streamed_by_index(access, keep, encoder, joins, has_more_keys=False)
         encode = sort_bytes(plan.order, self._table, joins)
         if plan.strategy == "index":
             assert isinstance(access, ByIndex), "the planner's"
-            more = len(plan.order) > 1
-            return streamed_by_index(access, keep, encode, joins, has_more_keys=more)
-        query = self._query
-        wanted = None if query.limit is None else query.limit + query.offset
+            return streamed_by_index(access, keep, lambda: encode, joins, has_more_keys=True)
+        wanted = self._wanted
         kept = self._filtered(access.batches(joins), keep)
         return sorted_rows(kept, encode, joins, self._table.slot, wanted)
 

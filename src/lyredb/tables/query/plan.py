@@ -46,6 +46,8 @@ much dearer than an index that finds nearly everything."""
 _KEPT: Final = 1 / 3
 _SORTED: Final = 0.5
 _JOINED: Final = 5.0
+_FEW: Final = 32
+"""Records that are read about as fast as what one more condition finds is estimated."""
 INTERSECT_FROM: Final = 500
 """Records below which two indexes are not worth the second walk."""
 INTERSECT_UPTO: Final = 4
@@ -241,7 +243,11 @@ class Planner:
         )
 
     def _accesses(self, table: StoredTable, nodes: tuple[Node, ...]) -> Iterator[Access]:
-        """The ways that conditions that must all hold offer, in their order."""
+        """The ways that conditions that must all hold offer, in their order.
+
+        One that finds few records ends it: no other is so much better that it is worth the
+        estimate.
+        """
         fused: set[int] = set()
         for node in nodes:
             match node:
@@ -264,6 +270,8 @@ class Planner:
                     continue
             if access is not None:
                 yield access
+                if access.estimate <= _FEW:
+                    return
 
     def _fusible(self, node: Test, nodes: tuple[Node, ...]) -> list[Test]:
         """The conditions that together are one range: of an attribute that holds no list."""

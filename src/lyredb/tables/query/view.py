@@ -23,7 +23,7 @@ from lyredb.storage.indexing import IndexExtractor
 from lyredb.storage.record import is_expired
 from lyredb.storage.snapshot import Snapshot
 from lyredb.tables.query.costs import Meter
-from lyredb.tables.query.ranges import Range
+from lyredb.tables.query.ranges import EVERYTHING, Range
 from lyredb.tables.stored import StoredTable
 
 if TYPE_CHECKING:
@@ -150,6 +150,15 @@ class View:
         found = scan_at(snapshot, slot, self._position, start, stop, after=after, reverse=reverse)
         return ((key, stored) for key, stored in found if not is_expired(stored, now_ms))
 
+    def index_page(
+        self, index_slot: int, part: Range, after: Row | None, *, reverse: bool
+    ) -> list[Row] | None:
+        """Return `Snapshot.index_page` of `batch` entries; ``None`` as of `page`."""
+        snapshot = self.snapshot()
+        if self._is_later:
+            return None
+        return snapshot.index_page(index_slot, *part, self.batch, after=after, reverse=reverse)
+
     def entries(
         self,
         table: StoredTable,
@@ -213,11 +222,13 @@ class View:
 
     def estimate_index(self, index_slot: int, part: Range) -> int:
         """Return about how many entries an index has in a range."""
+        if part == EVERYTHING:
+            return self.snapshot().index_count(index_slot)
         return self.snapshot().estimate_index(index_slot, *part)
 
     def estimate_records(self, slot: int, part: Range) -> int:
         """Return about how many records a table has in a range."""
-        if part[0] == b"" and part[1] == b"\xff":
+        if part == EVERYTHING:
             return self.count(slot)
         return self.snapshot().estimate_records(slot, *part)
 
@@ -304,7 +315,16 @@ class IndexWalk:
         """Return the next pairs of encoded value and key; ``None`` after the last."""
         view = self._view
         while self._parts:
-            view.snapshot()
+            page = view.index_page(
+                self._index_slot, self._parts[0], self._after, reverse=self._reverse
+            )
+            if page is not None:
+                if len(page) == view.batch:
+                    self._after = page[-1]
+                else:
+                    self._parts.pop(0)
+                    self._after = None
+                return page
             if self._generation != view.generation:
                 self._entries = view.entries(
                     self._table,
