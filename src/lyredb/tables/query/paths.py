@@ -127,6 +127,7 @@ class Names:
         self._readable = readable
         self.limits = limits
         self._masks: dict[str, frozenset[str] | None] = {}
+        self._steps: dict[tuple[str, str], Step] = {}
 
     def mask(self, table: StoredTable) -> frozenset[str] | None:
         """Return the attributes that may be read, ``None`` for all.
@@ -161,14 +162,20 @@ class Names:
         if attribute is None or attribute.relation is None:
             return None
         check_joins(depth + 1, self.limits)
-        target = self._tables(attribute.relation.target)
+        known = self._steps.get((table.name, name))
+        if known is None:
+            known = self._steps[table.name, name] = self._step(table, name, attribute.relation)
+        return known
+
+    def _step(self, table: StoredTable, name: str, relation: Relation) -> Step:
+        target = self._tables(relation.target)
         if target is None:
             raise UnknownAttribute(f"the table that {name[:60]} relates to does not exist")
         self.mask(target)
-        if attribute.relation.there:
+        if relation.there:
             # Who is joined to whom would tell it.
-            self.require(target, attribute.relation.there)
-        return Step(table, name, attribute.relation, target)
+            self.require(target, relation.there)
+        return Step(table, name, relation, target)
 
     def require(self, table: StoredTable, name: str) -> None:
         """Refuse the use of an attribute that may not be read.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from lyredb.errors import InvalidQuery
 from lyredb.tables.hints import did_you_mean
-from lyredb.tables.query.bounds import Tally
+from lyredb.tables.query.bounds import QueryBounds, Tally
 from lyredb.tables.query.selecting import select_of
 from lyredb.tables.query.terms import Form, Select, Selected, SortKey
 from lyredb.tables.query.url_text import decoded, end_of_bracket, path_in, pieces, shown
@@ -17,6 +18,8 @@ _NUMBER: Final = re.compile(r"[0-9]{1,15}")
 _NESTED: Final[dict[str, Form]] = {"{": "objects", "(": "values", "[": "arrays"}
 """What the bracket behind a selected name makes of what is behind it."""
 _RESERVED: Final = "group-by"
+_REMEMBERED_CHARACTERS: Final = 256
+"""Of the arguments of a function; longer ones are read each time."""
 
 Read = Callable[[str, Tally], dict[str, Any]]
 """Takes the arguments as text; returns attributes of a `Query`."""
@@ -29,7 +32,18 @@ def read_function(name: str, arguments: str, tally: Tally) -> dict[str, Any]:
         InvalidQuery: There is no such function, or it takes other arguments.
     """
     check_function(name)
+    if len(arguments) <= _REMEMBERED_CHARACTERS:
+        return _remembered(name, arguments, tally.bounds)
     return _FUNCTIONS[name](arguments, tally)
+
+
+@lru_cache(maxsize=512)
+def _remembered(name: str, arguments: str, bounds: QueryBounds) -> dict[str, Any]:
+    """As `read_function`: many queries differ in the values of their conditions only.
+
+    Each function stands in a query once, so that nothing else is counted with its arguments.
+    """
+    return _FUNCTIONS[name](arguments, Tally(bounds))
 
 
 def check_function(name: str) -> None:
