@@ -68,7 +68,7 @@ class KeyRules:
                 return self._check_integer(int(value))
             raise InvalidKey(f"a key must be {self._wanted}, not a string")
         if self._type == "Any":
-            number = _safe_integer(value)
+            number = safe_integer(value)
             if number is not None:
                 return number
         if self._split and "/" in value:
@@ -169,7 +169,8 @@ def key_text(key: KeyValue) -> str:
     return str(key)
 
 
-def _safe_integer(text: str) -> int | None:
+def safe_integer(text: str) -> int | None:
+    """Return the integer that a key of type ``Any`` is when it stands as this text."""
     if len(text) > 17 or not _CANONICAL.fullmatch(text):
         return None
     number = int(text)

@@ -12,6 +12,7 @@ from typing import Final
 
 from lyredb.errors import IndexRebuilding, InvalidKey
 from lyredb.storage.keys import ABSENT, encode_index_value, encode_ordered, is_cut
+from lyredb.tables.keys import key_text
 from lyredb.tables.query.compare import equal
 from lyredb.tables.query.fields import Touched, Value, key_value
 from lyredb.tables.query.paths import Leaf, Step
@@ -47,10 +48,16 @@ def values_in(value: object) -> list[object]:
 
 
 def spellings(table: StoredTable, key: object) -> list[object]:
-    """Return the values that name a key: undeclared integers may stand as text, too."""
+    """Return the values that name a key.
+
+    Undeclared integers may stand as text, too. A key of several segments stands as its text
+    only: a list of values is several keys.
+    """
+    if isinstance(key, (tuple, list)):
+        return [key_text(tuple(key))]
     if isinstance(key, int) and table.schema.key_type in ("Any", "BigInt"):
         return [key, str(key)]
-    return [] if isinstance(key, (tuple, list)) else [key]
+    return [key]
 
 
 class Finder:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from lyredb.errors import InvalidQuery
 from lyredb.tables.hints import did_you_mean
+from lyredb.tables.keys import safe_integer
 from lyredb.tables.query.terms import Comparator, UrlValue
 from lyredb.tables.schema import TableSchema, TypeRef
 from lyredb.tables.times import ms_of_date, parse_date
@@ -97,7 +98,7 @@ def read_value(leaf: Leaf, comparator: Comparator, value: object) -> object:
         return _text(leaf, value)
     if comparator == "prefix":
         elements = value if isinstance(value, (list, tuple)) else [value]
-        return [_undeclared(leaf.label, element) for element in elements]
+        return [_one(leaf, element) for element in elements]
     return _one(leaf, value)
 
 
@@ -105,9 +106,18 @@ def _one(leaf: Leaf, value: object) -> object:
     if leaf.source in ("created", "updated"):
         return _server_time(leaf.label, value)
     if leaf.source == "key" and leaf.type is not None and leaf.type.name == "Any":
-        # As in paths: canonical integers are numbers, everything else is text.
-        return value.text if isinstance(value, UrlValue) and not value.prefix else value
+        return _free_key(leaf.label, value)
     return typed_value(leaf.table.schema, leaf.type, leaf.label, value)
+
+
+def _free_key(name: str, value: object) -> object:
+    """As in paths: canonical integers are numbers, everything else is text."""
+    if isinstance(value, UrlValue):
+        value = _prefixed(name, value) if value.prefix else value.text
+    if isinstance(value, str):
+        number = safe_integer(value)
+        return value if number is None else number
+    return value
 
 
 def _text(leaf: Leaf, value: object) -> object:
