@@ -11,7 +11,14 @@ from lyredb.formats.csv_text import CSV, EXACT_CSV, CsvFormat
 from lyredb.formats.form_text import FORM
 from lyredb.formats.json_text import JSON, JsonFormat, guess_json
 from lyredb.formats.limits import MAX_DEPTH
-from lyredb.formats.media_type import charset_of, decode_text, essence_of, is_multipart, is_text
+from lyredb.formats.media_type import (
+    charset_of,
+    decode_text,
+    essence_of,
+    is_media_type,
+    is_multipart,
+    is_text,
+)
 from lyredb.formats.messagepack import MSGPACK, MessagePackFormat
 from lyredb.formats.ndjson import NDJSON
 from lyredb.formats.negotiation import (
@@ -58,6 +65,7 @@ __all__ = [
     "force_format",
     "format_for_content_type",
     "guess_json",
+    "is_media_type",
     "is_multipart",
     "is_text",
     "negotiate",

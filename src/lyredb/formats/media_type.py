@@ -9,6 +9,7 @@ from typing import Final
 from lyredb.errors import InvalidBody
 
 _CHARSET: Final = re.compile(r';\s*charset\s*=\s*(?:"([^"]*)"|([^\s;"]*))', re.IGNORECASE)
+_TYPE: Final = re.compile(r"\s*[\w!#$%&'*+.^`|~-]+/[\w!#$%&'*+.^`|~-]+\s*(?:;.*)?", re.ASCII)
 _MAX_NAME: Final = 40
 """Of a charset: no name is longer, and Python's look-up takes time with its length."""
 
@@ -16,6 +17,11 @@ _MAX_NAME: Final = 40
 def essence_of(content_type: str) -> str:
     """Return the media type without its parameters, in lower case."""
     return content_type.partition(";")[0].strip().lower()
+
+
+def is_media_type(content_type: str) -> bool:
+    """Tell whether this is one media type; what its parameters are does not matter."""
+    return _TYPE.fullmatch(content_type) is not None
 
 
 def is_multipart(content_type: str) -> bool:

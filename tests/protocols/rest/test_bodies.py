@@ -267,3 +267,38 @@ def test_multipart_form_is_refused_and_replaces_nothing() -> None:
             assert record == {"id": "a", "value": 1}
 
     asyncio.run(body())
+
+
+def test_a_content_type_that_is_none_is_400_and_stores_nothing() -> None:
+    """Two types at once, or a word, are a mistake of the client: its record is no file."""
+
+    async def body() -> None:
+        async with serving(RestPlugin()) as node:
+            for wrong in (
+                b"content-type: application/json\r\ncontent-type: text/plain\r\n",
+                b"content-type: json\r\n",
+                b"content-type: application/\r\n",
+                b"content-type: text/plain, application/json\r\n",
+                b"content-type: text/plain charset=utf-8\r\n",
+            ):
+                reply = await node.call("PUT", "/Sensor/a", b'{"value": 1}', head=wrong)
+                assert reply.status == 400, wrong
+                assert b"Content-Type" in reply.body
+            assert (await node.call("GET", "/Sensor/a")).status == 404
+            for right in (b"image/png", b'text/plain; charset="utf-8"', b"x-a/b.c+d;v=1 ; w=2"):
+                head = b"content-type: " + right + b"\r\n"
+                assert (await node.call("PUT", "/Sensor/a", b"1", head=head)).status == 204, right
+
+    asyncio.run(body())
+
+
+def test_what_a_list_of_records_may_be_is_said_in_full() -> None:
+    async def body() -> None:
+        async with serving(RestPlugin()) as node:
+            csv = await node.call("PUT", "/Sensor/", b"id\na", head=b"content-type: text/csv\r\n")
+            assert csv.status == 415
+            assert b"application/x-ndjson" in csv.body
+            one = await node.call("PUT", "/Sensor/", b'{"id": "a"}', head=JSON)
+            assert json.loads(one.body).endswith("must be a list of objects, got an object")
+
+    asyncio.run(body())

@@ -152,3 +152,25 @@ def test_pages_of_other_sites_cannot_write_with_a_stored_login() -> None:
             assert (await node.call("GET", "/Sensor/a")).status == 404
 
     asyncio.run(body())
+
+
+def test_an_empty_if_match_matches_nothing() -> None:
+    """A client whose tag is missing must not overwrite what it has never seen."""
+
+    async def body() -> None:
+        async with serving(RestPlugin()) as node:
+            await node.put("Sensor/a", {"value": 1})
+            for empty in (b"if-match:\r\n", b"if-match:  \r\n", b"if-match: ,\r\n"):
+                for method, path, content in (
+                    ("PUT", "/Sensor/a", b'{"value": 2}'),
+                    ("PATCH", "/Sensor/a", b'{"value": 2}'),
+                    ("PUT", "/Sensor/a.value", b"2"),
+                    ("DELETE", "/Sensor/a", b""),
+                    ("PUT", "/Sensor/", b'[{"id": "a", "value": 2}]'),
+                    ("DELETE", "/Sensor/", b""),
+                ):
+                    reply = await node.call(method, path, content, head=empty)
+                    assert reply.status == 412, (empty, method, path)
+            assert json.loads((await node.call("GET", "/Sensor/a.value")).body) == 1
+
+    asyncio.run(body())

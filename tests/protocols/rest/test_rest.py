@@ -448,3 +448,14 @@ def test_write_with_a_query_is_refused_rather_than_done_without_it() -> None:
             assert (await node.call("GET", "/Sensor/a")).body == b'{"id":"a","value":1}'
 
     asyncio.run(body())
+
+
+def test_a_query_behind_an_attribute_is_refused_rather_than_ignored() -> None:
+    async def body() -> None:
+        async with serving(RestPlugin()) as node:
+            await node.put("Sensor/a", {"value": 1})
+            for query in ("select(id)", "value=2", "limit(0)"):
+                reply = await node.call("GET", f"/Sensor/a.value?{query}")
+                assert reply.status == 400, query
+
+    asyncio.run(body())

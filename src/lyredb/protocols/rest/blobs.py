@@ -18,7 +18,7 @@ from lyredb.errors import (
     UnknownAttribute,
     UnsupportedContentType,
 )
-from lyredb.formats import essence_of, is_multipart
+from lyredb.formats import essence_of, is_media_type, is_multipart
 from lyredb.plugins.context import Context
 from lyredb.protocols.http.codings import plain_tag, wish_of
 from lyredb.protocols.http.request import Request
@@ -182,8 +182,10 @@ def _type_of(request: Request) -> str:
         return BYTES
     if is_multipart(kind):
         raise UnsupportedContentType("multipart bodies are not taken; send the bytes alone")
-    if not is_type(kind):
-        raise InvalidHeader("the content type must be printable ASCII of at most 255 characters")
+    if not is_type(kind) or not is_media_type(kind):
+        raise InvalidHeader(
+            "Content-Type must be one type such as image/png, of at most 255 characters"
+        )
     return kind
 
 

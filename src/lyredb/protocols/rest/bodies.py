@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from lyredb.errors import InvalidBody, LyreError, UnsupportedContentType
+from lyredb.errors import InvalidBody, InvalidHeader, LyreError, UnsupportedContentType
 from lyredb.formats import (
     JSON,
     BodyFormat,
@@ -13,6 +13,7 @@ from lyredb.formats import (
     decode_text,
     essence_of,
     guess_json,
+    is_media_type,
     is_multipart,
     is_text,
 )
@@ -35,6 +36,7 @@ def value_in(table: StoredTable, content_type: str, body: bytes) -> Mapping[str,
         InvalidBody: Not in its format, or no object (``null``, a number, a list …).
         NestingTooDeep: Nested too deep.
         UnsupportedContentType: A multipart form: its parts would be kept as one lump.
+        InvalidHeader: The type is none, or there are several.
     """
     if content_type == "application/json":  # as nearly all say it
         return _object(JSON.decode(body))
@@ -47,7 +49,13 @@ def value_in(table: StoredTable, content_type: str, body: bytes) -> Mapping[str,
         chosen = JSON if guess_json(body) else None
     if chosen is not None:
         return _object(chosen.decode(body))
-    return read_form(body, table.schema) if is_form else None
+    if is_form:
+        return read_form(body, table.schema)
+    if content_type and not is_media_type(content_type):
+        raise InvalidHeader(
+            f"Content-Type must be one type such as application/json, got {shorten(content_type)}"
+        )
+    return None
 
 
 def _object(value: object) -> Mapping[str, object]:
@@ -98,19 +106,20 @@ def objects_in(content_type: str, body: bytes) -> list[Mapping[str, object]]:
         UnsupportedContentType: Of another type than the structured ones.
         InvalidBody, NestingTooDeep: As the names say.
     """
-    value = structured_value(content_type, body, "a list of objects")
+    value = structured_value(content_type, body, "a list of objects", "or application/x-ndjson")
     if not isinstance(value, list):
         raise InvalidBody(f"the body must be a list of objects, got {_kind(value)}")
     return _objects(value)
 
 
-def structured_value(content_type: str, body: bytes, wanted: str) -> object:
+def structured_value(content_type: str, body: bytes, wanted: str, also: str = "") -> object:
     """Return the value that a body in one of the structured formats is.
 
     Args:
         content_type: As sent; without one it is JSON when it begins as an object or list.
         body: As received.
         wanted: What it should be, for messages.
+        also: A further type that it may have, for messages.
 
     Raises:
         UnsupportedContentType: Of another type than the structured ones.
@@ -118,7 +127,7 @@ def structured_value(content_type: str, body: bytes, wanted: str) -> object:
     """
     chosen = _structured(content_type, body)
     if chosen is None:
-        raise _unstructured(content_type, wanted)
+        raise _unstructured(content_type, wanted, also)
     return chosen.decode(body)
 
 
@@ -185,5 +194,7 @@ def _kind(value: object) -> str:
             return "a string"
         case list():
             return "a list"
+        case Mapping():
+            return "an object"
         case _:
             return "another value"

@@ -89,9 +89,12 @@ def last_modified(version: int) -> bytes:
 
 
 def _if_match(request: Request) -> tuple[frozenset[int] | None, bool]:
+    """The versions that match, and whether any does; an empty list matches none (§13.1.1)."""
+    if b"if-match" not in request.headers:
+        return None, False
     header = request.header(b"if-match").strip()
-    if header in ("", "*"):
-        return None, header == "*"
+    if header == "*":
+        return None, True
     strong = (tag for tag in parse_tags(header) if not tag.startswith("W/"))
     return _versions(strong), False
 

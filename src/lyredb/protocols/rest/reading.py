@@ -88,6 +88,8 @@ async def get_by_ending(service: Service, request: Request) -> None:
 
 def get_property(service: Service, request: Request, target: Target) -> bool:
     """Answer with one attribute: 200, 304, or 404 when it is absent."""
+    if request.query:
+        raise InvalidQuery("an attribute takes no query; ask its record for select(…)")
     reading = service.database.get(target, request.context(PROTOCOL))
     if reading is None:
         raise _missing(service, request, target)
