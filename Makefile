@@ -15,7 +15,7 @@ VEGA := 'vega_datasets>=0.9,<1'
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench worst docs clean packages
+.PHONY: help run test lint bench bench-tables worst docs clean packages
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -62,8 +62,11 @@ lint: .venv/.dev  ## formatting, lint, types, import arrows, spelling
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 
-bench: packages .venv/.bench  ## measure beside mosquitto, nats-server and bare uvicorn
+bench: packages .venv/.bench  ## measure beside mosquitto, nats-server, bare uvicorn, SQLite
 	$(BIN)/python bench/run.py $(ARGS)
+
+bench-tables: packages .venv/.bench  ## queries of tables of several sizes beside SQLite
+	$(BIN)/python bench/tables/run.py $(ARGS)
 
 worst: .venv/.bench  ## a million records read at once, bombs, 10,000 connections
 	$(BIN)/python bench/worst/run.py $(ARGS)

@@ -28,7 +28,7 @@ PAGE = """\
 make bench
 ```
 
-runs a bounded load on this machine, for less than ten minutes, and prints a table. It
+runs a bounded load on this machine, for less than twelve minutes, and prints a table. It
 measures LyreDB, with one worker, and its peers (mosquitto and nats-server for messages, a
 bare uvicorn handler for HTTP) in one run, in turns, so that they share the machine's
 state. This page is written by
@@ -51,6 +51,13 @@ How to read it:
 - mosquitto runs without limits on messages in flight and queued and without a log, and
   nats-server with its defaults. mosquitto never waits for the disk, so it is no peer for
   durable writes.
+- Tables are beside SQLite with the same data and the same questions: in the process that
+  asks, with prepared statements, its answers made JSON. That is no peer but a yardstick: how
+  much a query costs where there is no server. "In process" has LyreDB answer as SQLite does;
+  "over HTTP" counts all that a server does besides, which SQLite does not. The first answers of
+  each kind are compared before they count. `make bench-tables` does it with 100,000 and a
+  million records (`ARGS="--records 100000 10000000"` for other sizes), and says how much more
+  an answer costs where there are more.
 - Where messages are paced, latency runs from the moment at which a message was due.
 - Durable writes wait for the disk. On a disk that lies about `fsync` they look
   better than they are.

@@ -1,4 +1,4 @@
-"""Measure LyreDB beside its peers: ``make bench``, or ``python bench/run.py --help``.
+"""Measure LyreDB beside others: ``make bench``, or ``python bench/run.py --help``.
 
 Ends with 0 whatever the figures are; with 1 if messages were lost or out of order, or
 something did not run.
@@ -22,13 +22,19 @@ from rich.console import Console  # noqa: E402
 from bench import report as reports  # noqa: E402
 from bench.conditions import conditions  # noqa: E402
 from bench.result import Report  # noqa: E402
-from bench.scenarios import connections, messages, rest  # noqa: E402
+from bench.scenarios import connections, messages, rest, tables  # noqa: E402
 from bench.scenarios.plan import Plan  # noqa: E402
 
-Scenario = messages.MessageScenario | rest.RestScenario | connections.ConnectionScenario
+Scenario = (
+    messages.MessageScenario
+    | rest.RestScenario
+    | tables.TableScenario
+    | connections.ConnectionScenario
+)
 SCENARIOS: tuple[Scenario, ...] = (
     *messages.SCENARIOS,
     *rest.SCENARIOS,
+    *tables.SCENARIOS,
     *connections.SCENARIOS,
 )
 FULL_ROUND_S, QUICK_ROUND_S = 5.0, 0.5
