@@ -46,7 +46,8 @@ def begin_collection(
         found.close()
         request.respond_head(200, head_of(chosen))
         return None
-    columns = columns_of(target.table.schema, query.select)
+    readable = service.database.readable(target, context)
+    columns = columns_of(target.table.schema, query.select, readable)
     sending = Sending(service, request, found, chosen, columns)
     return None if sending.is_sent_whole() else sending
 
@@ -58,14 +59,20 @@ def _head(service: Service, chosen: AnswerFormat, found: Results) -> bytes:
     return head_of(chosen) + read.encode()
 
 
-def columns_of(schema: TableSchema, select: Select | None) -> tuple[str, ...] | None:
+def columns_of(
+    schema: TableSchema, select: Select | None, readable: frozenset[str] | None
+) -> tuple[str, ...] | None:
     """The names for formats that say them once; ``None`` where values have none.
 
-    Without a select the declared attributes that whole records have: the first of them is
-    the key, declared or not.
+    Without a select the declared attributes that whole records have, as far as they may be
+    read: the first of them is the key, declared or not.
     """
     if select is None or any(item.name == EVERYTHING for item in select.items):
-        declared = [one.name for one in schema.attributes if not one.is_virtual or one.enumerable]
+        declared = [
+            one.name
+            for one in schema.attributes
+            if (not one.is_virtual or one.enumerable) and (readable is None or one.name in readable)
+        ]
         key = () if schema.attribute(schema.primary_key) else (schema.primary_key,)
         return (*key, *declared)
     return tuple(item.name for item in select.items) if select.form == "objects" else None
