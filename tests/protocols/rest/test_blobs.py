@@ -13,6 +13,7 @@ import pytest
 from lyredb.protocols.http import HttpLimits
 from lyredb.protocols.rest.plugin import RestPlugin
 from lyredb.protocols.rest.ranges import Unsatisfiable, range_of
+from lyredb.protocols.sse.plugin import SsePlugin
 from lyredb.resources.requests import Write, Written
 from tests.protocols.node import ADMIN_CONTEXT, LOGIN, TestNode, serving
 
@@ -322,5 +323,26 @@ def test_who_has_begun_to_read_gets_the_file_that_there_was() -> None:
             await node.call("PUT", "/Photo/a.picture", b"other", head=PNG)
             file.unlink()
             assert await client.reader.readexactly(len(LARGE) * 100) == LARGE * 100
+
+    asyncio.run(body())
+
+
+def test_events_show_what_rest_shows() -> None:
+    """A subscriber learns where the content is; it is not sent to everybody."""
+
+    async def body() -> None:
+        async with serving(RestPlugin(), SsePlugin(), schema=SCHEMA) as node:
+            await record(node)
+            await node.call("PUT", "/Photo/a.picture", LARGE, head=PNG)
+            client = await node.connect()
+            line = b"GET /Photo/a HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\n"
+            client.send(line + LOGIN + b"\r\n")
+            await client.head()
+            told = b""
+            while b'"picture"' not in told:
+                told += await client.chunk()
+            event = next(one for one in told.split(b"\n") if one.startswith(b"data: {"))
+            value = json.loads(event.removeprefix(b"data: "))["value"]
+            assert value == await shown(node)
 
     asyncio.run(body())

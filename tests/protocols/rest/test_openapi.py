@@ -206,3 +206,15 @@ def test_document_tells_what_settings_change() -> None:
                 assert ("200" in record["options"]["responses"]) == is_on
 
     asyncio.run(body())
+
+
+def test_a_blob_is_described_as_any_bytes_in_parts() -> None:
+    """What its path gives and takes is of no format; its record shows text or an object."""
+    sdl = "type Photo @table @export { id: ID @primaryKey picture: Blob }"
+    found = made(sdl)
+    validate(found)
+    get = found["paths"]["/Photo/{id}.{property}"]["get"]
+    assert {"200", "206", "304", "416"} <= get["responses"].keys()
+    assert "*/*" in get["responses"]["200"]["content"]
+    kinds = found["components"]["schemas"]["Photo"]["properties"]["picture"]["anyOf"]
+    assert [kind["type"] for kind in kinds] == ["string", "object"]

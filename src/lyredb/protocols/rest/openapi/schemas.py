@@ -24,6 +24,18 @@ _TEXT_KEY: Final[Json] = {
     "pattern": "^[^/+#\\u0000]+(/[^/+#\\u0000]+)*$",
 }
 """Of a key; in bytes the limit is the same number."""
+BLOB_OBJECT: Final[Json] = {
+    "type": "object",
+    "description": "A blob that is more than text: its content, or where that is.",
+    "required": ["contentType"],
+    "properties": {
+        "contentType": {"type": "string"},
+        "data": {"type": "string"},
+        "size": {"type": "integer", "minimum": 0},
+        "blob": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+        "href": {"type": "string"},
+    },
+}
 _READ: Final[dict[str, Json]] = {
     "ID": {
         "anyOf": [
@@ -39,7 +51,7 @@ _READ: Final[dict[str, Json]] = {
     "Boolean": {"type": "boolean"},
     "Date": {"type": "string", "format": "date-time"},
     "Bytes": {"type": "string", "format": "byte"},
-    "Blob": {"type": "string", "format": "byte"},
+    "Blob": {"anyOf": [{"type": "string"}, BLOB_OBJECT]},
     "Any": {"nullable": True, "description": "Any value."},
 }
 EPOCH_MS: Final[Json] = {"type": "number", "minimum": -62_135_596_800_000, "maximum": 2e14}
@@ -48,7 +60,6 @@ _WRITTEN: Final[dict[str, Json]] = {
     "BigInt": {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^-?[0-9]{1,300}$"}]},
     "Date": {"anyOf": [{"type": "string", "format": "date-time"}, EPOCH_MS]},
     "Bytes": {"type": "string", "description": "Text is kept as UTF-8."},
-    "Blob": {"type": "string", "description": "Text is kept as UTF-8."},
 }
 """Where more or something else is taken than is given."""
 _NUMBERS: Final = ("Int", "Long", "BigInt", "Float", "Any")

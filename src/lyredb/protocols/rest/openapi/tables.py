@@ -20,6 +20,13 @@ _LANGUAGE: Final = (
 )
 _NO_CONTENT: Final[Json] = {"description": "It is on disk."}
 _BYTES: Final[Json] = {"schema": {"type": "string", "format": "binary"}}
+_PARTS: Final[dict[str, Json]] = {
+    "206": {
+        "description": "The part of a blob that `Range` asks for.",
+        "content": {"*/*": _BYTES},
+    },
+    "416": {"description": "No byte of the blob is in the range."},
+}
 
 
 def table_paths(api: Api, table: ApiTable) -> dict[str, Json]:
@@ -213,6 +220,9 @@ class _TablePaths:
         content = value_content(self._property_schema())
         if any(one.type.name in ("Bytes", "Blob") for one in attributes):
             content["application/octet-stream"] = _BYTES
+        has_blobs = any(one.type.name == "Blob" for one in attributes)
+        if has_blobs:
+            content["*/*"] = _BYTES
         ok: Json = {
             "description": "The value.",
             "content": content,
@@ -221,7 +231,7 @@ class _TablePaths:
         get = describes.operation(
             "get",
             "Read one attribute",
-            {"200": ok, "304": self._not_modified()},
+            {"200": ok, "304": self._not_modified()} | (_PARTS if has_blobs else {}),
             *(404, 406),
             parameters=parameters.READ_CONDITIONS,
             description="A record whose id is the whole text comes before the attribute.",
