@@ -494,3 +494,22 @@ def test_a_mutation_of_another_kind_is_left_as_it_is() -> None:
     for kind in (Kind.DELETE, Kind.MESSAGE, Kind.CHECK):
         mutation = Mutation(16, b"k", kind)
         assert limit.applied(mutation) is mutation
+
+
+@pytest.mark.parametrize(("attribute", "refused"), [("a", ""), ("b", "r may not update Sealed.b")])
+def test_an_upload_is_refused_before_its_content_is_asked_for(attribute: str, refused: str) -> None:
+    """A gigabyte need not come to learn that it may not be kept."""
+
+    async def body() -> None:
+        async with node_with("Sealed", SOME) as (node, context):
+            before = {"id": "1", "a": 1, "b": 2, "c": 3}
+            assert await write(node, CONTEXT, "put", "Sealed/1", before) is None
+            target = node.database.resolve(f"Sealed/1.{attribute}", context)
+            assert target.kind == "property"
+            if not refused:
+                assert node.database.uploads.admit(target, context) > 0
+                return
+            with pytest.raises(NotAuthorised, match=refused):
+                node.database.uploads.admit(target, context)
+
+    run(body)
