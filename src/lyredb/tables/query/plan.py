@@ -103,6 +103,10 @@ class Plan:
         return explained
 
 
+def _is_by_keys(node: Node) -> bool:
+    return isinstance(node, Test) and node.leaf.source == "key" and node.comparator == "in"
+
+
 def _label(node: Node) -> str:
     return node.leaf.label if isinstance(node, Test) else str(node)
 
@@ -245,11 +249,14 @@ class Planner:
     def _accesses(self, table: StoredTable, nodes: tuple[Node, ...]) -> Iterator[Access]:
         """The ways that conditions that must all hold offer, in their order.
 
-        One that finds few records ends it: no other is so much better that it is worth the
-        estimate.
+        After one that finds few records only keys count, which need no estimate: nothing else
+        is so much better that it is worth one.
         """
         fused: set[int] = set()
+        finds_few = False
         for node in nodes:
+            if finds_few and not _is_by_keys(node):
+                continue
             match node:
                 case Test() if node.leaf.source == "key":
                     access = self._by_key(table, node)
@@ -270,8 +277,7 @@ class Planner:
                     continue
             if access is not None:
                 yield access
-                if access.estimate <= _FEW:
-                    return
+                finds_few = finds_few or access.estimate <= _FEW
 
     def _fusible(self, node: Test, nodes: tuple[Node, ...]) -> list[Test]:
         """The conditions that together are one range: of an attribute that holds no list."""
