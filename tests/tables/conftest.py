@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lyredb.errors import LyreError
+from lyredb.formats import PAUSE
 from lyredb.storage.engine import Engine
 from lyredb.storage.keys import encode_full_key, is_short_form
 from lyredb.storage.mutation import Applied, Kind, Mutation
 from lyredb.storage.settings import StorageSettings
 from lyredb.storage.writer import Writer
 from lyredb.tables.catalogue import Catalogue
+from lyredb.tables.query.execute import search
+from lyredb.tables.query.terms import Query
 from lyredb.tables.sdl import parse_sdl
 from lyredb.tables.stored import StoredTable
+
+
+def found(engine: Engine, table: StoredTable, query: Query, **options: Any) -> list[Any]:
+    """What `search` finds; it pauses now and then, on a machine that is slow at the moment."""
+    return [one for one in search(engine, table, query, **options) if one is not PAUSE]
 
 
 class Store:

@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given, settings
 
 from lyredb.errors import FormatMismatch, IndexRebuilding, InvalidRecord, SchemaError
-from lyredb.formats import PAUSE
 from lyredb.storage.check import check
 from lyredb.storage.layout import TOPIC_SLOT, IndexSource
 from lyredb.storage.mutation import Kind, Mutation
 from lyredb.tables.catalogue import Catalogue
 from lyredb.tables.evolution import decode_schema_row, encode_schema_row
-from lyredb.tables.query.execute import explain, search
+from lyredb.tables.query.execute import explain
 from lyredb.tables.query.parse_object import read_where
 from lyredb.tables.query.terms import Query
 from lyredb.tables.schema import Schema
 from tests.tables.conftest import Store
+from tests.tables.conftest import found as found_in
 from tests.tables.schemas import schemas
 
 FIRST = "type A @table @export { id: ID a: Int @indexed b: Int } type B @table { id: ID }"
@@ -79,7 +79,7 @@ def test_a_table_that_is_declared_no_more_stays_but_is_not_exported(store: Store
     store.reopen()
     kept = store.tables("type B @table { id: ID }").tables["data.A"]
     assert kept.schema.export is None
-    assert list(search(store.engine, kept, BY_A)) == [{"id": "x", "a": 1}]
+    assert found_in(store.engine, kept, BY_A) == [{"id": "x", "a": 1}]
     store.reopen()
     assert store.table(FIRST).schema.export is not None
 
@@ -95,7 +95,7 @@ def test_an_added_index_is_built_from_what_is_there(store: Store) -> None:
         store.writer.maintenance.builds.step()
     store.put(table, "later", {"b": 1})
     assert explain(store.engine, table, BY_B)["access"] == "index"
-    found = {record["id"] for record in search(store.engine, table, BY_B)}  # type: ignore[index]  # records
+    found = {record["id"] for record in found_in(store.engine, table, BY_B)}
     assert found == {"k1", "k501", "k1001", "k1501", "k2001", "later"}
 
 
@@ -105,7 +105,7 @@ def test_a_removed_index_is_used_no_more_and_its_slot_is_free(store: Store) -> N
     store.put(table, "x", {"a": 1})
     table = store.table(FIRST.replace("@indexed ", ""))
     assert explain(store.engine, table, BY_A)["access"] == "scan"
-    assert list(search(store.engine, table, BY_A)) == [{"id": "x", "a": 1}]
+    assert found_in(store.engine, table, BY_A) == [{"id": "x", "a": 1}]
     assert store.engine.allocate_slots(indexes=1).indexes == (17,)  # the others: of deadlines
 
 
@@ -149,7 +149,7 @@ def test_an_interrupted_build_is_finished_at_the_next_open(store: Store) -> None
     store.reopen()
     table = store.table(FIRST.replace("b: Int", "b: Int @indexed"))
     assert explain(store.engine, table, BY_B)["access"] == "index"
-    found = [one for one in search(store.engine, table, BY_B) if one is not PAUSE]
+    found = found_in(store.engine, table, BY_B)
     assert len(found) == 1500
 
 
@@ -195,7 +195,7 @@ def test_a_key_may_change_while_no_record_has_one(store: Store) -> None:
     store.reopen()
     changed = store.table("type A @table { number: Int @primaryKey b: Int }")
     store.put(changed, 7, {"b": 1})
-    assert list(search(store.engine, changed, BY_B)) == [{"number": 7, "b": 1}]
+    assert found_in(store.engine, changed, BY_B) == [{"number": 7, "b": 1}]
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_a_key_type_may_change_where_every_key_stays(
     store.reopen()
     changed = store.table(f"type A @table {{ id: {after} b: Int }}")
     assert changed.encode_key(key) == table.encode_key(key)
-    assert list(search(store.engine, changed, BY_B)) == [{"id": key, "b": 1}]
+    assert found_in(store.engine, changed, BY_B) == [{"id": key, "b": 1}]
 
 
 def test_a_schema_with_too_many_tables_is_refused_before_anything_is_made(store: Store) -> None:
@@ -245,4 +245,4 @@ def test_what_is_added_must_leave_the_attribute_its_type(
     store.writer.submit([add_one("n")], results.append)
     store.writer.commit_now()
     assert isinstance(results[0], InvalidRecord)
-    assert list(search(store.engine, table, Query())) == [{"id": "x", "n": greatest, "free": 1}]
+    assert found_in(store.engine, table, Query()) == [{"id": "x", "n": greatest, "free": 1}]

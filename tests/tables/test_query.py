@@ -19,6 +19,7 @@ from lyredb.tables.query.parse_url import parse_query
 from lyredb.tables.query.terms import Query, Select, Selected
 from lyredb.tables.stored import StoredTable
 from tests.tables.conftest import Store
+from tests.tables.conftest import found as found_in
 
 SENSORS = """
 type Sensor @table {
@@ -40,7 +41,7 @@ def ids(store: Store, table: StoredTable, query: str | Query, prefix: str = "") 
     """The keys of what a query finds."""
     parsed = parse_query(query) if isinstance(query, str) else query
     one = replace(parsed, select=Select((Selected("$id"),), "values"))
-    return list(search(store.engine, table, one, prefix=prefix))
+    return found_in(store.engine, table, one, prefix=prefix)
 
 
 @pytest.fixture
@@ -144,7 +145,7 @@ def test_select_shapes_what_is_returned(
     store: Store, sensors: StoredTable, text: str, found: list[object]
 ) -> None:
     """Values, objects without absent attributes, arrays with null for them."""
-    assert list(search(store.engine, sensors, parse_query(f"{text}&limit(2)"))) == found
+    assert found_in(store.engine, sensors, parse_query(f"{text}&limit(2)")) == found
 
 
 def test_values_that_the_index_cuts_are_told_apart(store: Store) -> None:
@@ -173,7 +174,7 @@ def test_sealed_tables_know_all_their_attributes(store: Store) -> None:
     for text in ("valuex=1", "select(valuex)"):
         with pytest.raises(UnknownAttribute, match=r"did you mean value\?"):
             search(store.engine, table, parse_query(text))
-    assert list(search(store.engine, table, parse_query("value=1&select(id,$id)"))) == []
+    assert found_in(store.engine, table, parse_query("value=1&select(id,$id)")) == []
 
 
 def test_undeclared_keys_are_found_as_text_and_as_number(store: Store) -> None:
@@ -214,12 +215,8 @@ def test_the_index_finds_what_a_scan_finds(
     for number, record in enumerate(records):
         store.put(table, f"k{number}", record)
     by_index = ids(store, plain, Query(read_where(("any", wanted))))
-    everything = list(search(store.engine, table, Query()))
-    assert by_index == [
-        record["id"]  # type: ignore[index]  # records
-        for record in everything
-        if _has(record, wanted)
-    ]
+    everything = found_in(store.engine, table, Query())
+    assert by_index == [record["id"] for record in everything if _has(record, wanted)]
 
 
 def _has(record: object, wanted: object) -> bool:

@@ -30,6 +30,7 @@ from lyredb.tables.query.terms import (
 )
 from lyredb.tables.stored import StoredTable
 from tests.tables.conftest import Store
+from tests.tables.conftest import found as found_in
 from tests.tables.query import model
 
 SCHEMA = """
@@ -565,7 +566,7 @@ def test_values_that_the_index_cuts_are_put_in_order(store: Store, *, descending
     query = Query(sort=(SortKey(("text",), descending),), select=IDS)
     assert explain(store.engine, table, query)["sort"] == "index"
     expected = sorted(texts, key=texts.__getitem__, reverse=descending)
-    assert list(search(store.engine, table, query)) == expected
+    assert found_in(store.engine, table, query) == expected
 
 
 @pytest.mark.parametrize("indexed", [frozenset[str](), frozenset(("text",))])
@@ -584,7 +585,7 @@ def test_texts_that_end_with_nul_are_ordered_before_the_next_key_decides(
         sort = (SortKey(("text",), descending), SortKey(("count",), inner))
         for keys in (sort, (SortKey(("ok",)), *sort)):
             query = Query(where, sort=keys, select=IDS)
-            assert list(search(store.engine, table, query)) == expected
+            assert found_in(store.engine, table, query) == expected
 
 
 def test_long_keys_are_put_in_order_and_found(store: Store) -> None:
@@ -595,10 +596,10 @@ def test_long_keys_are_put_in_order_and_found(store: Store) -> None:
         store.put(table, key, {})
     for descending in (False, True):
         query = Query(sort=(SortKey(("id",), descending),), select=IDS)
-        assert list(search(store.engine, table, query)) == sorted(keys, reverse=descending)
+        assert found_in(store.engine, table, query) == sorted(keys, reverse=descending)
     for comparator, bound in (("greater_than", LONG + "b"), ("less_than_equal", LONG + "b")):
         where = Condition(("id",), comparator, bound)  # type: ignore[arg-type]  # of the list
-        found = list(search(store.engine, table, Query(where, select=IDS)))
+        found = found_in(store.engine, table, Query(where, select=IDS))
         is_above = comparator == "greater_than"
         assert set(found) == {key for key in keys if (key > bound) == is_above}
 
@@ -619,7 +620,7 @@ def test_values_that_the_index_cuts_are_told_apart(store: Store, comparator: Com
         for bound in (*texts.values(), LONG):
             where = Condition((name,), comparator, bound)
             assert explain(store.engine, table, Query(where))["access"] == "index"
-            found = list(search(store.engine, table, Query(where, select=IDS)))
+            found = found_in(store.engine, table, Query(where, select=IDS))
             assert set(found) == {
                 key for key, one in records.items() if model.holds({}, "Product", one, where)
             }

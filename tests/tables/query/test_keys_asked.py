@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from lyredb.storage.keys import KeyValue
-from lyredb.tables.query.execute import search
 from lyredb.tables.query.parse_object import read_query
 from lyredb.tables.query.parse_url import parse_query
 from lyredb.tables.stored import StoredTable
 from tests.tables.conftest import Store
+from tests.tables.conftest import found as found_in
 
 FREE = "type T @table { id: Any @primaryKey  v: Int }"
 SPLIT = """
@@ -29,7 +29,7 @@ type T @table @splitSegments {{
 def found(store: Store, table: StoredTable, text: str) -> list[object]:
     """What the query of a URL finds."""
     query = parse_query(f"{text}&select($id)")
-    return list(search(store.engine, table, query, tables=store.catalogue.tables.get))
+    return found_in(store.engine, table, query, tables=store.catalogue.tables.get)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_free_key_is_a_number_in_objects_too(store: Store) -> None:
     query = read_query(
         {"conditions": [{"attribute": "id", "comparator": "gt", "value": "1"}], "select": "$id"}
     )
-    assert list(search(store.engine, table, query)) == [2]
+    assert found_in(store.engine, table, query) == [2]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_key_of_several_segments_is_joined_by_its_text(store: Store, index: st
     assert list(map(_plain, found(store, table, "downs.id=y"))) == ["a", ("a", "b")]
     assert list(map(_plain, found(store, table, "all.id=x"))) == ["a", ("a", "b")]
     query = parse_query("id=in=a/b&select(downs(id),all(id))")
-    (one,) = search(store.engine, table, query, tables=store.catalogue.tables.get)
+    (one,) = found_in(store.engine, table, query, tables=store.catalogue.tables.get)
     assert one == {"downs": ["x", "y"], "all": ["x"]}
 
 
