@@ -15,7 +15,7 @@ from lyredb.cli.place import AppOption, ConfigOption, DataOption, find_place
 
 if TYPE_CHECKING:
     from lyredb.operations.transfer.importing import Imported
-    from lyredb.operations.transfer.spec import BadRow, FileFormat, ImportSpec
+    from lyredb.operations.transfer.spec import BadRow, FileFormat
 
 BAD_ROWS: Final = 3
 """The exit code of an import that left rows out, or that one has stopped."""
@@ -75,12 +75,15 @@ def import_(
     Exit code 0: all is imported; 1: it ended early, after an error; 2: wrong arguments; 3: rows
     were left out, or one has stopped it; 130: it was stopped by a signal.
     """
+    from lyredb.cli.progress import rate_progress
+    from lyredb.operations.transfer.files import size_of
     from lyredb.operations.transfer.importing import Watch, run_import
     from lyredb.operations.transfer.spec import ImportSpec
     from lyredb.server.importing import open_target
 
     full_name = table if "." in table else f"data.{table}"
     chosen = _format(file, format)
+    size = size_of(file)
     with open_target(find_place(app, data, config), app, full_name) as (described, target):
         spec = ImportSpec(
             file,
@@ -98,7 +101,7 @@ def import_(
         with (
             _bad_rows(bad_rows) as note_bad,
             _stops() as is_stopped,
-            _shown(spec, quiet=quiet) as note,
+            rate_progress("importing", size, quiet=quiet) as note,
         ):
             watch = Watch(note_bad, note, is_stopped)
             most = described.max_record_bytes
@@ -219,16 +222,6 @@ def _stops() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _shown(spec: ImportSpec, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """Show how far it is: bytes of the file, or rows where they are not known."""
-    from lyredb.cli.progress import rate_progress
-
-    size = 0 if spec.path == "-" else Path(spec.path).stat().st_size
-    with rate_progress("importing", size, quiet=quiet) as note:
-        yield note
 
 
 def _as_json(table: str, done: Imported) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import sys
 import zlib
 from collections.abc import Iterator
@@ -48,6 +49,21 @@ def compression_of(path: str) -> str:
 def without_compression(path: str) -> str:
     """Return a file's name as it would be without its compression."""
     return path[: -len(ending)] if (ending := compression_of(path)) else path
+
+
+def size_of(path: str) -> int:
+    """Return the bytes of a file that can be read, 0 of standard input.
+
+    Raises:
+        InvalidInput: It cannot.
+    """
+    if path == STDIN:
+        return 0
+    try:
+        with Path(path).open("rb") as file:
+            return os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
 
 
 class Source:

@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Final
@@ -125,6 +126,7 @@ def reading(spec: ImportSpec, start: Place, max_record_bytes: int) -> Iterator[P
 
 def _start_deaf(process: BaseProcess) -> None:
     """Start a process that ^C does not reach: a terminal sends it to both, and one decides."""
+    resource_tracker.ensure_running()  # else `start` does it, which lets ^C through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()
