@@ -25,8 +25,9 @@ _METHODS: Final = b"POST, GET, PUT, DELETE, PATCH, OPTIONS, QUERY"
 _MAX_AGE_S: Final = 600
 """How long a browser may remember a preflight: ten minutes after a setting has changed."""
 _EXPOSED: Final = (
-    b"ETag, Location, Content-Location, Content-Disposition, Allow, Retry-After, "
-    b"WWW-Authenticate, X-Request-Id, X-LyreDB-Read, X-LyreDB-Position, X-LyreDB-Worker"
+    b"ETag, Location, Content-Location, Content-Disposition, Content-Range, Accept-Ranges, "
+    b"Allow, Retry-After, WWW-Authenticate, X-Request-Id, X-LyreDB-Read, X-LyreDB-Position, "
+    b"X-LyreDB-Worker"
 )
 """What pages may read besides the few that they always may."""
 _VARY: Final = b"vary: origin\r\n"
