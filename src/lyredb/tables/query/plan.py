@@ -28,6 +28,7 @@ from lyredb.tables.query.ranges import (
     Range,
     common,
     index_ranges,
+    is_exact,
     key_ranges,
     text_prefix_range,
 )
@@ -300,7 +301,9 @@ class Planner:
         if parts is None:
             return None
         count = sum(self._view.estimate_records(table.slot, part) for part in parts)
-        return ByScan(table, tuple(parts), cost=1 + count * _SCANNED, estimate=count, by=(node,))
+        covers = (node,) if is_exact(node.comparator, node.value) else ()
+        cost = 1 + count * _SCANNED
+        return ByScan(table, tuple(parts), covers, cost, estimate=count, by=(node,))
 
     def _by_index(self, table: StoredTable, tests: list[Test]) -> Access | None:
         leaf = tests[0].leaf

@@ -196,7 +196,7 @@ def key_ranges(comparator: Comparator, wanted: object) -> list[Range] | None:
     """Return the parts of the keys of a table that a condition on the key speaks of.
 
     For comparators other than ``equals`` and ``in``. Long keys are ordered by their
-    beginning alone, so that a part takes in some that do not match: all must be tested.
+    beginning alone, so that a part may take in some that do not match; see `is_exact`.
     """
     try:
         match comparator:
@@ -204,9 +204,13 @@ def key_ranges(comparator: Comparator, wanted: object) -> list[Range] | None:
                 low, high = pair(wanted, "")
                 return _kept([(_key_from(low), _key_upto(high))])
             case "greater_than" | "greater_than_equal":
-                return _kept([(_key_from(wanted), _kind(_full(wanted))[1])])
+                is_behind = comparator == "greater_than" and len(_full(wanted)) <= KEY_PREFIX_BYTES
+                start = _key_upto(wanted) if is_behind else _key_from(wanted)
+                return _kept([(start, _kind(_full(wanted))[1])])
             case "less_than" | "less_than_equal":
-                return _kept([(_kind(_full(wanted))[0], _key_upto(wanted))])
+                is_before = comparator == "less_than" and len(_full(wanted)) <= KEY_PREFIX_BYTES
+                stop = _key_from(wanted) if is_before else _key_upto(wanted)
+                return _kept([(_kind(_full(wanted))[0], stop)])
             case "starts_with":
                 return [_key_beginning(_full(wanted))] if isinstance(wanted, str) else []
             case "prefix":
@@ -216,6 +220,17 @@ def key_ranges(comparator: Comparator, wanted: object) -> list[Range] | None:
                 return None
     except InvalidKey:
         return None
+
+
+def is_exact(comparator: Comparator, wanted: object) -> bool:
+    """Tell whether the parts of `key_ranges` hold all keys that match, and no others.
+
+    So it is where no bound is as long as what is kept of the beginning of a long key.
+    """
+    if comparator == "prefix":
+        return False
+    bounds = pair(wanted, "") if comparator == "between" else (wanted,)
+    return all(len(_full(bound)) <= KEY_PREFIX_BYTES for bound in bounds)
 
 
 def text_prefix_range(text: str, *, split: bool) -> Range:

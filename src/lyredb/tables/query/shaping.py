@@ -256,7 +256,8 @@ class _Related:
     def of(self, doc: Document, key: bytes, stored: bytes) -> object:
         """The related records of a record, as they are selected."""
         rows = self.join.rows(self.here(doc, key, stored))
-        if self.test is not None:
+        # The record is here because one of them matches: a single one need not be asked again.
+        if self.test is not None and len(rows) > 1:
             test = self.test
             rows = [row for row in rows if test(*row)]
         if self.many:
