@@ -113,6 +113,18 @@ def test_generated_keys_are_uuids_or_the_next_number() -> None:
     assert KeyRules("Int").generate(next_integer) == 12
 
 
+@pytest.mark.parametrize(
+    ("key_type", "greatest"),
+    [("Int", 2**31 - 1), ("Long", SAFE_INTEGER), ("Any", SAFE_INTEGER), ("BigInt", 10**300 - 1)],
+)
+def test_no_key_is_made_beyond_the_greatest(key_type: str, greatest: int) -> None:
+    """The sentence is about the key that cannot be made, for nobody has given one."""
+    rules = KeyRules(key_type)
+    assert rules.generate(lambda: greatest) == greatest
+    with pytest.raises(InvalidKey, match=f"the greatest one that {key_type} holds"):
+        rules.generate(lambda: greatest + 1)
+
+
 @pytest.mark.parametrize("key_type", ["ID", "Any", "String"])
 @pytest.mark.parametrize("value", [["a", "b"], ("a",), []])
 def test_a_list_is_no_key_of_a_table_that_does_not_split(key_type: str, value: object) -> None:

@@ -23,7 +23,7 @@ MAX_FULL_KEY_BYTES: Final = 65_535
 """What a record has room for beside a shortened key."""
 _CANONICAL: Final = re.compile(r"0|-?[1-9][0-9]{0,399}")
 _RESERVED: Final = "\0+#"
-_RANGES: Final = {"Int": 2**31, "Long": SAFE_INTEGER, "BigInt": 10**300}
+_RANGES: Final = {"Int": 2**31, "Long": SAFE_INTEGER, "BigInt": 10**300 - 1}
 
 
 class KeyRules:
@@ -146,8 +146,21 @@ class KeyRules:
         return self._type not in ("ID", "String")
 
     def generate(self, next_integer: Callable[[], int]) -> KeyValue:
-        """Return a new key: a random UUID for text, the next number for all others."""
-        return next_integer() if self.generates_integers else str(uuid4())
+        """Return a new key: a random UUID for text, the next number for all others.
+
+        Raises:
+            InvalidKey: A record has the greatest number already.
+        """
+        if not self.generates_integers:
+            return str(uuid4())
+        number = next_integer()
+        try:
+            return self._check_integer(number)
+        except InvalidKey:
+            raise InvalidKey(
+                f"no key can be made: a record has the greatest one that {self._type} holds, so "
+                "the new record must come with a key of its own"
+            ) from None
 
     @property
     def _wanted(self) -> str:
