@@ -193,6 +193,8 @@ def test_a_form_repeats_the_names_of_lists() -> None:
         ("text/csv, application/json;q=0.1", "csv"),
         ("text/csv;q=0.5, application/json;q=0.1", "json"),
         ("application/ndjson", "ndjson"),
+        ("application/yaml", "yaml"),
+        ("application/yaml;q=0, */*", "json"),
         ("application/x-ndjson, text/plain", "ndjson"),
         ("application/x-www-form-urlencoded", "form"),
         ("text/plain, */*", "json"),

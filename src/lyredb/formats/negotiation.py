@@ -81,6 +81,8 @@ _SUFFIXES: Final[dict[str, StructuredFormat]] = {"json": JSON, "cbor": CBOR}  # 
 _NDJSON_TYPES: Final = frozenset(
     ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
 )
+_OTHER_NAMES: Final = {"ndjson": "application/ndjson", "yaml": "application/yaml"}  # RFC 9512
+"""What else an ``Accept`` may call a format."""
 _ENDINGS: Final[dict[str, AnswerFormat]] = {
     one.name: one for one in (JSON, CBOR, MSGPACK, YAML, NDJSON, CSV)
 }
@@ -165,8 +167,8 @@ def _named(one: AnswerFormat, ranges: dict[str, float]) -> float | None:
     """The quality of the most specific range with a name in it, ``None`` for none."""
     family = one.media_type.partition("/")[0] + "/*"
     found = ranges.get(one.media_type)
-    if found is None and one is NDJSON:
-        found = ranges.get("application/ndjson")
+    if found is None and one.name in _OTHER_NAMES:
+        found = ranges.get(_OTHER_NAMES[one.name])
     return ranges.get(family) if found is None else found
 
 

@@ -164,14 +164,6 @@ class Database:
             raise unreadable(context.principal, table, "what is no object")
         return reading
 
-    def readable(self, target: Target, context: Context) -> frozenset[str] | None:
-        """Return the attributes of a table that the principal may read, ``None`` for all.
-
-        Raises:
-            NotAuthorised: The principal may not read the table.
-        """
-        return self._access.readable(context.principal, target.table)
-
     def search(
         self, target: Target, query: Query, context: Context, inside: Transaction | None = None
     ) -> Results:

@@ -69,6 +69,7 @@ class Queries:
             limits=self._limits,
             views=View if inside is None else partial(TransactionView, inside),
         )
+        found.readable = reader(target.table)
         found.gate = reader.require_still if inside is None else inside.require_usable
         return found
 

@@ -46,8 +46,7 @@ def begin_collection(
         found.close()
         request.respond_head(200, head_of(chosen))
         return None
-    readable = service.database.readable(target, context)
-    columns = columns_of(target.table.schema, query.select, readable)
+    columns = columns_of(target.table.schema, query.select, found.readable)
     sending = Sending(service, request, found, chosen, columns)
     return None if sending.is_sent_whole() else sending
 

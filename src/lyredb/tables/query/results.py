@@ -39,6 +39,7 @@ class Results:
 
     Attributes:
         gate: Called before each value; what it raises ends the answer.
+        readable: The attributes of the table that the reader may see, ``None`` for all.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Results:
         self._parts = self._run()
         self._values: Iterator[object] = iter(())
         self.gate: Callable[[], None] | None = None
+        self.readable: frozenset[str] | None = None
 
     def __iter__(self) -> Results:
         return self
