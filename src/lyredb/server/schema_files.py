@@ -14,6 +14,8 @@ from lyredb.tables.schema import Schema
 
 LOOK_S: Final = 0.5
 """How often the files are looked at: a handful of stats, some 0.1 ms."""
+SETTLE_S: Final = 0.1
+"""After a change was seen: editors empty a file before they write it."""
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -41,26 +43,42 @@ async def follow_tables(
     evolve: Callable[[Schema], Awaitable[list[str]]],
     *,
     look_s: float = LOOK_S,
+    settle_s: float = SETTLE_S,
 ) -> None:
     """Bring the store to the tables of the files each time that one of them has changed.
 
     Runs until it is cancelled. What is wrong is logged, and the tables stay as they were.
+    What was read while a file was being written counts for nothing: it may have been empty.
 
     Args:
         folder: Of the application.
         stamp: Of the files from which the present tables were made.
         evolve: Brings the store to a schema.
         look_s: As `LOOK_S`.
+        settle_s: As `SETTLE_S`.
     """
     while True:
         await asyncio.sleep(look_s)
         present = stamp_of(folder)
         if present == stamp:
             continue
+        await asyncio.sleep(settle_s)
+        schema = _read(folder)
+        if stamp_of(folder) != present:
+            continue  # the next look finds what has come
         stamp = present
         try:
-            changed = await evolve(load_application(folder).schema)
+            if isinstance(schema, LyreError):
+                raise schema
+            changed = await evolve(schema)
         except LyreError as error:
             _logger.error("the tables stay as they were: %s", error)
         else:
             _logger.info("reloaded; changed tables: %s", ", ".join(changed) or "none")
+
+
+def _read(folder: Path) -> Schema | LyreError:
+    try:
+        return load_application(folder).schema
+    except LyreError as error:
+        return error
