@@ -15,6 +15,8 @@ from lyredb.storage.staging import Staging
 
 Rows: TypeAlias = Sequence[tuple[bytes, bytes | None]]
 """Key and value to put, or ``None`` to delete."""
+Pairs: TypeAlias = dict[int, list[tuple[bytes, bytes]]]
+"""By index slot: encoded value and record key."""
 
 
 def state_loader(transaction: Transaction, handles: Handles) -> Callable[[int, bytes], State]:
@@ -76,9 +78,13 @@ def _put_states(
     """Write in key order: neighbours share pages, and the tree is walked once.
 
     Records go by `putmulti`, whose cursor stays on its page: half the time of single puts.
+    Index keys go sorted, by index: what a group adds to a large index is far apart, and in
+    order a page is changed once.
     """
     stored, final, delete = overlay.stored, overlay.final, transaction.delete
     records: dict[int, list[tuple[bytes, bytes]]] = {}
+    removed: Pairs = {}
+    added: Pairs = {}
     for address in sorted(final):
         slot, key = address
         old, new = stored[address], final[address]
@@ -94,22 +100,26 @@ def _put_states(
         elif old.grave is not None:
             delete(key, db=handles.graves[slot])
         if slot in extractors:
-            _put_index_keys(transaction, handles, extractors[slot], key, old, new)
+            out, into = extractors[slot].changes(old.image, new.image)
+            for index_slot, encoded in out:
+                removed.setdefault(index_slot, []).append((encoded, key))
+            for index_slot, encoded in into:
+                added.setdefault(index_slot, []).append((encoded, key))
     for slot, rows in records.items():
         with transaction.cursor(handles.records[slot]) as cursor:
             cursor.putmulti(rows)
+    _put_index_keys(transaction, handles, removed, added)
 
 
 def _put_index_keys(
-    transaction: Transaction,
-    handles: Handles,
-    extractor: IndexExtractor,
-    key: bytes,
-    old: State,
-    new: State,
+    transaction: Transaction, handles: Handles, removed: Pairs, added: Pairs
 ) -> None:
-    out, into = extractor.changes(old.image, new.image)
-    for slot, encoded in out:
-        transaction.delete(encoded, key, db=handles.indexes[slot])
-    for slot, encoded in into:
-        transaction.put(encoded, key, db=handles.indexes[slot])
+    """A record has a pair or has it not, so the order of pairs does not matter."""
+    for slot, pairs in removed.items():
+        handle = handles.indexes[slot]
+        for encoded, key in sorted(pairs):
+            transaction.delete(encoded, key, db=handle)
+    for slot, pairs in added.items():
+        pairs.sort()
+        with transaction.cursor(handles.indexes[slot]) as cursor:
+            cursor.putmulti(pairs)
