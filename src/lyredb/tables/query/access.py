@@ -24,7 +24,7 @@ from lyredb.tables.stored import StoredTable
 Batches: TypeAlias = Iterator[list[Row]]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class ByKeys:
     """Records by their keys.
 
@@ -55,7 +55,7 @@ class ByKeys:
             yield rows
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class ByScan:
     """The records in ranges of the keys, all of the table at worst.
 
@@ -81,7 +81,7 @@ class ByScan:
             yield rows
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class ByIndex:
     """The records that stand in ranges of an index.
 
@@ -201,7 +201,7 @@ class ByIndex:
         return compile_test(Every(self.by), self.table, joins)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class ByUnion:
     """The records of several accesses, each once."""
 
@@ -223,7 +223,7 @@ class ByUnion:
                 yield fresh
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class ByRelated:
     """The records to which those of another table lead that fulfil conditions.
 

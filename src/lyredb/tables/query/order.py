@@ -31,7 +31,7 @@ _LEAST: Final = 1024
 _Part = Callable[[Document, bytes, bytes], bytes]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class OrderKey:
     """One key of an order.
 

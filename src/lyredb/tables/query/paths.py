@@ -46,7 +46,7 @@ def ALL_READABLE(table: StoredTable) -> None:
     """Let everything be read: for code in the same process."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Leaf:
     """An attribute at the end of a path.
 
@@ -96,7 +96,7 @@ class Leaf:
         return self.name in (CONTENT_TYPE, DATA) and self.table.layout.sealed is None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Step:
     """A relation on the way.
 

@@ -55,7 +55,7 @@ INTERSECT_UPTO: Final = 4
 """How many times longer the second index may be: an entry costs a tenth of a record."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Plan:
     """What `execute` does.
 

@@ -240,7 +240,7 @@ def condition_on(step: Step, where: Node | None) -> Node | None:
     return found[0] if len(found) == 1 else Every(tuple(found))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Related:
     join: Join
     here: Value

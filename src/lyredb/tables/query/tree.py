@@ -3,6 +3,9 @@
 Conditions of one AND that go through the same relation are about the same related record,
 so they become one `Exists`: products that cost less than 5 and are red, not products of
 which one costs less than 5 and another is red.
+
+Nobody changes a node; it is not frozen because a frozen one takes ten times as long to make,
+and each query makes its own. So it is with plans.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from lyredb.tables.query.values import read_value
 from lyredb.tables.stored import StoredTable
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Test:
     """One attribute compared with one value.
 
@@ -42,7 +45,7 @@ class Test:
         return f"{self.leaf.label} {self.comparator}"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Exists:
     """There is a related record for which something holds."""
 
@@ -53,7 +56,7 @@ class Exists:
         return f"{self.step.name}.({self.inner})"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Every:
     """All hold (``and``)."""
 
@@ -63,7 +66,7 @@ class Every:
         return "(" + " and ".join(map(str, self.members)) + ")"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Either:
     """One at least holds (``or``)."""
 
@@ -73,7 +76,7 @@ class Either:
         return "(" + " or ".join(map(str, self.members)) + ")"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Not:
     """It does not hold."""
 
