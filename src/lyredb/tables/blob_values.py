@@ -1,8 +1,8 @@
 """What stands for a blob in a record that somebody sends or is shown.
 
-Text is a string, bytes are bytes. What has another content type is ``{contentType, data}``,
-what is in a file ``{contentType, size, blob, href}``: a record that was read can be sent
-back as it is, and loses nothing.
+Text is a string. What has another content type is ``{contentType, data}``, bytes among it,
+since in JSON a string of base64 would be text; what is in a file is ``{contentType, size,
+blob, href}``: a record that was read can be sent back as it is, and loses nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from lyredb.storage.blob import CONTENT_TYPE, DATA, REFERENCE, PackedBlob, is_ty
 
 TEXT: Final = "text/plain; charset=utf-8"
 BYTES: Final = "application/octet-stream"
+ENCODING: Final = "encoding"
+"""Beside ``data``: ``base64`` where that is not text although its type says so."""
 _PLAIN_TEXT: Final = ("text/plain", "text/plain;charset=utf-8")
 _TEXTUAL: Final = ("application/json", "application/xml", "application/javascript")
 
@@ -27,7 +29,7 @@ def is_textual(content_type: str) -> bool:
     return is_text(essence) or essence in _TEXTUAL or essence.endswith(("+json", "+xml"))
 
 
-def inline_value(content_type: str, data: bytes) -> str | bytes | PackedBlob:
+def inline_value(content_type: str, data: bytes) -> str | PackedBlob:
     """Return content in the form in which a record holds it."""
     plain = content_type.replace(" ", "").lower()
     if plain in _PLAIN_TEXT:
@@ -35,9 +37,7 @@ def inline_value(content_type: str, data: bytes) -> str | bytes | PackedBlob:
             return data.decode()
         except UnicodeDecodeError:
             return PackedBlob(content_type, data)
-    if plain in ("", BYTES):
-        return data
-    return PackedBlob(content_type, data)
+    return PackedBlob(content_type or BYTES, data)
 
 
 def content_in(value: object) -> tuple[str, bytes] | None:
@@ -54,8 +54,10 @@ def content_in(value: object) -> tuple[str, bytes] | None:
             return BYTES, bytes(value)
         case PackedBlob() if not value.id:
             return value.content_type, value.data
-        case {"contentType": str() as kind, "data": str() | bytes() as data} if is_type(kind):
-            content = _content(kind, data)
+        case {"contentType": str() as kind, "data": str() | bytes() as data, **more} if is_type(
+            kind
+        ):
+            content = _content(kind, data, more.get(ENCODING))
             return None if content is None else (kind, content)
     return None
 
@@ -67,7 +69,7 @@ def reference_in(value: Mapping[str, object]) -> PackedBlob | None:
 
 
 def shown(value: Mapping[str, object], href: str) -> dict[str, object]:
-    """Return a stored blob that is neither text nor bytes as everybody sees it.
+    """Return a stored blob that is not plain text as everybody sees it.
 
     Args:
         value: As it was decoded.
@@ -82,14 +84,17 @@ def shown(value: Mapping[str, object], href: str) -> dict[str, object]:
         try:
             return {CONTENT_TYPE: kind, DATA: data.decode()}
         except UnicodeDecodeError:
-            pass  # its type names another charset, or is wrong: shown as bytes
+            # Its type names another charset, or is wrong.
+            return {CONTENT_TYPE: kind, ENCODING: "base64", DATA: data}
     return {CONTENT_TYPE: kind, DATA: data}
 
 
-def _content(kind: str, data: str | bytes) -> bytes | None:
+def _content(kind: str, data: str | bytes, encoding: object) -> bytes | None:
     if isinstance(data, bytes):
         return data
-    if is_textual(kind):
+    if encoding not in (None, "base64"):
+        return None
+    if encoding is None and is_textual(kind):
         try:
             return data.encode()
         except UnicodeEncodeError:

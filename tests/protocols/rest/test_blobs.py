@@ -346,3 +346,37 @@ def test_events_show_what_rest_shows() -> None:
             assert value == await shown(node)
 
     asyncio.run(body())
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("application/octet-stream", b"\x00\xff"),
+        ("application/octet-stream", b""),
+        ("text/plain; charset=latin1", b"h\xe9"),
+        ("text/plain", b"\xff"),
+        ("application/json", b"{\xff"),
+        ("image/png", b"text"),
+        ("text/csv", b"a,b"),
+        ("text/plain; charset=utf-8", "é".encode()),
+    ],
+)
+@pytest.mark.parametrize("media_type", ["application/json", "application/cbor"])
+def test_a_record_that_was_read_is_put_back_without_loss(
+    kind: str, content: bytes, media_type: str
+) -> None:
+    """Base64 in JSON is no text: content in the record comes back with its type."""
+
+    async def body() -> None:
+        async with serving(RestPlugin(), schema=SCHEMA) as node:
+            await record(node, title="t")
+            head = f"content-type: {kind}\r\n".encode()
+            await node.call("PUT", "/Photo/a.picture", content, head=head)
+            accept = f"accept: {media_type}\r\n".encode()
+            read = await node.call("GET", "/Photo/a", head=accept)
+            head = f"content-type: {media_type}\r\n".encode()
+            assert (await node.call("PUT", "/Photo/b", read.body, head=head)).status == 204
+            got = await node.call("GET", "/Photo/b.picture")
+            assert (got.body, got.headers["content-type"]) == (content, kind)
+
+    asyncio.run(body())

@@ -31,6 +31,7 @@ BLOB_OBJECT: Final[Json] = {
     "properties": {
         "contentType": {"type": "string"},
         "data": {"type": "string"},
+        "encoding": {"type": "string", "enum": ["base64"]},
         "size": {"type": "integer", "minimum": 0},
         "blob": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
         "href": {"type": "string"},
