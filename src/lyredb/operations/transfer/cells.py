@@ -22,7 +22,7 @@ _BOOLEANS: Final[Mapping[str, bool]] = {
     **dict.fromkeys(("true", "t", "yes", "y", "1"), True),
     **dict.fromkeys(("false", "f", "no", "n", "0"), False),
 }
-_TEXTS: Final = frozenset(("ID", "String", "Bytes", "Blob"))
+_TEXTS: Final = frozenset(("ID", "String", "Bytes"))
 _INTEGERS: Final = frozenset(("Int", "Long", "BigInt"))
 
 
@@ -55,6 +55,8 @@ def _of_type(attribute: Attribute, type: TypeRef) -> Cell:
             return _date
         case "Any":
             return _any
+        case "Blob":
+            return _blob
     return json_of  # a nested object
 
 
@@ -88,6 +90,15 @@ def _date(text: str) -> object:
     """ISO 8601 goes on as it is; digits are epoch milliseconds."""
     stripped = text.strip()
     return float(stripped) if _NUMBER.fullmatch(stripped) else stripped
+
+
+def _blob(text: str) -> object:
+    """Text, or the object by which an export shows content of another type."""
+    try:
+        value = json_of(text) if text.startswith('{"contentType":') else None
+    except ValueError:
+        return text
+    return value if isinstance(value, dict) else text
 
 
 def json_of(text: str) -> object:
@@ -208,5 +219,5 @@ def _empty_of(schema: TableSchema, name: str) -> object:
     attribute = schema.attribute(name)
     if attribute is None:
         return None if name == schema.primary_key else ""
-    is_text = attribute.type.element is None and attribute.type.name in (*_TEXTS, "Any")
+    is_text = attribute.type.element is None and attribute.type.name in (*_TEXTS, "Blob", "Any")
     return "" if is_text and name != schema.primary_key else None
