@@ -308,12 +308,21 @@ def test_bad_credentials_write_nothing(server: ServerProcess, line: str, status:
 
 def test_unusual_content_types_come_back_as_they_came(server: ServerProcess) -> None:
     """Nonsense in the header neither breaks the answer nor reaches a reader as a header."""
-    for kind in ("text/plain; charset=nope", ";", "\xff\xfe", "a" * 5_000):
+    for kind in ("text/plain; charset=nope", "x/y;;\xff\xfe", "odd/" + "a" * 5_000):
         line = f"Content-Type: {kind}"
         assert ask(server, "PUT", "/Sensor/odd", line, body=b"<bytes>").status == 204
         reply = ask(server, "GET", "/Sensor/odd")
         assert (reply.status, reply.body) == (200, b"<bytes>")
         assert reply.headers["content-security-policy"] == "sandbox"
+
+
+@pytest.mark.parametrize("kind", [";", "\xff\xfe", "a" * 5_000])
+def test_what_is_no_content_type_writes_nothing(server: ServerProcess, kind: str) -> None:
+    """Else a record with a slip of the pen in its header would be kept as mere bytes."""
+    reply = ask(server, "PUT", "/Sensor/slip", f"Content-Type: {kind}", body=b'{"value": 1}')
+    assert (reply.status, b"InvalidHeader" in reply.body) == (400, True)
+    assert_clean(reply)
+    assert ask(server, "GET", "/Sensor/slip").status == 404
 
 
 def test_errors_come_as_problem_details_when_asked_for(server: ServerProcess) -> None:
