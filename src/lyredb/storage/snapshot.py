@@ -8,7 +8,7 @@ open, so it should live for milliseconds. Longer reading pages through fresh sna
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice, takewhile
+from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
@@ -17,9 +17,10 @@ from lyredb.storage import directory as directories
 from lyredb.storage import meta
 from lyredb.storage.directory import Directory
 from lyredb.storage.entry import Entry, decode_entry
-from lyredb.storage.environment import Cursor, EngineError, Handle, Handles, Transaction
+from lyredb.storage.environment import EngineError, Handle, Handles, Transaction
 from lyredb.storage.estimate import estimate_range
 from lyredb.storage.record import HAS_EXPIRES, is_expired
+from lyredb.storage.walking import backwards, forwards, values_down, values_up
 
 if TYPE_CHECKING:
     from lyredb.storage.engine import Engine
@@ -143,7 +144,7 @@ class Snapshot:
         At most ``count``, fewer where deadlines have passed; ``None`` after the last.
         """
         with self._reading, self._transaction.cursor(self._handles.records[slot]) as cursor:
-            walk = _backwards if reverse else _forwards
+            walk = backwards if reverse else forwards
             rows = list(islice(walk(cursor, start, stop, after), count))
         return self._unexpired(rows), rows[-1][0] if len(rows) == count else None
 
@@ -269,9 +270,9 @@ class Snapshot:
         """
         with self._reading, self._transaction.cursor(self._handles.indexes[index_slot]) as cursor:
             yield from (
-                _values_down(cursor, start, stop, after)
+                values_down(cursor, start, stop, after)
                 if reverse
-                else _values_up(cursor, start, stop, after)
+                else values_up(cursor, start, stop, after)
             )
 
     def index_page(
@@ -286,7 +287,7 @@ class Snapshot:
     ) -> list[tuple[bytes, bytes]]:
         """Return the next pairs of `index_rows`, at most ``count``; fewer at the end only."""
         with self._reading, self._transaction.cursor(self._handles.indexes[index_slot]) as cursor:
-            walk = _values_down if reverse else _values_up
+            walk = values_down if reverse else values_up
             return list(islice(walk(cursor, start, stop, after), count))
 
     def estimate_index(self, index_slot: int, start: bytes, stop: bytes) -> int:
@@ -438,9 +439,9 @@ class Snapshot:
     ) -> Iterator[tuple[bytes, bytes]]:
         with self._reading, self._transaction.cursor(handle) as cursor:
             if reverse:
-                yield from _backwards(cursor, start, stop, after)
+                yield from backwards(cursor, start, stop, after)
             else:
-                yield from _forwards(cursor, start, stop, after)
+                yield from forwards(cursor, start, stop, after)
 
     def _beginning(self, handle: Handle, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         for name, row in self._walk(handle, prefix, None):
@@ -481,63 +482,3 @@ def pages_bytes(transaction: Transaction, handle: Handle) -> int:
     stat = transaction.stat(handle)
     pages = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
     return pages * stat["psize"]
-
-
-def _forwards(
-    cursor: Cursor, start: bytes, stop: bytes | None, after: bytes | None
-) -> Iterator[tuple[bytes, bytes]]:
-    first = start if after is None else max(start, after + b"\x00")
-    if not (cursor.set_range(first) if first else cursor.first()):
-        return iter(())
-    return _below(cursor, stop)
-
-
-def _below(cursor: Cursor, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
-    """What comes from where the cursor is, up to a key; without a step of Python's for each."""
-    # A pair is below (stop,) if its key is below stop: a longer tuple comes behind its beginning.
-    return iter(cursor) if stop is None else takewhile((stop,).__gt__, cursor)
-
-
-def _backwards(
-    cursor: Cursor, start: bytes, stop: bytes | None, after: bytes | None
-) -> Iterator[tuple[bytes, bytes]]:
-    bounds = [bound for bound in (stop, after) if bound is not None]
-    behind = bool(bounds) and cursor.set_range(min(bounds))
-    if not (cursor.prev() if behind else cursor.last()):
-        return iter(())
-    return takewhile((start,).__le__, cursor.iterprev())
-
-
-def _values_up(
-    cursor: Cursor, start: bytes, stop: bytes, after: tuple[bytes, bytes] | None
-) -> Iterator[tuple[bytes, bytes]]:
-    if after is None:
-        found = cursor.set_range(start)
-    else:
-        found = cursor.set_range_dup(*after)
-        if not found:  # the rest of the value's keys is gone, or the value is
-            found = cursor.set_range(after[0] + b"\x00")
-        elif cursor.item() == after:
-            found = cursor.next()
-    return _below(cursor, stop) if found else iter(())
-
-
-def _values_down(
-    cursor: Cursor, start: bytes, stop: bytes, after: tuple[bytes, bytes] | None
-) -> Iterator[tuple[bytes, bytes]]:
-    if after is not None:
-        encoded, last = after
-        if cursor.set_range_dup(encoded, last):
-            for key in cursor.iternext_dup():
-                if key > last:
-                    yield encoded, key
-        stop = encoded
-    behind = cursor.set_range(stop)
-    while cursor.prev_nodup() if behind else cursor.last():
-        behind = True
-        encoded = cursor.key()
-        if encoded < start:
-            return
-        cursor.first_dup()
-        for key in cursor.iternext_dup():
-            yield encoded, key
