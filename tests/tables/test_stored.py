@@ -23,7 +23,7 @@ ALL_TYPES = """
 type Thing @table {
   id: ID @primaryKey
   text: String  name: ID  small: Int  long: Long  number: Float  big: BigInt  flag: Boolean
-  date: Date  raw: Bytes  any: Any  numbers: [Float]  whole: [Int!]  place: Place
+  date: Date  raw: Bytes  raws: [Bytes]  any: Any  numbers: [Float]  whole: [Int!]  place: Place
 }
 type Place @sealed { city: String! inner: Place }
 """
@@ -58,7 +58,11 @@ def problems(table: StoredTable, record: dict[str, object]) -> tuple[str, ...]:
         ("date", "2024-01-05T20:07:27.955Z", datetime(2024, 1, 5, 20, 7, 27, 955000, UTC)),
         ("date", "2024-01-05T22:07:27+02:00", datetime(2024, 1, 5, 20, 7, 27, 0, UTC)),
         ("date", 0, datetime(1970, 1, 1, tzinfo=UTC)),
-        ("raw", b"\xff", b"\xff"), ("raw", "é", b"\xc3\xa9"), ("any", {"x": [1]}, {"x": [1]}),
+        ("raw", b"\xff", b"\xff"), ("raw", "é", b"\xc3\xa9"),
+        ("raw", {"encoding": "base64", "data": "/wA="}, b"\xff\0"),
+        ("raw", {"data": "", "encoding": "base64"}, b""),
+        ("raws", [{"encoding": "base64", "data": "/wA="}, "a", b"b"], [b"\xff\0", b"a", b"b"]),
+        ("any", {"x": [1]}, {"x": [1]}),
         ("numbers", [1, None, 2.5], [1, None, 2.5]), ("numbers", (), []),
         ("place", {"city": "x", "inner": {"city": "y"}}, {"city": "x", "inner": {"city": "y"}}),
         ("text", None, None), ("undeclared", [{"x": 1}], [{"x": 1}]),
@@ -84,7 +88,11 @@ def test_values_are_kept_in_their_declared_form(name: str, value: object, kept: 
         ("flag", 0, "Property flag must be true or false (Boolean), got the number 0"),
         ("date", "soon", "Property date must be an ISO 8601 date or epoch milliseconds (Date)"),
         ("date", 1e300, "Property date must be"),
-        ("raw", [1], "Property raw must be binary data or a string (Bytes), got a list"),
+        ("raw", [1], "Property raw must be binary data, a string or {encoding, data} (Bytes)"),
+        ("raw", {"encoding": "base64", "data": "/w"}, "Property raw must be binary data"),
+        ("raw", {"encoding": "hex", "data": "ff"}, "Property raw must be binary data"),
+        ("raw", {"encoding": "base64", "data": "/wA=", "x": 1}, "Property raw must be binary"),
+        ("raws", [{"data": "/wA="}], "Property raws[0] must be binary data"),
         ("numbers", 1, "Property numbers must be a list ([Float]), got the number 1"),
         ("numbers", [1, "x"], "Property numbers[1] must be a number (Float), got the string 'x'"),
         ("whole", [1, None], "Property whole[1] is required"),

@@ -99,6 +99,21 @@ def _content(kind: str, data: str | bytes, encoding: object) -> bytes | None:
             return data.encode()
         except UnicodeEncodeError:
             return None
+    return _from_base64(data)
+
+
+def bytes_in(value: Mapping[str, object]) -> bytes | None:
+    """Return the bytes that ``{"encoding": "base64", "data": …}`` is, ``None`` for others.
+
+    So JSON, which has no bytes, writes those of an attribute that is no blob.
+    """
+    match value:
+        case {"encoding": "base64", "data": str() as data, **more} if not more:
+            return _from_base64(data)
+    return None
+
+
+def _from_base64(data: str) -> bytes | None:
     try:
         return base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):

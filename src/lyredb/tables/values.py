@@ -15,7 +15,7 @@ from typing import Final
 
 from lyredb.storage.blob import PackedBlob
 from lyredb.tables.blob import Blob
-from lyredb.tables.blob_values import content_in, inline_value, reference_in
+from lyredb.tables.blob_values import bytes_in, content_in, inline_value, reference_in
 from lyredb.tables.schema import Attribute, TableSchema, TypeRef
 from lyredb.tables.times import parse_date
 
@@ -221,8 +221,12 @@ def _check_bytes(value: object, path: str, problems: Problems) -> object:
         return value.encode("utf-8", "replace")
     if isinstance(value, (bytearray, memoryview)):
         return bytes(value)
+    if isinstance(value, Mapping):
+        data = bytes_in(value)
+        if data is not None:
+            return data
     if not isinstance(value, bytes):
-        wrong(path, "binary data or a string (Bytes)", value, problems)
+        wrong(path, "binary data, a string or {encoding, data} (Bytes)", value, problems)
     return value
 
 

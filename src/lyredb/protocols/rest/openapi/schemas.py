@@ -60,7 +60,20 @@ EPOCH_MS: Final[Json] = {"type": "number", "minimum": -62_135_596_800_000, "maxi
 _WRITTEN: Final[dict[str, Json]] = {
     "BigInt": {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^-?[0-9]{1,300}$"}]},
     "Date": {"anyOf": [{"type": "string", "format": "date-time"}, EPOCH_MS]},
-    "Bytes": {"type": "string", "description": "Text is kept as UTF-8."},
+    "Bytes": {
+        "anyOf": [
+            {"type": "string", "description": "Kept as UTF-8."},
+            {
+                "type": "object",
+                "required": ["encoding", "data"],
+                "properties": {
+                    "encoding": {"type": "string", "enum": ["base64"]},
+                    "data": {"type": "string", "format": "byte"},
+                },
+                "additionalProperties": False,
+            },
+        ]
+    },
 }
 """Where more or something else is taken than is given."""
 _NUMBERS: Final = ("Int", "Long", "BigInt", "Float", "Any")
