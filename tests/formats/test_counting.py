@@ -46,6 +46,13 @@ def passes(check: Any, data: bytes, limit: int, monkeypatch: pytest.MonkeyPatch)
     return True
 
 
+@given(st.lists(VALUES, max_size=5))
+def test_messagepack_values_one_after_the_other_are_told_apart(values: list[Any]) -> None:
+    data = b"".join(MSGPACK.encode_sequence(values))
+    assert counting.msgpack_values(data) == len(values)
+    assert MSGPACK.decode_sequence(data) == values
+
+
 @given(VALUES)
 def test_msgpack_and_cbor_are_counted_exactly(value: Any) -> None:
     count = values_in(value)

@@ -50,6 +50,34 @@ def check_msgpack_count(data: bytes) -> None:
     _check_heads(data, _MSGPACK_SIZES, _MSGPACK_LENGTHS)
 
 
+def msgpack_values(data: bytes) -> int:
+    """Count the values of MessagePack that stand one after the other, not what is in them.
+
+    What is no MessagePack is not found here; a value that is cut off counts.
+    """
+    at, end, found, inside = 0, len(data), 0, 0
+    while at < end:
+        code = data[at]
+        found += not inside
+        inside = max(0, inside - 1) + _children(data, at)
+        width = _MSGPACK_LENGTHS[code]
+        if width:
+            at += int.from_bytes(data[at + 1 : at + 1 + width], "big")
+        at += _MSGPACK_SIZES[code]
+    return found
+
+
+def _children(data: bytes, at: int) -> int:
+    """How many values and names the value that begins there has in it."""
+    code = data[at]
+    if code < 0x80 or 0xA0 <= code < 0xDC or code > 0xDF:
+        return 0
+    if code < 0xA0:
+        return (code & 15) << (code < 0x90)
+    count = int.from_bytes(data[at + 1 : at + (3 if code in (0xDC, 0xDE) else 5)], "big")
+    return count << (code >= 0xDE)
+
+
 def check_cbor_count(data: bytes) -> None:
     """Refuse CBOR with too many values; what is no CBOR is not found here.
 

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from lyredb.errors import InvalidBody
-from lyredb.formats.counting import check_msgpack_count
+from lyredb.formats.counting import check_msgpack_count, msgpack_values
 from lyredb.formats.limits import check_value, too_deep
 from lyredb.formats.pause import PAUSE
 
@@ -67,17 +67,36 @@ class MessagePackFormat:
             NestingTooDeep: More than `MAX_DEPTH` levels.
         """
         check_msgpack_count(data)
-        try:
-            value: object = _decoder.decode(data)
-        except RecursionError:
-            raise too_deep() from None
-        except UnicodeDecodeError:
-            # Its own words tell the place in one string, which misleads.
-            raise InvalidBody("the body is not valid UTF-8") from None
-        except (ValueError, OverflowError, TypeError) as error:
-            raise InvalidBody(f"the body is not valid MessagePack: {error}") from error
+        value = _decoded(data)
         check_value(value)
         return value
+
+    def decode_sequence(self, data: bytes) -> list[object]:
+        """Decode values that stand one after the other, as `encode_sequence` makes them.
+
+        Raises:
+            InvalidBody, NestingTooDeep: As `decode`, of all of them together.
+        """
+        check_msgpack_count(data)
+        # The head of an array before them: so they are decoded in one step.
+        values = _decoded(b"\xdd" + msgpack_values(data).to_bytes(4, "big") + data)
+        assert isinstance(values, list), "so the head says"
+        for value in values:
+            check_value(value)
+        return values
+
+
+def _decoded(data: bytes) -> object:
+    try:
+        value: object = _decoder.decode(data)
+    except RecursionError:
+        raise too_deep() from None
+    except UnicodeDecodeError:
+        # Its own words tell the place in one string, which misleads.
+        raise InvalidBody("the body is not valid UTF-8") from None
+    except (ValueError, OverflowError, TypeError) as error:
+        raise InvalidBody(f"the body is not valid MessagePack: {error}") from error
+    return value
 
 
 def _with_extensions(value: object) -> object:

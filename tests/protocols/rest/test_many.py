@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 
 import cbor2
+import msgspec
 import pytest
 
 from lyredb.protocols.rest.plugin import RestPlugin
@@ -262,5 +263,44 @@ def test_a_collection_tells_the_position_that_it_is_of() -> None:
             assert first["x-lyredb-read"] == "snapshot"
             assert first["x-lyredb-position"] == again["x-lyredb-position"]
             assert first["x-lyredb-position"] != later["x-lyredb-position"]
+
+    asyncio.run(body())
+
+
+MSGPACK = b"content-type: application/x-msgpack\r\n"
+
+
+def test_a_collection_that_was_read_as_messagepack_can_be_put_back() -> None:
+    """Its records stand one after the other; one is a list of one for PUT, and none is none."""
+
+    async def body() -> None:
+        async with serving(RestPlugin()) as node:
+            await fill(node, 3, list=[{"a": [1]}, "é", 1.5, None], raw="x" * 300)
+            head = b"accept: application/x-msgpack\r\n"
+            read = (await node.call("GET", "/Sensor/", head=head)).body
+            for path in ("/Sensor/", "/Sensor/?id=s1", "/Sensor/?id=none"):
+                wanted = (await node.call("GET", path, head=head)).body
+                await node.call("DELETE", "/Sensor/")
+                assert (await node.call("PUT", "/Sensor/", wanted, head=MSGPACK)).status == 204
+                assert (await node.call("GET", "/Sensor/", head=head)).body == wanted
+                await node.call("PUT", "/Sensor/", read, head=MSGPACK)
+
+    asyncio.run(body())
+
+
+def test_messagepack_objects_that_are_posted_are_made_each() -> None:
+    async def body() -> None:
+        async with serving(RestPlugin()) as node:
+            one, two = (msgspec.msgpack.encode({"id": name}) for name in ("a", "b"))
+            reply = await node.call("POST", "/Sensor/", one + two, head=MSGPACK)
+            assert (reply.status, json.loads(reply.body)) == (201, ["a", "b"])
+            reply = await node.call("POST", "/Sensor/", msgspec.msgpack.encode({}), head=MSGPACK)
+            assert (reply.status, type(json.loads(reply.body))) == (201, str)
+            for wrong in (one + b"\x01", one + two[:-1], one + b"\xc1", one + b"\xde", b"\x81"):
+                for method in ("POST", "PUT"):
+                    reply = await node.call(method, "/Sensor/", wrong, head=MSGPACK)
+                    assert reply.status == 400, (wrong, reply.body)
+            many = msgspec.msgpack.encode({"id": "c"}) * 50_001
+            assert (await node.call("PUT", "/Sensor/", many, head=MSGPACK)).status == 400
 
     asyncio.run(body())

@@ -8,6 +8,7 @@ from typing import Final
 from lyredb.errors import InvalidBody, InvalidHeader, LyreError, UnsupportedContentType
 from lyredb.formats import (
     JSON,
+    MSGPACK,
     BodyFormat,
     body_format,
     decode_text,
@@ -23,6 +24,8 @@ from lyredb.tables.form import read_form
 from lyredb.tables.stored import StoredTable
 
 FORM_TYPE: Final = "application/x-www-form-urlencoded"
+_MAPS: Final = (*range(0x80, 0x90), 0xDE, 0xDF)
+"""How an object begins in MessagePack."""
 _BYTE_TYPES: Final = ("Bytes", "Blob")
 
 
@@ -91,9 +94,10 @@ def object_or_objects(
     chosen = _structured(content_type, body)
     if chosen is None:
         return object_in(table, content_type, body)
-    value = chosen.decode(body)
+    value = _list_in(chosen, body)
     if isinstance(value, list):
-        return _objects(value)
+        objects = _objects(value)
+        return objects[0] if _is_sequence(chosen, body) and len(objects) == 1 else objects
     if not isinstance(value, Mapping):
         raise InvalidBody(f"the body must be an object or a list of objects, got {_kind(value)}")
     return value
@@ -106,10 +110,22 @@ def objects_in(content_type: str, body: bytes) -> list[Mapping[str, object]]:
         UnsupportedContentType: Of another type than the structured ones.
         InvalidBody, NestingTooDeep: As the names say.
     """
-    value = structured_value(content_type, body, "a list of objects", "or application/x-ndjson")
+    chosen = _structured(content_type, body)
+    if chosen is None:
+        raise _unstructured(content_type, "a list of objects", "or application/x-ndjson")
+    value = _list_in(chosen, body)
     if not isinstance(value, list):
         raise InvalidBody(f"the body must be a list of objects, got {_kind(value)}")
     return _objects(value)
+
+
+def _list_in(chosen: BodyFormat, body: bytes) -> object:
+    """Decode what may be several records: in MessagePack also as our answers have them."""
+    return MSGPACK.decode_sequence(body) if _is_sequence(chosen, body) else chosen.decode(body)
+
+
+def _is_sequence(chosen: BodyFormat, body: bytes) -> bool:
+    return chosen is MSGPACK and (not body or body[0] in _MAPS)
 
 
 def structured_value(content_type: str, body: bytes, wanted: str, also: str = "") -> object:
