@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Final
 from lyredb.errors import DiskFull, StorageFailed
 from lyredb.storage.blob_files import BlobFiles
 from lyredb.storage.blob_rows import FILE, owner_of
+from lyredb.storage.data_directory import NO_SPACE, sync_directory
 from lyredb.storage.engine import Engine
 
 _CHUNK_BYTES: Final = 1024 * 1024
@@ -57,9 +57,9 @@ def copy_blobs(store: Path, source: BlobFiles, destination: Path) -> CopiedBlobs
     finally:
         engine.close()
     for shard in shards:
-        _sync(shard)
+        sync_directory(shard)
     if shards:
-        _sync(next(iter(shards)).parent)
+        sync_directory(next(iter(shards)).parent)
     return CopiedBlobs(count, size_bytes)
 
 
@@ -77,14 +77,6 @@ def _copy(source: Path, place: Path) -> int:
             os.fsync(descriptor)
         return size
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in NO_SPACE:
             raise DiskFull("there is no space for the files of blobs") from error
         raise StorageFailed(f"the file of a blob cannot be copied: {error.strerror}") from error
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

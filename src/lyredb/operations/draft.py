@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from lyredb.errors import DiskFull, InvalidInput, StorageFailed
-from lyredb.storage.data_directory import free_bytes
+from lyredb.storage.data_directory import free_bytes, sync_directory
 
 SUFFIX: Final = ".partial"
 
@@ -57,15 +57,6 @@ def new_directory(
                 raise
     except OSError as error:
         raise StorageFailed(f"{place} cannot be made: {error.strerror or error}") from error
-
-
-def sync_directory(path: Path) -> None:
-    """Have the names in a directory on disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

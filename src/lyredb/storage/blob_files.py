@@ -10,7 +10,6 @@ Everything here waits for the disk: it belongs into threads.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
@@ -20,12 +19,11 @@ from typing import Final, NamedTuple
 
 from lyredb.errors import DiskFull, StorageFailed
 from lyredb.storage.blob import ID_BYTES
-from lyredb.storage.data_directory import free_bytes
+from lyredb.storage.data_directory import NO_SPACE, free_bytes, sync_directory
 
 DIRECTORY: Final = "blobs"
 _SHARD_DIGITS: Final = 2
 _NAME_DIGITS: Final = 2 * ID_BYTES - _SHARD_DIGITS
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 class BlobFile(NamedTuple):
@@ -200,7 +198,7 @@ class NewFile:
             shard = self._path.parent
             # The last two are new with the first blob, or with the first of their name.
             for directory in (shard, shard.parent, shard.parent.parent):
-                _sync_directory(directory)
+                sync_directory(directory)
         except OSError as error:
             raise _failed(error) from error
 
@@ -228,16 +226,8 @@ def _lock(descriptor: int, *, exclusive: bool) -> bool:
     return True
 
 
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _failed(error: OSError) -> DiskFull | StorageFailed:
-    if error.errno in _FULL:
+    if error.errno in NO_SPACE:
         return DiskFull("there is no space on the disk for the blob; it was not written")
     return StorageFailed(f"the file of a blob cannot be written: {error.strerror}")
 

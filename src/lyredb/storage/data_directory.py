@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -13,6 +14,8 @@ from lyredb.errors import DataDirectoryInUse, StorageFailed
 LOCK_FILE: Final = "lyredb.lock"
 BACKUP_FILE: Final = "backup.json"
 """What makes a directory a backup: its manifest."""
+NO_SPACE: Final = frozenset((errno.ENOSPC, errno.EDQUOT))
+"""The error numbers of a full disk, or of a quota that is used up."""
 
 
 class DirectoryLock:
@@ -105,3 +108,12 @@ def free_bytes(path: Path) -> int:
     """Return the space on the path's disk that an ordinary user may still fill."""
     status = os.statvfs(path)
     return status.f_bavail * status.f_frsize
+
+
+def sync_directory(path: Path) -> None:
+    """Have the names in a directory on disk, as a file's `fsync` does not."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -13,7 +13,6 @@ descriptor that is O_DSYNC.
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from typing import Any, Final, TypeAlias
 import lmdb
 
 from lyredb.errors import FormatMismatch, StorageFailed
+from lyredb.storage.data_directory import NO_SPACE
 from lyredb.storage.data_file import FILE_NAME, check_complete
 
 Transaction: TypeAlias = "lmdb.Transaction[bytes]"
@@ -273,4 +273,4 @@ def _role_of(name: str) -> tuple[str, int]:
 
 def is_disk_full(error: lmdb.Error) -> bool:
     """Tell whether the operating system said that the disk or a quota is full."""
-    return error.code in (errno.ENOSPC, errno.EDQUOT)
+    return error.code in NO_SPACE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import tempfile
 from collections.abc import Callable
@@ -10,13 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from lyredb.errors import DiskFull
+from lyredb.storage.data_directory import NO_SPACE
 from lyredb.storage.settings import StorageSettings
 
 WARN_MS: Final = 10_000
 """A lack of space is logged at most once in this time: each write finds it again."""
 
 _PROBE_BYTES: Final = 64 * 1024
-_NO_SPACE: Final = frozenset((errno.ENOSPC, errno.EDQUOT))
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -72,7 +71,7 @@ class Space:
             with tempfile.TemporaryFile(dir=self._path, buffering=0) as file:
                 return (file.write(bytes(_PROBE_BYTES)) or 0) < _PROBE_BYTES
         except OSError as error:
-            return error.errno in _NO_SPACE
+            return error.errno in NO_SPACE
 
     def below_minimum(self) -> DiskFull:
         """Return the error of a write below the minimum."""
