@@ -318,7 +318,6 @@ def test_computed_attributes_are_made_when_they_are_read() -> None:
     assert list(table.decode_only("a", row, ("shown", "brand", "id"))) == ["shown", "id"]
     assert table.decode_only("a", row, ("shown",)) == {"shown": "a: 3 2000"}
     assert unpack_body(table.encode({"price": 3}, "a")) == {"price": 3}
-    assert (table.is_relation("brand"), table.is_relation("taxed")) == (True, False)
 
 
 def test_a_function_of_code_makes_an_attribute(caplog: pytest.LogCaptureFixture) -> None:

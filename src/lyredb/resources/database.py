@@ -125,7 +125,7 @@ class Database:
         with self._engine.snapshot() as snapshot:
             slot = target.table.slot
             with_deadlines = sum(
-                snapshot.count_index(index.slot)
+                snapshot.index_count(index.slot)
                 for index in target.table.layout.indexes
                 if index.source is IndexSource.EXPIRES
             )

@@ -113,11 +113,6 @@ class Reading:
         return int.from_bytes(self.stored[:8], "big")
 
     @property
-    def updated_ms(self) -> int:
-        """When the record was last written, in epoch milliseconds."""
-        return self.version >> 12
-
-    @property
     def payload(self) -> bytes | None:
         """The bytes of an opaque record, as they were received; else ``None``."""
         if not self.header.opaque:

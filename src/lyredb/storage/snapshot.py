@@ -313,11 +313,6 @@ class Snapshot:
         with self._reading:
             return self._transaction.stat(self._handles.records[slot])["entries"]
 
-    def count_index(self, index_slot: int) -> int:
-        """Return how many entries an index has. O(1)."""
-        with self._reading:
-            return self._transaction.stat(self._handles.indexes[index_slot])["entries"]
-
     def meta_row(self, name: bytes) -> bytes | None:
         """Return a row of ``meta``; see `meta`."""
         with self._reading:

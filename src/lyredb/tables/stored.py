@@ -58,7 +58,6 @@ class StoredTable:
         "_is_more_than_body",
         "_key_name",
         "_keys",
-        "_relations",
         "_rules",
         "_times",
         "_updated",
@@ -92,7 +91,6 @@ class StoredTable:
             for one in schema.attributes
             if one.type.name == "Blob" and one.type.element is None and one.is_stored
         )
-        self._relations = frozenset(one.name for one in schema.attributes if one.relation)
         self._created = _server_time(schema, "created")
         self._updated = _server_time(schema, "updated")
         self._is_more_than_body = bool(
@@ -106,10 +104,6 @@ class StoredTable:
 
     def __repr__(self) -> str:
         return f"StoredTable({self.name}, slot={self.slot})"
-
-    def is_relation(self, name: str) -> bool:
-        """Tell whether an attribute stands for records of another table."""
-        return name in self._relations
 
     def stands_in_body(self, name: str) -> bool:
         """Tell whether an attribute is read from a record's body as it is."""
@@ -185,11 +179,6 @@ class StoredTable:
             next_integer: Called at most once; gives numbers that no record has.
         """
         return self._keys.generate(next_integer)
-
-    def deadline_ms(self, now_ms: int) -> int:
-        """Return when a record written now is gone, in epoch ms; 0 for never."""
-        expiration_s = self.schema.expiration_s
-        return now_ms + expiration_s * 1000 if expiration_s else 0
 
     def encode(self, record: Mapping[str, object], key: KeyValue) -> bytes:
         """Return the body of a whole record, validated.

@@ -7,7 +7,7 @@ them twice, as of one position. What an access says it `covers` needs no further
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from lyredb.storage.keys import ABSENT, SHORT_FORM_BYTES, encode_index_value, is_cut
@@ -292,11 +292,6 @@ class ByRelated:
 
 
 Access: TypeAlias = ByKeys | ByScan | ByIndex | ByUnion | ByRelated
-
-
-def reversed_access(access: ByScan | ByIndex) -> ByScan | ByIndex:
-    """Return the same access in the other direction."""
-    return replace(access, reverse=True)
 
 
 def describe(access: Access) -> dict[str, object]:
