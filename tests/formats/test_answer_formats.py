@@ -202,7 +202,7 @@ def test_a_form_repeats_the_names_of_lists() -> None:
     ],
 )
 def test_answers_are_chosen_by_quality(accept: str, name: str) -> None:
-    """Conventions 3.4: the server's preference times the client's."""
+    """The server's preference times the client's."""
     assert negotiate(accept).name == name
 
 
@@ -215,7 +215,7 @@ def test_each_answer_says_its_type() -> None:
 
 
 def test_the_end_of_a_path_names_a_format() -> None:
-    """Those of conventions 3.1, and no others."""
+    """Those that the page on HTTP has, and no others."""
     names = ("json", "cbor", "msgpack", "yaml", "ndjson", "csv")
     assert [force_format(name).name for name in names] == list(names)  # type: ignore[union-attr]
     assert force_format("txt") is None

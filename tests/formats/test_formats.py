@@ -144,7 +144,7 @@ def test_cbor_refuses_shared_references() -> None:
 
 
 def test_json_writes_dates_as_iso_and_bytes_as_base64() -> None:
-    """Conventions of JSON output."""
+    """Types that JSON itself does not have."""
     value = {"at": datetime(2024, 1, 5, 20, 7, 27, 955000, tzinfo=UTC), "raw": b"\xff\x00"}
     assert JSON.encode(value) == b'{"at":"2024-01-05T20:07:27.955000Z","raw":"/wA="}'
 

@@ -56,7 +56,7 @@ def test_sdl_declares_a_table() -> None:
 
 
 def test_id_is_the_key_when_none_is_declared() -> None:
-    """Conventions 2.2: without any key it is an attribute ``id``, declared or not."""
+    """Without any key it is an attribute ``id``, declared or not."""
     declared, undeclared = parse_sdl("type A @table { id: Int } type B @table { x: Int }").tables
     assert (declared.primary_key, declared.key_type) == ("id", "Int")
     assert (undeclared.primary_key, undeclared.key_type) == ("id", "Any")
@@ -126,7 +126,7 @@ def test_errors_say_where_and_what(text: str, line: int, column: int, message: s
 def test_unknown_directives_are_ignored_with_a_warning_for_near_misses(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Conventions 2.2: other tools' directives stay out of our way."""
+    """Other tools' directives stay out of our way."""
     with caplog.at_level(logging.WARNING):
         parse_sdl("type A @table {\n id: ID\n v: Int @index @deprecated\n}", "a.graphql")
     assert [record.getMessage() for record in caplog.records] == [

@@ -1,4 +1,4 @@
-"""Records that come as a form (``application/x-www-form-urlencoded``, conventions 3.4).
+"""Records that come as a form (``application/x-www-form-urlencoded``).
 
 A form knows only text, so a value is read by the declared type of its attribute, as an
 equality in a URL is. What cannot be read so stays text, and the rules of the table then say

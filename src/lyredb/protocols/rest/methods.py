@@ -1,4 +1,4 @@
-"""Which methods a target answers, and what each asks for (conventions 3.2)."""
+"""Which methods a target answers, and what each asks for (``docs/rest.md``)."""
 
 from __future__ import annotations
 

@@ -42,8 +42,7 @@ def _parsed(raw: bytes) -> Query:
 async def answer_query(service: Service, request: Request, target: Target) -> None:
     """QUERY: as GET of the collection, with the query in the body.
 
-    The body is a query object (conventions 5.6), or the text of a URL's query as
-    ``text/plain`` or as a form.
+    The body is a query object, or the text of a URL's query as ``text/plain`` or a form.
     """
     body = await request.body(service.options.max_body_bytes)
     if request.query:

@@ -1,4 +1,4 @@
-"""PUT, PATCH, DELETE and POST (conventions 3.2). Each answers once it is on disk.
+"""PUT, PATCH, DELETE and POST (``docs/rest.md``). Each answers once it is on disk.
 
 A write is prepared from the request and its whole body without waiting; then it is
 submitted, and its answer sent when the commit calls back.

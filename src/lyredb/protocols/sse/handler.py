@@ -23,7 +23,7 @@ from lyredb.security.principals import ANONYMOUS
 PROTOCOL: Final = "sse"
 MEDIA_TYPE: Final = "text/event-stream"
 QUALITY: Final = 0.8
-"""The server's preference, as for JSON (conventions 3.4); on a tie the stream wins."""
+"""The server's preference, as for JSON; on a tie the stream wins."""
 
 _READS: Final = frozenset(("GET", "HEAD"))
 _RESOLVING: Final = Context(ANONYMOUS, PROTOCOL)

@@ -1,4 +1,4 @@
-"""The names of comparators, in every notation (conventions 3.7 and 5.6)."""
+"""The names of comparators, in every notation; ``docs/queries.md`` has them in a table."""
 
 from __future__ import annotations
 

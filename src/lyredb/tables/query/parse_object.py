@@ -1,4 +1,4 @@
-"""Queries as objects (conventions 5.6), and the forms of conditions that Python takes.
+"""Queries as objects (``docs/queries.md``), and the forms of conditions that Python takes.
 
 ``{"conditions": [{"attribute": "value", "comparator": "gt", "value": 30}], "limit": 10}``
 comes as JSON over HTTP, or from code. Values are plain; they are read by the declared types

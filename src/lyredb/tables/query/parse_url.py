@@ -1,4 +1,4 @@
-"""Queries in a URL: ``site=north&value=gt=30&sort(-value)&limit(10)`` (conventions 3.7).
+"""Queries in a URL, as ``docs/queries.md`` has them: ``value=gt=30&sort(-value)&limit(10)``.
 
 Conditions are joined by ``&`` or ``|``, one of the two at one level; brackets make levels.
 Functions stand at the outermost level, between ``&``. What cannot be understood is refused,

@@ -1,4 +1,4 @@
-"""The path items of a table: one for each kind of target (conventions 3.1, 3.2)."""
+"""The path items of a table: one for each kind of target."""
 
 from __future__ import annotations
 
