@@ -12,6 +12,7 @@
     │   ├── InvalidQuery                conditions, limit or select that make no sense
     │   │   └── QueryTooCostly          it would cost more than a query may
     │   ├── InvalidHeader               a header whose value cannot be read
+    │   │   └── RangeNotSatisfiable     the content ends before the part that was asked for
     │   ├── SchemaError                 a schema declaration, with file, line and column
     │   ├── SettingError                a setting, with its key and what is allowed
     │   └── UnsupportedContentType
@@ -115,6 +116,18 @@ class QueryTooCostly(InvalidQuery):
 
 class InvalidHeader(InvalidInput):
     """A header's value cannot be read."""
+
+
+class RangeNotSatisfiable(InvalidHeader):
+    """No byte of the content is in the range that was asked for.
+
+    Attributes:
+        size: Of the content, in bytes.
+    """
+
+    def __init__(self, message: str, *, size: int = 0) -> None:
+        super().__init__(message)
+        self.size = size
 
 
 class SchemaError(InvalidInput):

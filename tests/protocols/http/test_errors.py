@@ -50,6 +50,7 @@ def test_what_is_not_ours_tells_nothing() -> None:
         (errors.Overloaded("x", retry_after_s=7), b"retry-after: 7\r\n"),
         (errors.DiskFull("x"), b"retry-after: 1\r\n"),
         (errors.RecordNotFound("x"), b""),
+        (errors.RangeNotSatisfiable("x", size=7), b"content-range: bytes */7\r\n"),
         (errors.UnsupportedCoding("x"), b"accept-encoding: br, gzip, zstd, deflate\r\n"),
         (errors.IndexRebuilding("x"), b"retry-after: 1\r\n"),
     ],

@@ -10,9 +10,10 @@ from pathlib import Path
 import cbor2
 import pytest
 
+from lyredb.errors import RangeNotSatisfiable
 from lyredb.protocols.http import HttpLimits
 from lyredb.protocols.rest.plugin import RestPlugin
-from lyredb.protocols.rest.ranges import Unsatisfiable, range_of
+from lyredb.protocols.rest.ranges import range_of
 from lyredb.protocols.sse.plugin import SsePlugin
 from lyredb.resources.requests import Write, Written
 from tests.protocols.node import ADMIN_CONTEXT, LOGIN, TestNode, serving
@@ -192,6 +193,12 @@ def test_a_part_can_be_asked_for() -> None:
                     "GET", f"/Photo/{key}.picture", head=b"range: bytes=%d-\r\n" % size
                 )
                 assert (none.status, none.headers["content-range"]) == (416, f"bytes */{size}")
+                assert json.loads(none.body) == (
+                    f"RangeNotSatisfiable: the content has {size} bytes, none of them in the range"
+                )
+                head = b"range: bytes=%d-\r\naccept: application/problem+json\r\n" % size
+                told = json.loads((await node.call("GET", f"/Photo/{key}.picture", head=head)).body)
+                assert (told["status"], told["code"]) == (416, "RANGE_NOT_SATISFIABLE")
                 tag = part.headers["etag"].encode()
                 same = b"range: bytes=1-1\r\nif-range: %b\r\n"
                 kept = await node.call("GET", f"/Photo/{key}.picture", head=same % tag)
@@ -228,7 +235,7 @@ def test_ranges_are_read_as_the_standard_has_them(
 @pytest.mark.parametrize(("header", "size"), [("bytes=10-", 10), ("bytes=-0", 10), ("bytes=0-", 0)])
 def test_ranges_outside_of_the_content_are_unsatisfiable(header: str, size: int) -> None:
     """Not an empty part."""
-    with pytest.raises(Unsatisfiable):
+    with pytest.raises(RangeNotSatisfiable):
         range_of(header, size)
 
 
@@ -378,5 +385,25 @@ def test_a_record_that_was_read_is_put_back_without_loss(
             assert (await node.call("PUT", "/Photo/b", read.body, head=head)).status == 204
             got = await node.call("GET", "/Photo/b.picture")
             assert (got.body, got.headers["content-type"]) == (content, kind)
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize("declared", ["data: Blob", "data: Bytes", "data: String"])
+@pytest.mark.parametrize("content", [b"\x89PNG\xff", b"some text", b'{"x": 1}'])
+def test_the_data_of_a_record_of_bytes_is_what_the_record_is(declared: str, content: bytes) -> None:
+    """Its type is that of the record, never the text or octets that an attribute would be."""
+
+    async def body() -> None:
+        schema = f"type File @table @export {{ id: ID @primaryKey {declared} }}"
+        async with serving(RestPlugin(), schema=schema) as node:
+            assert (await node.call("PUT", "/File/x", content, head=PNG)).status == 204
+            whole = await node.call("GET", "/File/x")
+            part = await node.call("GET", "/File/x.data")
+            assert (part.status, part.body) == (200, content) == (whole.status, whole.body)
+            for name in ("content-type", "etag", "content-security-policy"):
+                assert part.headers[name] == whole.headers[name], name
+            assert part.headers["content-type"] == "image/png"
+            assert (await node.call("GET", "/File/x.other")).status == 404
 
     asyncio.run(body())

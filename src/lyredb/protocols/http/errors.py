@@ -33,6 +33,7 @@ STATUSES: Final[Mapping[type[errors.LyreError], int]] = MappingProxyType(
         errors.InvalidQuery: 400,
         errors.QueryTooCostly: 400,
         errors.InvalidHeader: 400,
+        errors.RangeNotSatisfiable: 416,
         errors.SchemaError: 400,
         errors.SettingError: 400,
         errors.UnsupportedContentType: 415,
@@ -127,11 +128,13 @@ def wants_problem(headers: Mapping[bytes, bytes]) -> bool:
 
 
 def headers_of(error: Exception) -> bytes:
-    """The header lines that a status demands (RFC 9110 §11.6.1, §15.5.6, §10.2.3)."""
+    """The header lines that a status demands (RFC 9110 §11.6.1, §15.5.6, §15.5.17, §10.2.3)."""
     if isinstance(error, errors.AuthenticationError):
         return CHALLENGE
     if isinstance(error, errors.UnsupportedOperation):
         return b"allow: " + ", ".join(error.allowed).encode("ascii", "replace") + b"\r\n"
+    if isinstance(error, errors.RangeNotSatisfiable):
+        return b"content-range: bytes */%d\r\n" % error.size
     if isinstance(error, errors.UnsupportedCoding):
         return b"accept-encoding: " + TAKEN.encode() + b"\r\n"
     if isinstance(error, errors.RecordNotFound) and error.deleted_ms:

@@ -61,6 +61,7 @@ ANSWERS: Mapping[type[errors.LyreError], Answer] = MappingProxyType(
         errors.InvalidQuery: _BAD_REQUEST,
         errors.QueryTooCostly: _BAD_REQUEST,
         errors.InvalidHeader: _BAD_REQUEST,
+        errors.RangeNotSatisfiable: _BAD_REQUEST,
         errors.SchemaError: _BAD_REQUEST,
         errors.SettingError: _BAD_REQUEST,
         errors.UnsupportedContentType: _BAD_PAYLOAD,

@@ -24,7 +24,8 @@ from lyredb.protocols.http.codings import plain_tag, wish_of
 from lyredb.protocols.http.request import Request
 from lyredb.protocols.rest.bodies import FORM_TYPE
 from lyredb.protocols.rest.preconditions import is_known, last_modified, precondition_of
-from lyredb.protocols.rest.ranges import Unsatisfiable, range_of
+from lyredb.protocols.rest.ranges import range_of
+from lyredb.protocols.rest.reading import payload_type
 from lyredb.protocols.rest.service import PROTOCOL, Service
 from lyredb.resources.requests import Reading
 from lyredb.resources.target import Target
@@ -60,6 +61,8 @@ async def get_blob(service: Service, request: Request, target: Target) -> None:
     value = reading.select((target.attribute,)).get(target.attribute)
     reference = reference_in(value) if isinstance(value, dict) else None
     content = None if reference is not None else content_in(value)
+    if content is not None and reading.payload is not None:  # all that the record is
+        content = payload_type(reading.content_type, reading.payload), reading.payload
     if reference is None and content is None:
         raise UnknownAttribute(f"the record has no {target.attribute}")
     head = _validators(service, reading)
@@ -86,10 +89,7 @@ def _send_content(
     service: Service, request: Request, reading: Reading, content: tuple[str, bytes], head: bytes
 ) -> None:
     kind, data = content
-    chosen = _chosen(service, request, reading, len(data), head)
-    if chosen is None:
-        return
-    status, first, end, head = chosen
+    status, first, end, head = _chosen(service, request, reading, len(data), head)
     request.respond(status, _typed(kind) + head, data[first:end])
 
 
@@ -97,10 +97,7 @@ async def _send_file(
     service: Service, request: Request, reading: Reading, blob: PackedBlob, head: bytes
 ) -> None:
     exchange = request.exchange
-    chosen = _chosen(service, request, reading, blob.size, head)
-    if chosen is None:
-        return
-    status, at, end, head = chosen
+    status, at, end, head = _chosen(service, request, reading, blob.size, head)
     if status == 200 and wish_of(exchange.accept_encoding).refuses_identity:
         raise NotAcceptable("blobs are sent as they are; accept identity")
     opened = await service.database.blobs.open(blob)
@@ -126,15 +123,15 @@ def _typed(kind: str) -> bytes:
 
 def _chosen(
     service: Service, request: Request, reading: Reading, size: int, head: bytes
-) -> tuple[int, int, int, bytes] | None:
-    """Status, first byte, end and header lines; ``None`` when 416 was answered."""
-    try:
-        part = None
-        if request.method == "GET" and _is_same(service, request, reading):
-            part = range_of(request.header(b"range"), size)
-    except Unsatisfiable:
-        request.respond(416, head + b"content-range: bytes */%d\r\n" % size)
-        return None
+) -> tuple[int, int, int, bytes]:
+    """Status, first byte, end and header lines.
+
+    Raises:
+        RangeNotSatisfiable: No byte of it is in the range.
+    """
+    part = None
+    if request.method == "GET" and _is_same(service, request, reading):
+        part = range_of(request.header(b"range"), size)
     if part is None:
         return 200, 0, size, head
     first, end = part

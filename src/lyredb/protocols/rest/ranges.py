@@ -9,11 +9,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from lyredb.errors import RangeNotSatisfiable
+
 _ONE: Final = re.compile(r"bytes=\s*(\d{0,19})-(\d{0,19})\s*", re.ASCII | re.IGNORECASE)
-
-
-class Unsatisfiable(Exception):
-    """No byte of the content is in the range."""
 
 
 def range_of(header: str, size: int) -> tuple[int, int] | None:
@@ -27,7 +25,7 @@ def range_of(header: str, size: int) -> tuple[int, int] | None:
         ``None`` for all of it: there is no range, or none that is understood.
 
     Raises:
-        Unsatisfiable: See there.
+        RangeNotSatisfiable: No byte of the content is in it.
     """
     found = _ONE.fullmatch(header)
     if found is None or not (found[1] or found[2]):
@@ -35,12 +33,18 @@ def range_of(header: str, size: int) -> tuple[int, int] | None:
     if not found[1]:
         count = int(found[2])
         if not count or not size:
-            raise Unsatisfiable
+            raise _unsatisfiable(size)
         return max(0, size - count), size
     first = int(found[1])
     last = int(found[2]) if found[2] else size - 1
     if found[2] and last < first:
         return None
     if first >= size:
-        raise Unsatisfiable
+        raise _unsatisfiable(size)
     return first, min(last, size - 1) + 1
+
+
+def _unsatisfiable(size: int) -> RangeNotSatisfiable:
+    return RangeNotSatisfiable(
+        f"the content has {size} bytes, none of them in the range", size=size
+    )

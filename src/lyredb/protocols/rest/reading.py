@@ -1,4 +1,4 @@
-"""GET and HEAD of records, properties and descriptions (conventions 3.1 to 3.3)."""
+"""GET and HEAD of records, properties and descriptions."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from lyredb.resources.requests import Reading
 from lyredb.resources.target import Target
 from lyredb.storage.clock import etag, version_ms
 from lyredb.tables.query.terms import Condition, Query, Select, Selected
+from lyredb.tables.stored import DATA
 
 _SANDBOX: Final = b"content-security-policy: sandbox\r\n"
 """What somebody stored is not run as a page of ours."""
@@ -47,9 +48,13 @@ def get_record(service: Service, request: Request, target: Target) -> bool:
     if payload is None:
         _send(service, request, reading.value(), head)
         return True
-    kind = _payload_type(reading.content_type, payload)
-    request.respond(200, f"content-type: {kind}\r\n".encode("ascii") + head + _SANDBOX, payload)
+    _send_payload(request, reading.content_type, payload, head)
     return True
+
+
+def _send_payload(request: Request, content_type: str, payload: bytes, head: bytes) -> None:
+    kind = payload_type(content_type, payload)
+    request.respond(200, f"content-type: {kind}\r\n".encode("ascii") + head + _SANDBOX, payload)
 
 
 def _validators(service: Service, request: Request, reading: Reading) -> bytes | None:
@@ -105,6 +110,10 @@ def get_property(service: Service, request: Request, target: Target) -> bool:
     if head is None:
         return True
     value = found[name]
+    payload = reading.payload
+    if payload is not None and name == DATA:
+        _send_payload(request, reading.content_type, payload, head)
+        return True
     if isinstance(value, bytes):
         request.respond(200, b"content-type: application/octet-stream\r\n" + head, value)
         return True
@@ -159,7 +168,7 @@ def _send(service: Service, request: Request, value: object, head: bytes) -> Non
     request.respond(200, chosen.head + head, chosen.encode(value))
 
 
-def _payload_type(content_type: str, payload: bytes) -> str:
+def payload_type(content_type: str, payload: bytes) -> str:
     """The type of bytes that were stored as received; guessed when nothing was said."""
     if content_type:
         # MQTT lets any text through, so what a header cannot hold does not count.
