@@ -93,7 +93,7 @@ def test_standard_input_and_output_without_a_server(app: Path) -> None:
     [
         (("nothing.csv", "--table", "Reading"), 1, "cannot be read"),
         (("rows.ndjson", "--table", "Nothing"), 1, "there is no table data.Nothing"),
-        (("rows.ndjson", "--table", "system.user"), 1, "there is no table system.user"),
+        (("rows.ndjson", "--table", "system.user"), 1, "system.user is the server's own"),
         (("rows", "--table", "Reading"), 2, "--format"),
         (("rows.ndjson", "--table", "Reading", "--delimiter", "ab"), 2, "one character"),
         (("rows.ndjson", "--table", "Reading", "--errors", "stop"), 3, "stopped after 1 rows"),

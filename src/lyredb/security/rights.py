@@ -14,11 +14,10 @@ from typing import Any, Final, Literal
 
 from lyredb.errors import InvalidRecord
 from lyredb.security.changes import is_name
+from lyredb.tables.schema import SYSTEM_DATABASE
 
 ANY: Final = "*"
 """In place of a database, table or attribute: each that has no entry of its own."""
-SYSTEM_DATABASE: Final = "system"
-"""Users, roles and sessions: for super users only."""
 
 _MAX_PROBLEMS: Final = 20
 _LATER: Final = ("structure_user", "cluster_user", "operations")

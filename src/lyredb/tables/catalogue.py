@@ -11,13 +11,13 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from lyredb.errors import LyreError
+from lyredb.errors import LyreError, UnknownTopic
 from lyredb.storage.engine import Engine
 from lyredb.storage.mutation import Applied
 from lyredb.storage.writer import Writer
 from lyredb.tables import evolution
 from lyredb.tables.evolution import Plan
-from lyredb.tables.schema import Schema
+from lyredb.tables.schema import SYSTEM_DATABASE, Schema
 from lyredb.tables.stored import StoredTable
 
 AT_ONCE_S: Final = 0.05
@@ -93,6 +93,20 @@ class Catalogue:
             FormatMismatch: A schema row was written by a later version.
         """
         return cls(evolution.stored_tables(engine))
+
+    def table(self, full_name: str) -> StoredTable:
+        """Return a table by its full name.
+
+        Raises:
+            UnknownTopic: There is none; the message names those of the application.
+        """
+        table = self.tables.get(full_name)
+        if table is None:
+            own = sorted(
+                name for name, one in self.tables.items() if one.schema.database != SYSTEM_DATABASE
+            )
+            raise UnknownTopic(f"there is no table {full_name}; there are {', '.join(own)[:300]}")
+        return table
 
     def plan(self, engine: Engine, schema: Schema) -> Plan:
         """Return what would bring the store to another schema while it is in use.

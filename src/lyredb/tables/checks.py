@@ -16,6 +16,7 @@ from lyredb.tables.schema import (
     KEY_TYPES,
     RESERVED_ROOTS,
     SCALARS,
+    SYSTEM_DATABASE,
     TIME_TYPES,
     Attribute,
     TableSchema,
@@ -139,7 +140,7 @@ def table_problem(table: TableSchema) -> str:
     name, database = table.name, table.database
     if not _DATABASE.fullmatch(database):
         return f"{database!r} cannot be the name of a database"
-    if database == "system" or (database, name) == ("data", "Topic"):
+    if database == SYSTEM_DATABASE or (database, name) == ("data", "Topic"):
         return f"the table {database}.{name} belongs to the server itself; choose another name"
     if not name or not _DATABASE.fullmatch(name):
         return f"{name!r} cannot be the name of a table"

@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Final
 
-from lyredb.errors import InvalidInput, UnknownTopic
 from lyredb.formats import EXACT_CSV, JSON, NDJSON, PAUSE
-from lyredb.operations.transfer.files import open_sink, without_compression
-from lyredb.operations.transfer.spec import DUCKDB_MEMORY, STDIN, FileFormat
+from lyredb.operations.transfer.files import open_sink
+from lyredb.operations.transfer.parquet import write_parquet
+from lyredb.operations.transfer.spec import FileFormat
 from lyredb.storage.engine import Engine
 from lyredb.tables.catalogue import Catalogue
 from lyredb.tables.query.costs import QueryLimits
 from lyredb.tables.query.execute import search
 from lyredb.tables.query.terms import EVERYTHING, Query
-from lyredb.tables.schema import TableSchema, TypeRef
+from lyredb.tables.schema import TableSchema
 from lyredb.tables.stored import StoredTable
 
 UNLIMITED: Final = QueryLimits(looked_at=1 << 60, keys=50_000_000, seconds=1e9)
 """Who exports owns the data; sorting in memory stays bounded."""
 PART_BYTES: Final = 1 << 18
-_COLUMNS: Final = {
-    "ID": "VARCHAR",
-    "String": "VARCHAR",
-    "Int": "INTEGER",
-    "Long": "BIGINT",
-    "Float": "DOUBLE",
-    "BigInt": "VARCHAR",
-    "Boolean": "BOOLEAN",
-    "Date": "TIMESTAMPTZ",
-    "Bytes": "VARCHAR",
-    "Blob": "VARCHAR",
-}
-"""Types of Parquet columns. Integers of any length are text; what has a form of its own is JSON."""
-
 Note = Callable[[int, int], None]
 
 
@@ -64,17 +47,14 @@ def run_export(
         InvalidInput: The file cannot be written.
         InvalidQuery, UnknownAttribute: The query makes no sense.
     """
-    tables = Catalogue.read(engine).tables
-    table = tables.get(full_name)
-    if table is None:
-        own = sorted(name for name in tables if not name.startswith("system."))
-        raise UnknownTopic(f"there is no table {full_name}; there are {', '.join(own)[:300]}")
+    catalogue = Catalogue.read(engine)
+    table = catalogue.table(full_name)
     with engine.snapshot() as snapshot:
         count = snapshot.count(table.slot)
-    found = search(engine, table, query, tables=tables.get, limits=UNLIMITED)
+    found = search(engine, table, query, tables=catalogue.tables.get, limits=UNLIMITED)
     counted = _Counted(_own(table.schema, query, found), count, on_progress)
     if format == "parquet":
-        _to_parquet(table, query, counted, path)
+        write_parquet(table.schema, columns_of(table.schema, query), counted, path)
     else:
         with open_sink(path) as sink:
             for part in _parts(table, query, counted, format):
@@ -145,69 +125,3 @@ def columns_of(schema: TableSchema, query: Query) -> tuple[str, ...]:
         declared.insert(0, schema.primary_key)
     found = [each for name in names for each in (declared if name == EVERYTHING else [name])]
     return tuple(dict.fromkeys(found))
-
-
-def _to_parquet(table: StoredTable, query: Query, values: Iterable[object], path: str) -> None:
-    """Write NDJSON beside the file, and have duckdb make columns of it."""
-    if path == STDIN or without_compression(path) != path:
-        raise InvalidInput("Parquet is written to a file, and has a compression of its own")
-    try:
-        import duckdb
-    except ModuleNotFoundError as error:
-        raise InvalidInput("Parquet needs the extra: pip install 'lyredb[parquet]'") from error
-    target = Path(path)
-    columns = columns_of(table.schema, query)
-    try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".lyredb-") as folder:
-            rows, made = Path(folder) / "rows.ndjson", Path(folder) / "made.parquet"
-            with rows.open("wb") as out:
-                for piece in NDJSON.encode_sequence(values):
-                    out.write(piece)
-            with duckdb.connect() as connection:
-                connection.execute(f"SET memory_limit = '{DUCKDB_MEMORY}'")
-                connection.execute("SET temp_directory = ?", [folder])
-                connection.execute("SET TimeZone = 'UTC'")
-                connection.execute(_copy(table.schema, columns), [str(rows), str(made)])
-            os.replace(made, target)
-    except (OSError, duckdb.Error) as error:
-        raise InvalidInput(f"{path} cannot be written: {str(error)[:200]}") from error
-
-
-def _copy(schema: TableSchema, columns: tuple[str, ...]) -> str:
-    types = {name: _column_type(schema, name) for name in columns}
-    told = ", ".join(f"{_text(name)}: {_text(type)}" for name, type in types.items())
-    names = ", ".join(
-        f"from_base64({_name(name)}) AS {_name(name)}" if _is_bytes(schema, name) else _name(name)
-        for name in columns
-    )
-    return (
-        f"COPY (SELECT {names} FROM read_json(?, format='newline_delimited', "
-        f"columns={{{told}}}, maximum_object_size=33554432)) TO ? (FORMAT parquet)"
-    )
-
-
-def _column_type(schema: TableSchema, name: str) -> str:
-    if name == schema.primary_key and schema.key_type == "Any":
-        return "VARCHAR"
-    attribute = schema.attribute(name)
-    return "JSON" if attribute is None else _type(attribute.type)
-
-
-def _type(type: TypeRef) -> str:
-    if type.element is not None:
-        inner = _type(type.element)
-        return "JSON" if inner == "JSON" else f"{inner}[]"
-    return _COLUMNS.get(type.name, "JSON")
-
-
-def _is_bytes(schema: TableSchema, name: str) -> bool:
-    attribute = schema.attribute(name)
-    return attribute is not None and attribute.type.name == "Bytes"
-
-
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

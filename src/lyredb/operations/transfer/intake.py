@@ -33,6 +33,7 @@ from lyredb.storage.mutation import Applied, Mutation
 from lyredb.storage.sequencer import Result, Sequencer
 from lyredb.tables.catalogue import Catalogue
 from lyredb.tables.evolution import encode_schema_row
+from lyredb.tables.schema import SYSTEM_DATABASE
 
 _PAUSE_S: Final = 0.05
 _mutations: Final = msgspec.msgpack.Decoder(list[Mutation])
@@ -44,11 +45,9 @@ def describe_table(engine: Engine, full_name: str) -> TableDescription:
     Raises:
         UnknownTopic: There is none, or it is one of the server's own.
     """
-    tables = Catalogue.read(engine).tables
-    table = tables.get(full_name)
-    if table is None or table.name.startswith("system."):
-        own = sorted(name for name in tables if not name.startswith("system."))
-        raise UnknownTopic(f"there is no table {full_name}; there are {', '.join(own)[:300]}")
+    table = Catalogue.read(engine).table(full_name)
+    if table.schema.database == SYSTEM_DATABASE:
+        raise UnknownTopic(f"{full_name} is the server's own; nothing is imported into it")
     return TableDescription(
         table.slot,
         encode_schema_row(table.schema),

@@ -19,7 +19,7 @@ import msgspec
 from lyredb.errors import LyreError
 from lyredb.operations.transfer.encoding import RecordEncoder
 from lyredb.operations.transfer.files import DAMAGES, Source, open_source
-from lyredb.operations.transfer.rows import Row, rows
+from lyredb.operations.transfer.rows import rows
 from lyredb.operations.transfer.spec import (
     BATCH_BYTES,
     BadRow,
@@ -27,6 +27,7 @@ from lyredb.operations.transfer.spec import (
     Ended,
     ImportSpec,
     Place,
+    Row,
 )
 from lyredb.storage import meta
 from lyredb.storage.mutation import Mutation

@@ -6,50 +6,29 @@ import codecs
 import csv
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
+from collections.abc import Iterator
 from itertools import islice
-from typing import IO, Final, NamedTuple
-from uuid import UUID
+from typing import IO, Final
 
 import msgspec
 
 from lyredb.errors import InvalidInput, InvalidRecord, LyreError
 from lyredb.formats import JSON
-from lyredb.operations.transfer.cells import EMPTY_TEXT, Cells, check_columns, json_of, key_of
+from lyredb.operations.transfer.cells import EMPTY_TEXT, Cells
 from lyredb.operations.transfer.files import Source
+from lyredb.operations.transfer.parquet import parquet_rows
 from lyredb.operations.transfer.spec import (
-    DUCKDB_MEMORY,
     MAX_COLUMNS,
     MAX_LINE_BYTES,
+    SHOWN,
     ImportSpec,
     Place,
+    Row,
 )
 from lyredb.tables.schema import TableSchema
 
-_SHOWN: Final = 300
 _MOST_JSON_BYTES: Final = 512_000_000
 """A JSON array is read as a whole; what is larger should be one record a line."""
-_FETCHED: Final = 2_000
-
-
-class Row(NamedTuple):
-    """A row: a record, or a problem.
-
-    Attributes:
-        line: Where it begins, from 1.
-        record: ``None`` when it is bad.
-        problem: A sentence, when it is bad.
-        text: The row as it stands there, shortened; only of a bad one.
-        after: The place behind it.
-    """
-
-    line: int
-    record: Mapping[str, object] | None
-    problem: str
-    text: str
-    after: Place
 
 
 def rows(spec: ImportSpec, schema: TableSchema, source: Source, start: Place) -> Iterator[Row]:
@@ -66,7 +45,7 @@ def rows(spec: ImportSpec, schema: TableSchema, source: Source, start: Place) ->
         case "json":
             return _json(source, start)
         case _:
-            return _parquet(spec, schema, start)
+            return parquet_rows(spec, schema, start)
 
 
 def _go_to(source: Source, start: Place) -> int:
@@ -97,16 +76,7 @@ def _ndjson(source: Source, start: Place) -> Iterator[Row]:
         count += 1
         if count <= skip:
             continue
-        after = Place(offset, count, number)
-        try:
-            record = JSON.decode(line)
-        except LyreError as error:
-            yield Row(number, None, str(error), _shown(line), after)
-            continue
-        if isinstance(record, dict):
-            yield Row(number, record, "", "", after)
-        else:
-            yield Row(number, None, "a row must be a JSON object", _shown(line), after)
+        yield _json_row(line, number, Place(offset, count, number))
 
 
 def _rest_of_line(stream: IO[bytes]) -> int:
@@ -222,7 +192,7 @@ def _csv_rows(
             yield Row(number, cells.record(row), "", "", after)
         except InvalidRecord as error:
             text = spec.delimiter.join(row).replace(EMPTY_TEXT, '""')
-            yield Row(number, None, str(error), text[:_SHOWN], after)
+            yield Row(number, None, str(error), text[:SHOWN], after)
 
 
 def _json(source: Source, start: Place) -> Iterator[Row]:
@@ -238,110 +208,18 @@ def _json(source: Source, start: Place) -> Iterator[Row]:
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidInput(f"no JSON list of objects: {error}") from error
     for count, raw in enumerate(islice(found, start.rows, None), start.rows + 1):
-        after = Place(0, count, count)
-        line = bytes(raw)
-        try:
-            record = JSON.decode(line)
-        except LyreError as error:
-            yield Row(count, None, str(error), _shown(line), after)
-            continue
-        if isinstance(record, dict):
-            yield Row(count, record, "", "", after)
-        else:
-            yield Row(count, None, "an element must be an object", _shown(line), after)
+        yield _json_row(bytes(raw), count, Place(0, count, count))
 
 
-def _parquet(spec: ImportSpec, schema: TableSchema, start: Place) -> Iterator[Row]:
+def _json_row(text: bytes, line: int, after: Place) -> Row:
     try:
-        import duckdb
-    except ModuleNotFoundError as error:
-        raise InvalidInput("Parquet needs the extra: pip install 'lyredb[parquet]'") from error
-    with duckdb.connect() as connection:
-        try:
-            # In the order of the file: a row is known by its number.
-            connection.execute("SET preserve_insertion_order = true")
-            connection.execute("SET TimeZone = 'UTC'")
-            connection.execute(f"SET memory_limit = '{DUCKDB_MEMORY}'")
-            found = connection.execute(
-                "SELECT * FROM read_parquet(?) OFFSET ?", [spec.path, start.rows]
-            )
-            columns = [(column[0], str(column[1])) for column in found.description]
-            readers = _column_readers(spec, schema, columns)
-            count = start.rows
-            while batch := found.fetchmany(_FETCHED):
-                for values in batch:
-                    count += 1
-                    yield _parquet_row(values, readers, count)
-        except duckdb.Error as error:
-            raise InvalidInput(f"{spec.path} cannot be read: {str(error)[:200]}") from error
-
-
-def _column_readers(
-    spec: ImportSpec, schema: TableSchema, columns: list[tuple[str, str]]
-) -> list[tuple[str, Callable[[object], object]]]:
-    """Return how the values of each column are read; what is JSON there is text here."""
-    names = [name for name, _ in columns]
-    try:
-        check_columns(schema, names)
-    except InvalidRecord as error:
-        raise InvalidInput(str(error)) from error
-    readers: list[tuple[str, Callable[[object], object]]] = []
-    for name, type in columns:
-        if type == "JSON":
-            readers.append((name, _parsed))
-        elif name == (spec.key or schema.primary_key) and schema.key_type == "Any":
-            readers.append((name, _key))
-        else:
-            readers.append((name, _plain))
-    return readers
-
-
-def _parquet_row(
-    values: Sequence[object],
-    readers: Sequence[tuple[str, Callable[[object], object]]],
-    count: int,
-) -> Row:
-    after = Place(0, count, count)
-    try:
-        record = {
-            name: read(value)
-            for value, (name, read) in zip(values, readers, strict=True)
-            if value is not None
-        }
-    except ValueError as error:
-        return Row(count, None, str(error), str(values)[:_SHOWN], after)
-    return Row(count, record, "", "", after)
-
-
-def _parsed(value: object) -> object:
-    return json_of(value) if isinstance(value, str) else _plain(value)
-
-
-def _key(value: object) -> object:
-    return key_of(value) if isinstance(value, str) else _plain(value)
-
-
-def _plain(value: object) -> object:
-    """A value of Parquet as one that records have."""
-    match value:
-        case None | str() | bool() | int() | float() | bytes():
-            return value
-        case datetime():
-            return value if value.tzinfo else value.replace(tzinfo=UTC)
-        case date():
-            return datetime(value.year, value.month, value.day, tzinfo=UTC)
-        case Decimal():
-            return int(value) if value == value.to_integral_value() else float(value)
-        case list() | tuple():
-            return [_plain(element) for element in value]
-        case dict():
-            return {str(name): _plain(element) for name, element in value.items()}
-        case bytearray() | memoryview():
-            return bytes(value)
-        case UUID() | time() | timedelta():
-            return str(value)
-    return str(value)
+        record = JSON.decode(text)
+    except LyreError as error:
+        return Row(line, None, str(error), _shown(text), after)
+    if isinstance(record, dict):
+        return Row(line, record, "", "", after)
+    return Row(line, None, "a row must be a JSON object", _shown(text), after)
 
 
 def _shown(line: bytes) -> str:
-    return line[:_SHOWN].decode(errors="replace").rstrip()
+    return line[:SHOWN].decode(errors="replace").rstrip()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -18,8 +19,8 @@ BATCH_BYTES: Final = 1_000_000
 MAX_LINE_BYTES: Final = 16_000_000
 """The largest record that any setting allows, as text."""
 MAX_COLUMNS: Final = 10_000
-DUCKDB_MEMORY: Final = "256MB"
-"""For what reads and writes Parquet."""
+SHOWN: Final = 300
+"""Characters of a bad row that are told."""
 
 
 class ImportSpec(msgspec.Struct, frozen=True):
@@ -69,6 +70,24 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     offset: int = 0
     rows: int = 0
     line: int = 0
+
+
+class Row(NamedTuple):
+    """A row: a record, or a problem.
+
+    Attributes:
+        line: Where it begins, from 1.
+        record: ``None`` when it is bad.
+        problem: A sentence, when it is bad.
+        text: The row as it stands there, shortened; only of a bad one.
+        after: The place behind it.
+    """
+
+    line: int
+    record: Mapping[str, object] | None
+    problem: str
+    text: str
+    after: Place
 
 
 class BadRow(msgspec.Struct, frozen=True, array_like=True):
