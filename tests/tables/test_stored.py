@@ -54,7 +54,8 @@ def problems(table: StoredTable, record: dict[str, object]) -> tuple[str, ...]:
     [
         ("text", "x", "x"), ("name", ["a", "b"], ["a", "b"]), ("small", -(2**31), -(2**31)),
         ("small", 3.0, 3), ("long", 2**53, 2**53), ("number", 1, 1), ("number", 1.5, 1.5),
-        ("big", "9" * 300, int("9" * 300)), ("big", -5, -5), ("flag", False, False),
+        ("big", "9" * 300, int("9" * 300)), ("big", 1 - 10**300, 1 - 10**300),
+        ("big", -5, -5), ("flag", False, False),
         ("date", "2024-01-05T20:07:27.955Z", datetime(2024, 1, 5, 20, 7, 27, 955000, UTC)),
         ("date", "2024-01-05T22:07:27+02:00", datetime(2024, 1, 5, 20, 7, 27, 0, UTC)),
         ("date", 0, datetime(1970, 1, 1, tzinfo=UTC)),
@@ -84,6 +85,8 @@ def test_values_are_kept_in_their_declared_form(name: str, value: object, kept: 
         ("small", 1.5, "Property small must be an integer (Int), got the number 1.5"),
         ("number", "12.5", "Property number must be a number (Float), got the string '12.5'"),
         ("number", False, "Property number must be a number (Float), got false"),
+        ("big", 10**300, "Property big must have at most 300 digits (BigInt)"),
+        ("big", -(10**300), "Property big must have at most 300 digits (BigInt)"),
         ("big", "1.5", "Property big must be an integer or its digits (BigInt), got the string"),
         ("flag", 0, "Property flag must be true or false (Boolean), got the number 0"),
         ("date", "soon", "Property date must be an ISO 8601 date or epoch milliseconds (Date)"),

@@ -32,7 +32,7 @@ _text = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=8)
 _dates = st.datetimes(
     min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30), timezones=st.just(UTC)
 )
-_big = st.integers(-(10**300), 10**300) | st.integers(-(2**70), 2**70)
+_big = st.integers(1 - 10**300, 10**300 - 1) | st.integers(-(2**70), 2**70)
 _floats = st.floats(allow_nan=False, allow_infinity=False)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "ID": _text | st.lists(_text, min_size=1, max_size=3),

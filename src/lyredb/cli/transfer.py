@@ -137,11 +137,15 @@ def export(
     or declared; NDJSON and JSON have every attribute. An ending .gz, .zst or .br compresses.
     """
     from lyredb.cli.progress import rate_progress
+    from lyredb.errors import InvalidQuery
     from lyredb.operations.transfer.exporting import run_export
     from lyredb.operations.transfer.files import format_of
     from lyredb.storage.engine import Engine
     from lyredb.tables.query.parse_url import parse_query
 
+    wanted = parse_query(query)
+    if wanted.explain:
+        raise InvalidQuery("explain() finds no records to export; ask a server for the plan")
     place = find_place(app, data, config)
     full_name = table if "." in table else f"data.{table}"
     chosen = format or format_of(output) or "ndjson"
@@ -151,7 +155,7 @@ def export(
             count = run_export(
                 engine,
                 full_name,
-                parse_query(query),
+                wanted,
                 path=output,
                 format=chosen,
                 on_progress=lambda done, of: note(done, 0),

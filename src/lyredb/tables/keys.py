@@ -23,7 +23,7 @@ MAX_FULL_KEY_BYTES: Final = 65_535
 """What a record has room for beside a shortened key."""
 _CANONICAL: Final = re.compile(r"0|-?[1-9][0-9]{0,399}")
 _RESERVED: Final = "\0+#"
-_RANGES: Final = {"Int": 2**31, "Long": SAFE_INTEGER, "BigInt": 10**300}
+_RANGES: Final = {"Int": 2**31, "Long": SAFE_INTEGER, "BigInt": 10**300 - 1}
 
 
 class KeyRules:

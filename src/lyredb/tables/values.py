@@ -30,11 +30,10 @@ MAX_LEVELS: Final = 64
 INTEGER_BOUNDS: Final[Mapping[str, tuple[int, int]]] = {
     "Int": (-(2**31), 2**31 - 1),
     "Long": (-(2**53), 2**53),
-    "BigInt": (-(10**300), 10**300),
+    "BigInt": (1 - 10**300, 10**300 - 1),
 }
 """Least and greatest value of the types that are integers."""
 _DIGITS: Final = re.compile(r"-?[0-9]{1,300}")
-_BIGGEST: Final = 10**300
 
 FAST_TYPES: Final[Mapping[str, type]] = {
     "String": str,
@@ -65,7 +64,7 @@ def describe(value: object) -> str:
         case bool():
             return "true" if value else "false"
         case int() | float():
-            text = str(value) if not isinstance(value, int) or abs(value) < _BIGGEST else "…"
+            text = str(value) if not isinstance(value, int) or abs(value) < 10**300 else "…"
             return f"the number {text[:40]}"
         case str():
             return f"the string {value if len(value) <= 40 else value[:39] + '…'!r}"
@@ -202,7 +201,7 @@ def _check_big_integer(value: object, path: str, problems: Problems) -> object:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         wrong(path, "an integer or its digits (BigInt)", value, problems)
-    elif abs(value) > _BIGGEST:
+    elif abs(value) > INTEGER_BOUNDS["BigInt"][1]:
         problems.append((path, f"Property {path} must have at most 300 digits (BigInt)"))
     return value
 

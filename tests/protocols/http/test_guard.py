@@ -399,3 +399,15 @@ def test_stop_cuts_off_what_outlives_the_deadline() -> None:
             assert cancelled.is_set()
 
     asyncio.run(body())
+
+
+def test_options_of_the_server_itself_are_204() -> None:
+    """RFC 9110 §9.3.7: of ``*``; no other method has such a target."""
+
+    async def body() -> None:
+        async with running(echo) as port:
+            reply = await port.ask("OPTIONS", "*")
+            assert (reply.status, reply.body) == (204, b"")
+            assert (await port.ask("GET", "*")).status == 400
+
+    asyncio.run(body())

@@ -37,7 +37,7 @@ from lyredb.protocols.http.ending import FOREVER, EndingProtocol, Phase
 from lyredb.protocols.http.exchange import Exchange
 from lyredb.protocols.http.handshake import begin_upgrade, without_offer
 from lyredb.protocols.http.port import Port
-from lyredb.protocols.http.request import CONNECTION, PEER, split_url
+from lyredb.protocols.http.request import CONNECTION, PEER, SERVER, split_url
 from lyredb.protocols.http.stall import Stall
 
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
@@ -342,7 +342,8 @@ class Guard(EndingProtocol):
 
     def _make_scope(self, version: str) -> bool:
         try:
-            raw_path, path, query = split_url(self.url)
+            is_server = self.url == SERVER and self.parser.get_method() == b"OPTIONS"
+            raw_path, path, query = (SERVER, "", b"") if is_server else split_url(self.url)
         except InvalidTopic as error:
             self._refuse(error)
             return False

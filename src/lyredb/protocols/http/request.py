@@ -22,6 +22,9 @@ CONNECTION: Final = "lyredb.connection"
 PEER: Final = "lyredb.peer"
 """The key in the scope of the `Peer`."""
 
+SERVER: Final = b"*"
+"""The target of an OPTIONS that asks for the server itself (RFC 9112 §3.2.4)."""
+
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 

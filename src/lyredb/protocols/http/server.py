@@ -21,6 +21,7 @@ from lyredb.protocols.http.guard import Guard
 from lyredb.protocols.http.health import Health
 from lyredb.protocols.http.limits import HttpLimits
 from lyredb.protocols.http.port import Port
+from lyredb.protocols.http.request import SERVER, Request
 from lyredb.protocols.http.router import Router
 from lyredb.protocols.http.session_root import SessionRoot
 from lyredb.protocols.http.static import StaticFiles
@@ -155,6 +156,7 @@ class HttpServer:
         self._port.answer_now = self._router.answer_now
         self._port.body_limit = self._router.body_limit
         state = Health(self._problem, lack, worker)
+        self.mount("server", _is_for_server, _answer_for_server, priority=HEALTH_PRIORITY)
         self.mount("health", state.wants, state.answer, priority=HEALTH_PRIORITY)
         if cors is not None:
             self.mount("preflight", cors.wants, cors.answer, priority=PREFLIGHT_PRIORITY)
@@ -294,3 +296,12 @@ class HttpServer:
             ws_ping_timeout=limits.ping_timeout_s,
             ws_per_message_deflate=limits.deflate,
         )
+
+
+def _is_for_server(request: Request) -> bool:
+    return request.scope["raw_path"] == SERVER
+
+
+async def _answer_for_server(request: Request) -> None:
+    """Answer ``OPTIONS *``: a ping, as what is allowed is told by each path (RFC 9110 §9.3.7)."""
+    request.respond(204)
