@@ -7,24 +7,30 @@ tell one that is missing.
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lyredb.errors import WriteConflict
 from lyredb.operations.check import check_directory
+from lyredb.operations.requests import Request, WriteRows
 from lyredb.operations.transfer.target import Part
+from lyredb.server import importing
+from lyredb.server.control_client import ServerGone, ask_server
 from lyredb.server.importing import ServedTarget
 from lyredb.storage.engine import Engine
 from lyredb.tables.catalogue import Catalogue
 from tests.e2e.server_process import start_server
 from tests.faults.test_server_disk_full import REASON
-from tests.server.process_tree import eventually
+from tests.server.process_tree import children_of, eventually
 
 SCHEMA = """
 type Counted @table @export { id: Int @primaryKey  n: Int @indexed  text: String }
@@ -136,6 +142,70 @@ def test_a_server_that_is_killed_meanwhile_has_each_row_once(app: Path) -> None:
         assert "Traceback" not in told
     assert end(begin(app, "Counted"))[0] == 0
     assert_each_row_once(data, "Counted")
+
+
+def test_it_waits_for_a_writer_that_is_started_again(app: Path) -> None:
+    """It reads how far it is and goes on from there, without being called again."""
+    data, rng = app.parent / "data", random.Random(7)
+    server = start_server(app, data, "--workers", "2")
+    try:
+        process = begin(app, "Counted")
+        for _ in range(3):
+            reached(data, 500)
+            time.sleep(rng.random() * 0.3)  # what is to happen, happens at any moment
+            end_writer(server.process.pid)
+        code, told = end(process)
+        assert code == 0, told
+        assert json.loads(told)["written"] == ROWS
+    finally:
+        server.kill()
+        assert server.process.stdout is not None
+        server.process.stdout.close()
+    assert_each_row_once(data, "Counted")
+
+
+def end_writer(supervisor: int) -> None:
+    """Kill the writer, and wait for the next."""
+    writer = children_of(supervisor)["writer"]
+    os.kill(writer, signal.SIGKILL)
+    eventually(lambda: children_of(supervisor).get("writer", writer) != writer, "another writer")
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+def test_a_part_whose_answer_was_lost_is_done_once(
+    app: Path, monkeypatch: pytest.MonkeyPatch, *, is_done: bool
+) -> None:
+    """It may be committed or not: the row of the import tells."""
+    server = start_server(app, app.parent / "data")
+    sent: list[WriteRows] = []
+
+    def ask(data_dir: Path, request: Request, answer: type[Any]) -> Any:
+        is_lost = isinstance(request, WriteRows) and not sent
+        if isinstance(request, WriteRows):
+            sent.append(request)
+        if is_lost and not is_done:
+            raise ServerGone("before it was read")
+        told = ask_server(data_dir, request, answer)
+        if is_lost:
+            raise ServerGone("before it answered")
+        return told
+
+    monkeypatch.setattr(importing, "ask_server", ask)
+    try:
+        target = ServedTarget(server.data)
+        name = b"\x00import/0123456789abcdef"
+        assert target.state(name) is None
+        assert len(target.write([Part((), name, b"1")])) == 1
+        assert len(sent) == (1 if is_done else 2)
+        target.write([Part((), name, b"2")])
+        assert target.state(name) == b"2"
+        sent.clear()
+        with pytest.raises(ServerGone):  # nothing tells whether it was done
+            target.write([Part((), b"", b"")])
+    finally:
+        server.kill()
+        assert server.process.stdout is not None
+        server.process.stdout.close()
 
 
 def reached(data: Path, more: int) -> None:

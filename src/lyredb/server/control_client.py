@@ -21,6 +21,10 @@ _MAX_ANSWER_BYTES: Final = 64_000_000
 """A list of all users; a server is trusted, a mix-up is not."""
 
 
+class ServerGone(errors.StorageFailed):
+    """No server answers, or it went away before it did; the request may or may not be done."""
+
+
 class _Line(msgspec.Struct):
     result: Any = None
     error: str = ""
@@ -46,7 +50,8 @@ def ask_server(data_dir: Path, request: Request, answer: type[T]) -> T:
 
     Raises:
         LyreError: What the server says: the same class that it had there.
-        StorageFailed: No server answers, or not as one does.
+        ServerGone: No server answers, or it went away.
+        StorageFailed: It does not answer in time, or not as one does.
     """
     try:
         with _connect(data_dir) as connection:
@@ -56,7 +61,7 @@ def ask_server(data_dir: Path, request: Request, answer: type[T]) -> T:
     except TimeoutError as error:
         raise errors.StorageFailed("the server does not answer") from error
     except OSError as error:
-        raise errors.StorageFailed(f"no server answers: {error.strerror}") from error
+        raise ServerGone(f"no server answers: {error.strerror}") from error
     return _result_of(line, answer)
 
 
@@ -77,7 +82,7 @@ def _read_line(connection: socket.socket) -> bytes:
     while not line.endswith(b"\n"):
         part = connection.recv(_CHUNK_BYTES)
         if not part or len(line) > _MAX_ANSWER_BYTES:
-            raise errors.StorageFailed("the server went away; it may or may not be done")
+            raise ServerGone("the server went away; it may or may not be done")
         line += part
     return bytes(line)
 

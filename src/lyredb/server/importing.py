@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -21,11 +22,12 @@ from lyredb.operations.requests import (
     TableDescription,
     WriteRows,
 )
+from lyredb.operations.transfer.importing import PATIENCE_S
 from lyredb.operations.transfer.intake import describe_table
 from lyredb.operations.transfer.target import LocalTarget, Part, Target
 from lyredb.server.administer import is_served_soon
 from lyredb.server.control import MAX_LINE_BYTES
-from lyredb.server.control_client import ask_server
+from lyredb.server.control_client import ServerGone, ask_server
 from lyredb.server.data_place import DataPlace
 from lyredb.storage.engine import Engine
 from lyredb.storage.format import has_database
@@ -44,6 +46,9 @@ SERVED_BYTES: Final = 1_000_000
 _LOCAL_GROUP_MS: Final = 60_000.0
 _PACKED_BYTES: Final = MAX_LINE_BYTES * 3 // 4 - 65_536
 """A line of JSON has its bytes as base64, four for three; the rest is room for rows."""
+
+_Packed: TypeAlias = tuple[bytes, bytes, bytes]
+"""The mutations of a `Part`, its name and its row."""
 
 
 @contextmanager
@@ -112,18 +117,54 @@ class ServedTarget:
         """Have the server commit; see `Target`."""
         results: list[Result] = []
         for chunk in _chunks(parts):
-            request = WriteRows(chunk, self._row)
-            written = ask_server(self._data_dir, request, RowsWritten)
+            results += self._written(chunk)
+        return results
+
+    def _written(self, chunk: list[_Packed]) -> list[Result]:
+        """Have one request done, also by a writer that is started again meanwhile."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                request = WriteRows(chunk, self._row)
+                written = ask_server(self._data_dir, request, RowsWritten)
+            except ServerGone as gone:
+                if self._is_done(chunk, gone, deadline):
+                    return [Applied(0, ())]
+                continue
+            results: list[Result] = []
             for (_, name, row), (error, sentence) in zip(chunk, written.results, strict=True):
                 results.append(_result(error, sentence))
                 if name and not error:
                     self._row = row
-        return results
+            return results
+
+    def _is_done(self, chunk: list[_Packed], gone: ServerGone, deadline: float) -> bool:
+        """Ask the next writer whether the request whose answer was lost is committed.
+
+        Raises:
+            ServerGone: There is no next one in time, or it cannot tell: an import without a
+                row, or several transactions, of which some may have been refused.
+        """
+        row = self._row_after(chunk[0][1], gone, deadline)
+        if row == self._row:
+            return False
+        if len(chunk) > 1 or row != chunk[0][2]:
+            raise gone
+        self._row = row
+        return True
+
+    def _row_after(self, name: bytes, gone: ServerGone, deadline: float) -> bytes:
+        while name and is_served_soon(self._data_dir) and time.monotonic() < deadline:
+            try:
+                return ask_server(self._data_dir, GetImportState(name), StateRow).row or b""
+            except ServerGone:
+                continue  # that one went away, too
+        raise gone
 
 
-def _chunks(parts: Sequence[Part]) -> Iterator[list[tuple[bytes, bytes, bytes]]]:
+def _chunks(parts: Sequence[Part]) -> Iterator[list[_Packed]]:
     """Cut parts into what one line may hold."""
-    chunk: list[tuple[bytes, bytes, bytes]] = []
+    chunk: list[_Packed] = []
     size = 0
     for part in parts:
         packed = msgspec.msgpack.encode(list(part.mutations))

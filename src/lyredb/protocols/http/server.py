@@ -299,7 +299,8 @@ class HttpServer:
 
 
 def _is_for_server(request: Request) -> bool:
-    return request.scope["raw_path"] == SERVER
+    path: bytes = request.scope["raw_path"]
+    return path == SERVER
 
 
 async def _answer_for_server(request: Request) -> None:
