@@ -155,7 +155,7 @@ def test_every_change_comes_once_in_order_and_every_lost_message_is_counted(
             assert len(socket.direct) + sum(gap.messages for gap in socket.gaps) == published
             assert len(socket.ready) == 1, "coming back is no news"
             assert not socket.resets
-            assert node.database._rooms.held.total == 0
+            assert node.database.subscriptions.rooms.held.total == 0
             await node.close()
 
     asyncio.run(body())
@@ -299,13 +299,13 @@ def test_messages_held_for_a_stuck_reader_are_bounded_and_counted(
         for number in range(1_000):
             publish(node, number)
             node.hub.flush()
-        assert node.database._rooms.held.total <= 20_000  # what is bounded
+        assert node.database.subscriptions.rooms.held.total <= 20_000  # what is bounded
         await catch_up(node, socket)
         assert [one.id for one in socket.messages if one.current] == [
             f"r{number:03}" for number in range(100)
         ]
         assert len(socket.direct) + sum(gap.messages for gap in socket.gaps) == 1_000
-        assert node.database._rooms.held.total == 0
+        assert node.database.subscriptions.rooms.held.total == 0
 
     in_node(body)
 

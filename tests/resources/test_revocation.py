@@ -71,7 +71,7 @@ class World:
                 await asyncio.sleep(0)
                 reading = [
                     one
-                    for one in self.node.database._all()
+                    for one in self.node.database.subscriptions
                     if one.state in (State.ANNOUNCED, State.READING)
                     and not one._subscriber.is_congested
                 ]

@@ -7,10 +7,8 @@ synchronous (the store is mapped memory); a write returns when it is on disk.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Final
 
 from msgspec.structs import replace
 
@@ -35,6 +33,7 @@ from lyredb.resources.queries import Queries
 from lyredb.resources.registry import Registry
 from lyredb.resources.requests import Reading, SubscribeOptions, Write, WriteOperation, Written
 from lyredb.resources.subscription import Rooms, Subscription
+from lyredb.resources.subscriptions import Subscriptions
 from lyredb.resources.target import Target
 from lyredb.resources.transaction import MAX_AGE_S, Transaction
 from lyredb.resources.turns import Turns
@@ -50,14 +49,13 @@ from lyredb.tables.query.results import Results
 from lyredb.tables.query.terms import Query
 from lyredb.tables.stored import StoredTable
 
-_logger: Final = logging.getLogger(__name__)
-
 
 class Database:
     """Reads, writes, publishes and subscribes, for whoever has a context.
 
     Attributes:
         registry: Resolves paths and topics.
+        subscriptions: All that are open.
         blobs: The files of blobs.
         uploads: Takes the content of one in parts.
     """
@@ -79,13 +77,13 @@ class Database:
         self._hub = hub
         self._loop = asyncio.get_running_loop()
         turns = Turns(self._loop.call_soon)
-        self._rooms = Rooms(engine, registry, access, hub, tail, turns, HeldBytes())
+        rooms = Rooms(engine, registry, access, hub, tail, turns, HeldBytes())
+        self.subscriptions = Subscriptions(rooms)
         self.blobs = BlobStore(engine.path, engine.settings)
         self._intake = BlobIntake(self.blobs)
         most = engine.settings.max_transaction_mutations
         self._writing = Writing(writer, hub, access, most, self._intake)
         self.uploads = BlobUploads(engine, self._writing, self.blobs, self.write)
-        self._subscriptions: dict[Subscriber, dict[Subscription, None]] = {}
         self._on_access_change: list[Callable[[Principal], None]] = []
 
     def resolve(self, path: str, context: Context) -> Target:
@@ -414,24 +412,7 @@ class Database:
             NotAuthorised: The principal may not subscribe to what it names.
         """
         self._require_own_loop()
-        subscription = Subscription(
-            self._rooms,
-            filter,
-            subscriber,
-            context,
-            options,
-            after,
-            siblings=lambda: self._subscriptions.get(subscriber, ()),
-            on_close=lambda closed: self._forget(subscriber, closed),
-        )
-        self._subscriptions.setdefault(subscriber, {})[subscription] = None
-        return subscription
-
-    def _forget(self, subscriber: Subscriber, subscription: Subscription) -> None:
-        left = self._subscriptions[subscriber]
-        del left[subscription]
-        if not left:
-            del self._subscriptions[subscriber]
+        return self.subscriptions.prepare(filter, subscriber, context, options, after)
 
     def drained(self, subscriber: Subscriber) -> None:
         """Called by a subscriber that can take more again."""
@@ -440,9 +421,7 @@ class Database:
     def access_changed(self, principal: Principal) -> None:
         """Ask again what somebody may read and publish; what it may not any more ends now."""
         self._hub.access_changed(principal)
-        for subscription in self._all():
-            if subscription.context.principal == principal:
-                _isolated(subscription, subscription.access_changed)
+        self.subscriptions.access_changed(principal)
         for callback in self._on_access_change:
             callback(principal)
 
@@ -457,8 +436,7 @@ class Database:
         """
         self.registry.replace(tables)
         self._hub.topics_changed()
-        for subscription in self._all():
-            _isolated(subscription, subscription.tables_changed)
+        self.subscriptions.tables_changed()
 
     def on_access_change(self, callback: Callable[[Principal], None]) -> None:
         """Have ``callback`` called with whose rights have changed, when the new ones hold.
@@ -469,29 +447,14 @@ class Database:
 
     def end_user(self, user: str, reason: Exception) -> None:
         """End the subscriptions that a user's logins carry: they are void now."""
-        for subscription in self._all():
-            if subscription.context.user == user:
-                _isolated(subscription, partial(subscription.revoke, reason))
+        self.subscriptions.end_user(user, reason)
 
     def close(self) -> None:
         """End all subscriptions that are still open, and part from the other workers."""
-        for subscription in self._all():
-            subscription.end(ServerStopping("the server is shutting down"))
+        self.subscriptions.end_all(ServerStopping("the server is shutting down"))
         self._hub.peers.close()
 
     async def settle(self) -> None:
         """Wait for writes whose blobs are being written, and have no more taken."""
         await self._intake.close()
         self.blobs.close()
-
-    def _all(self) -> list[Subscription]:
-        return [one for each in self._subscriptions.values() for one in each]
-
-
-def _isolated(subscription: Subscription, act: Callable[[], None]) -> None:
-    """Act on one of many: what fails in it must not leave the others with their rights."""
-    try:
-        act()
-    except Exception:
-        _logger.exception("the subscription %r ends, it could not be decided", subscription.filter)
-        subscription.close()

@@ -214,7 +214,9 @@ def test_slow_reads_at_random_miss_no_change_and_count_what_is_lost(seed: int) -
             reading = asyncio.create_task(read_at_random(stream, random.Random(seed), events))
             published = await change_at_random(node, random.Random(seed + 100))
             await until(lambda: any('"n":-1' in one.data for one in events))
-            await until(lambda: all(one.state is State.LIVE for one in node.node.database._all()))
+            await until(
+                lambda: all(one.state is State.LIVE for one in node.node.database.subscriptions)
+            )
             node.publish("Sensor/m", b"the end")
             await until(lambda: "the end" in events[-1].data)
             reading.cancel()
