@@ -1,8 +1,8 @@
 """CSV (RFC 4180): one line of names, then one per record; for people and their spreadsheets.
 
-Absent attributes and nulls are empty, an empty text and no bytes are ``""``, so that a reader can tell
-them apart. Dates are ISO 8601, bytes base64, lists and objects JSON. What has no names (the
-lists and bare values of a select) has a line without a header.
+Absent attributes and nulls are empty, an empty text and no bytes are ``""``, so that a reader
+can tell them apart. Dates are ISO 8601, bytes base64, lists and objects JSON. What has no names
+(the lists and bare values of a select) has a line without a header.
 """
 
 from __future__ import annotations
