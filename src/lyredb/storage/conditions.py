@@ -52,7 +52,7 @@ def check_conditions(header: RecordHeader | None, wanted: Precondition) -> None:
     """Check the conditions of a request on the record as its transaction has it so far.
 
     Raises:
-        PreconditionFailed, RecordExists: One does not hold.
+        PreconditionFailed, RecordMissing, RecordExists: One does not hold.
     """
     if header is None:
         if wanted.must_exist or wanted.any_of is not None:

@@ -313,11 +313,6 @@ class Engine:
         with self.snapshot() as snapshot:
             return retention.position_at(snapshot, ms)
 
-    def read_meta(self, name: str) -> bytes | None:
-        """Return what the last SCHEMA mutation with this name as its key wrote."""
-        with self.snapshot() as snapshot:
-            return snapshot.meta_row(meta.SCHEMA_PREFIX + name.encode())
-
     def list_meta(self, prefix: str = "") -> dict[str, bytes]:
         """Return all rows written by SCHEMA mutations whose name begins so."""
         with self.snapshot() as snapshot:

@@ -1,7 +1,9 @@
 """Walks over the databases of LMDB: where a cursor begins, and where it ends.
 
 They give C's iterators wherever they can: a step of Python's for each entry would cost as
-much as the entry.
+much as the entry. A range begins at ``start`` and ends before ``stop``, at the end of the
+database for ``None``; ``after`` is what was read last of it, in the direction of the walk,
+whether it is still there or not.
 """
 
 from __future__ import annotations

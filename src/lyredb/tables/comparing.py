@@ -94,7 +94,11 @@ class Comparable(Generic[T]):
     @overload
     def in_(self, values: Iterable[T], /) -> Condition: ...
     def in_(self, values: Iterable[Any], /) -> Condition:
-        """It equals one of the values; of an empty list of them none matches."""
+        """It equals one of the values; of an empty list of them none matches.
+
+        Raises:
+            TypeError: The values are a text or bytes, not several of them.
+        """
         if isinstance(values, (str, bytes)):
             raise TypeError(f"in_ takes a list of values, not {type(values).__name__}")
         return self._compared("in", tuple(map(unwrap, values)))
@@ -139,6 +143,9 @@ class Comparable(Generic[T]):
         """Select of the related records or the object that it holds.
 
         ``Product.select("name", Product.brand.select("name"))``; without names all of it.
+
+        Raises:
+            TypeError: It is an attribute of a related record, or a name is no such thing.
         """
         if len(self.path) > 1:
             raise TypeError(f"select of {self!r} by nesting: Table.relation.select(…)")

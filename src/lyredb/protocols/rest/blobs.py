@@ -54,7 +54,15 @@ def body_limit(service: Service, request: Request) -> int:
 
 
 async def get_blob(service: Service, request: Request, target: Target) -> None:
-    """Answer with the content: 200, 206, 304, 416, or 404 when there is none."""
+    """Answer with the content: 200, 206 or 304.
+
+    Raises:
+        RecordNotFound: There is no record.
+        UnknownAttribute: The record has no such content.
+        RangeNotSatisfiable: No byte of it is in the range that was asked for.
+        NotAcceptable: The client refuses it as it is.
+        NotAuthorised: The principal may not read it.
+    """
     reading = service.database.get(target, request.context(PROTOCOL))
     if reading is None:
         raise RecordNotFound("there is no such record")
@@ -155,9 +163,15 @@ def _is_same(service: Service, request: Request, reading: Reading) -> bool:
 
 
 async def put_blob(service: Service, request: Request, target: Target, context: Context) -> None:
-    """Take the content: 204 once it and its record are on disk, 404 when there is no record.
+    """Take the content: 204 once it and its record are on disk.
 
     Rights, type and record are looked at before the body is asked for.
+
+    Raises:
+        RecordNotFound: There is no record, and no condition asked for one.
+        RecordMissing, PreconditionFailed: A condition does not hold.
+        NotAuthorised, UnsupportedContentType: Before the body was read.
+        LyreError: As `BlobUploads.put`; nothing was written.
     """
     uploads = service.database.uploads
     is_asked = b"if-match" in request.headers

@@ -43,6 +43,10 @@ async def answer_query(service: Service, request: Request, target: Target) -> No
     """QUERY: as GET of the collection, with the query in the body.
 
     The body is a query object, or the text of a URL's query as ``text/plain`` or a form.
+
+    Raises:
+        InvalidQuery: It makes no sense, or the path has a query too.
+        LyreError: As `query_in`, and as GET.
     """
     body = await request.body(service.options.max_body_bytes)
     if request.query:

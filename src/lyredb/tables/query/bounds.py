@@ -34,7 +34,10 @@ BOUNDS: Final = QueryBounds()
 
 
 class Tally:
-    """Counts what a reader has met, and refuses what exceeds the bounds."""
+    """Counts what a reader has met, and refuses what exceeds the bounds.
+
+    Each method raises `InvalidQuery` when there is too much of what it counts.
+    """
 
     __slots__ = ("_conditions", "_selected", "bounds")
 
@@ -44,13 +47,13 @@ class Tally:
         self._selected = 0
 
     def condition(self) -> None:
-        """Count one condition. Raises `InvalidQuery` when there are too many."""
+        """Count one condition."""
         self._conditions += 1
         if self._conditions > self.bounds.conditions:
             raise InvalidQuery(f"a query has at most {self.bounds.conditions} conditions")
 
     def selected(self) -> None:
-        """Count one selected name. Raises `InvalidQuery` when there are too many."""
+        """Count one selected name."""
         self._selected += 1
         if self._selected > self.bounds.selected:
             raise InvalidQuery(f"a query selects at most {self.bounds.selected} names")

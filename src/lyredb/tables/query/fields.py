@@ -90,7 +90,11 @@ class Touched:
         return attrgetter(f"f{place}")
 
     def field_of_each(self, name: str) -> Callable[[list[Row]], list[object]]:
-        """Return how one attribute of the body is read of many records."""
+        """Return how one attribute of the body is read of many records.
+
+        Raises:
+            InvalidRecord: On a call, when the bytes of one are damaged.
+        """
         get = self.field(name)
         read = self.reader()
         _, decode = _type_of((name,))

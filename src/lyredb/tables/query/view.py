@@ -72,7 +72,12 @@ class View:
         return self._position
 
     def snapshot(self) -> Snapshot:
-        """Return the snapshot of the moment, open."""
+        """Return the snapshot of the moment, open.
+
+        Raises:
+            PositionLost: The log does not hold what followed the view's position; so does
+                whatever reads here.
+        """
         if self._snapshot is None:
             snapshot = self._engine.snapshot()
             self._snapshot = snapshot
