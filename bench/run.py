@@ -28,6 +28,7 @@ from bench.scenarios.plan import Plan  # noqa: E402
 Scenario = (
     messages.MessageScenario
     | rest.RestScenario
+    | tables.ImportScenario
     | tables.TableScenario
     | connections.ConnectionScenario
 )

@@ -17,7 +17,15 @@ from bench.peers.memory import memory_bytes
 from bench.peers.process import StartFailed
 from bench.result import Comparison, Figure, Round
 from bench.scenarios.plan import Contender, Plan, compete
-from bench.tables.contenders import CONNECTIONS, ask, embedded, filled, load, served
+from bench.tables.contenders import (
+    CONNECTIONS,
+    ask,
+    embedded,
+    filled,
+    import_s,
+    load,
+    served,
+)
 from bench.tables.questions import KINDS, Asked, Kind
 from bench.tables.sqlite import sqlite
 from bench.tables.streaming import stream
@@ -49,7 +57,7 @@ class TableScenario:
         """Fill both, ask both, and compare their answers first."""
         found: list[Comparison | Figure] = []
         try:
-            home, took_s = filled(plan.folder, self.records)
+            home = filled(plan.folder, self.records)
             with sqlite(plan.folder, self.records) as yardstick:
                 with embedded(home) as answer:
                     for kind in KINDS:
@@ -60,7 +68,7 @@ class TableScenario:
                         found.append(self._over_http(plan, kind, target, yardstick.answer))
         except StartFailed as error:
             return [Figure(f"{self.name}", "", "", None, {}, trouble=str(error))]
-        return [self._import(took_s), *found] if took_s else found
+        return found
 
     def _title(self, kind: Kind, way: str) -> str:
         return f"{kind.name} of {self.records:,}, {way}"
@@ -136,17 +144,35 @@ class TableScenario:
             else f"{streamed.records:,} of {self.records:,} records came",
         )
 
-    def _import(self, took_s: float) -> Figure:
-        rate = self.records / took_s
-        return Figure(
+
+@dataclass(frozen=True, slots=True)
+class ImportScenario:
+    """An import of so many records."""
+
+    name: str = "import"
+    records: int = RECORDS
+
+    def run(self, plan: Plan) -> list[Figure]:
+        """Import a file, once."""
+        rate, trouble = 0.0, ""
+        try:
+            rate = self.records / import_s(plan.folder, self.records)
+        except StartFailed as error:
+            trouble = str(error)
+        figure = Figure(
             name=f"import of {self.records:,} records",
             unit="records/s of wall time",
-            conditions="lyredb import of NDJSON into a table with two indexes, no server running",
-            subject=rate,
+            conditions=(
+                "lyredb import of NDJSON into a new table with one index, whose order is not that "
+                "of the file; start of the command included, no server running"
+            ),
+            subject=rate or None,
             peers={},
             wanted=f"at least {IMPORT_RATE:,}",
             is_met=rate >= IMPORT_RATE,
+            trouble=trouble,
         )
+        return [figure]
 
 
 def _questions(kind: Kind, records: int) -> list[Asked]:
@@ -234,4 +260,4 @@ def growth(found: Sequence[Comparison | Figure], few: int, many: int) -> list[Fi
     return figures
 
 
-SCENARIOS: Final = (TableScenario(),)
+SCENARIOS: Final = (ImportScenario(), TableScenario())

@@ -21,6 +21,16 @@ type Reading @table @export {
     site: Site @relationship(from: "siteId")
 }
 """
+ONE_INDEX: Final = """\
+type Reading @table @export {
+    id: ID @primaryKey
+    sensor: String @indexed
+    siteId: ID
+    value: Float
+    at: Long
+    note: String
+}
+"""
 SITES: Final = 1_000
 REGIONS: Final = 4
 ROWS_A_SENSOR: Final = 20

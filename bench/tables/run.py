@@ -22,7 +22,7 @@ from bench import report as reports  # noqa: E402
 from bench.conditions import conditions  # noqa: E402
 from bench.result import Report  # noqa: E402
 from bench.scenarios.plan import Plan  # noqa: E402
-from bench.scenarios.tables import TableScenario, growth  # noqa: E402
+from bench.scenarios.tables import ImportScenario, TableScenario, growth  # noqa: E402
 
 DEFAULT_SIZES = (100_000, 1_000_000)
 LATEST = ROOT / "bench" / "results" / "tables.json"
@@ -32,6 +32,7 @@ def options() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--records", type=int, nargs="+", default=DEFAULT_SIZES)
+    parser.add_argument("--no-import", action="store_true", help="do not measure imports")
     parser.add_argument("--quick", action="store_true", help="short rounds, each side once")
     parser.add_argument("--data", type=Path, help="folder for data, kept for the next run")
     parser.add_argument("--json", type=Path, default=LATEST, metavar="FILE")
@@ -58,6 +59,8 @@ def _run(chosen: argparse.Namespace, folder: Path) -> int:
     sizes = sorted(chosen.records)
     for records in sizes:
         console.print(f"{records:,} records …", style="dim")
+        if not chosen.no_import:
+            report.add(ImportScenario(records=records).run(plan))
         report.add(TableScenario(records=records).run(plan))
     if len(sizes) > 1:
         report.add(growth(report.outcomes, sizes[0], sizes[-1]))

@@ -13,7 +13,7 @@ from bench.scenarios import messages
 from bench.scenarios.connections import ConnectionScenario
 from bench.scenarios.messages import MessageScenario
 from bench.scenarios.plan import Contender, Plan, compete
-from bench.scenarios.tables import IN_PROCESS_S, TableScenario
+from bench.scenarios.tables import IN_PROCESS_S, ImportScenario, TableScenario
 from bench.tables.questions import KINDS
 
 AROUND_A_ROUND_S = 1.0
@@ -84,6 +84,9 @@ def test_a_full_run_takes_less_than_twelve_minutes() -> None:
 def _seconds(scenario: Scenario) -> float:
     if isinstance(scenario, ConnectionScenario):
         return (1 + scenario.peer) * (scenario.hold.hold_s + AROUND_A_SERVER_S + 5)
+    if isinstance(scenario, ImportScenario):
+        assert scenario.records <= 100_000, "more is for a run of its own"
+        return FILLING_A_TABLE_S
     if isinstance(scenario, TableScenario):
         assert scenario.records <= 100_000, "more is for a run of its own"
         rounds_s = len(KINDS) * 3 * (FULL_ROUND_S + min(FULL_ROUND_S, IN_PROCESS_S))

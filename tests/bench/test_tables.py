@@ -114,7 +114,7 @@ def test_a_scenario_that_cannot_be_filled_is_trouble(
     from bench.scenarios import tables
     from bench.scenarios.plan import Plan
 
-    def fail(folder: Path, records: int) -> tuple[Path, float]:
+    def fail(folder: Path, records: int) -> Path:
         raise StartFailed("no room")
 
     monkeypatch.setattr(tables, "filled", fail)
