@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def home(folder: Path) -> Path:
-    return filled(folder, RECORDS)[0]
+    return filled(folder, RECORDS)
 
 
 @pytest.fixture
