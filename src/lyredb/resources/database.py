@@ -17,7 +17,7 @@ from lyredb.delivery.message import Message
 from lyredb.delivery.peers import RawReader
 from lyredb.delivery.position import format_position
 from lyredb.delivery.tail import Tail
-from lyredb.errors import LyreError, ServerStopping
+from lyredb.errors import ServerStopping
 from lyredb.formats import Pause
 from lyredb.plugins.context import Context, Principal
 from lyredb.plugins.delivery import Publisher, Subscriber
@@ -43,7 +43,7 @@ from lyredb.storage.engine import Engine
 from lyredb.storage.layout import IndexSource
 from lyredb.storage.mutation import Mutation
 from lyredb.storage.record import DELETED, decode_header
-from lyredb.storage.sequencer import Sequencer
+from lyredb.storage.sequencer import Sequencer, settling
 from lyredb.tables.query.costs import DEFAULT_LIMITS, QueryLimits
 from lyredb.tables.query.results import Results
 from lyredb.tables.query.terms import Query
@@ -238,16 +238,7 @@ class Database:
         """
         self._require_own_loop()
         future: asyncio.Future[Written] = self._loop.create_future()
-
-        def done(result: Written | LyreError) -> None:
-            if future.done():
-                return
-            if isinstance(result, LyreError):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
-
-        self._writing.submit(write, context, done)
+        self._writing.submit(write, context, settling(future))
         return await future
 
     async def write_all(self, writes: Sequence[Write], context: Context) -> list[Written]:

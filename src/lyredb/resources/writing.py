@@ -23,6 +23,7 @@ from lyredb.resources.requests import Write, WriteOperation, Written
 from lyredb.resources.target import Target
 from lyredb.resources.write_limit import WriteLimit
 from lyredb.storage.mutation import Applied, Kind, Mutation
+from lyredb.storage.sequencer import settling
 from lyredb.tables.stored import StoredTable
 
 if TYPE_CHECKING:
@@ -352,16 +353,7 @@ class Writing:
             LyreError: It was refused, or the engine failed.
         """
         future: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
-
-        def done(result: Result) -> None:
-            if future.done():
-                return
-            if isinstance(result, LyreError):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
-
-        self.submit_all(mutations, done)
+        self.submit_all(mutations, settling(future))
         return await future
 
     def submit_all(self, mutations: Sequence[Mutation], done: Callable[[Result], None]) -> None:

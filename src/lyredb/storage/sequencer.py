@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 from lyredb.errors import LyreError
 from lyredb.storage.apply import Rows
@@ -25,6 +25,7 @@ Result: TypeAlias = Applied | LyreError
 Answer: TypeAlias = bytes | LyreError
 """What a call came to."""
 Reply: TypeAlias = Callable[[Answer], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,20 @@ class Sequencer(Protocol):
         """
 
 
+def settling(future: asyncio.Future[T]) -> Callable[[T | LyreError], None]:
+    """Return what gives a result to whoever waits for it; nobody may wait any more."""
+
+    def settle(result: T | LyreError) -> None:
+        if future.done():
+            return
+        if isinstance(result, LyreError):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+    return settle
+
+
 async def committed(
     sequencer: Sequencer, transaction: Sequence[Mutation], *, session_rows: Rows, bulk: bool
 ) -> Applied:
@@ -143,16 +158,7 @@ async def committed(
         LyreError: It was rejected, or the engine failed.
     """
     future: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
-
-    def resolve(result: Result) -> None:
-        if future.cancelled():
-            return
-        if isinstance(result, Applied):
-            future.set_result(result)
-        else:
-            future.set_exception(result)
-
-    sequencer.submit(transaction, resolve, session_rows=session_rows, bulk=bulk)
+    sequencer.submit(transaction, settling(future), session_rows=session_rows, bulk=bulk)
     return await future
 
 
