@@ -141,8 +141,7 @@ class Sending:
         is_all = False
         while not is_all:
             if self._size >= PART_BYTES:
-                self._send_part()
-                await exchange.drain()
+                await self._send_part()
             # The search looked at many records: others have a turn before it goes on.
             await asyncio.sleep(0)
             if exchange.disconnected:
@@ -165,14 +164,15 @@ class Sending:
                 return False
         return True
 
-    def _send_part(self) -> None:
+    async def _send_part(self) -> None:
         exchange = self._request.exchange
         if not self._has_begun:
             self._service.searches.begin()
             self._has_begun = True
             exchange.start_stream(200, self._head())
-        exchange.write_part(b"".join(self._gathered))
+        data = b"".join(self._gathered)
         self._gathered, self._size = [], 0
+        await exchange.send_part(data)  # a record may be far larger than a part
 
     def _head(self) -> bytes:
         return _head(self._service, self._chosen, self._found)
