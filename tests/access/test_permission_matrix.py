@@ -398,6 +398,7 @@ MOUNTED: Final[Mapping[str, str]] = {
     "sse": "sse",
     "websocket": "websocket",
     "health": "",
+    "server": "",
     "openapi": "",
     "session": "",
     "token": "",
