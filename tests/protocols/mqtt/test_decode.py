@@ -13,10 +13,14 @@ from lyredb.protocols.mqtt.decode import decode, decode_connect
 from lyredb.protocols.mqtt.packets import (
     Acknowledgement,
     Auth,
+    Completion,
+    Connect,
     Disconnect,
     Packet,
     Ping,
     Publish,
+    Receipt,
+    Release,
     Request,
     Subscribe,
     Unsubscribe,
@@ -137,7 +141,7 @@ def test_a_password_does_not_print() -> None:
     ("frame", "reason", "version"),
     [
         (client.connect(4, name=b"MQXX"), Reason.UNSUPPORTED_PROTOCOL_VERSION, 0),
-        (client.connect(4, name=b"MQIsdp", level=3), Reason.UNSUPPORTED_PROTOCOL_VERSION, 4),
+        (client.connect(4, name=b"MQIsdp"), Reason.UNSUPPORTED_PROTOCOL_VERSION, 4),
         (client.connect(4, level=3), Reason.UNSUPPORTED_PROTOCOL_VERSION, 4),
         (client.connect(4, level=0x84), Reason.UNSUPPORTED_PROTOCOL_VERSION, 4),
         (client.connect(5, level=6), Reason.UNSUPPORTED_PROTOCOL_VERSION, 5),
@@ -228,7 +232,9 @@ def test_publish_properties_are_decoded_and_forwarded_without_expiry() -> None:
         (client.publish("a\0", version=5), Reason.MALFORMED_PACKET),
         (client.publish(b"\xff", version=5), Reason.MALFORMED_PACKET),
         (client.publish(b"\xed\xa0\x80", version=5), Reason.MALFORMED_PACKET),
-        (client.publish("t", version=5, props=b"\x23\x00\x01"), Reason.TOPIC_ALIAS_INVALID),
+        (client.publish("t", version=5, props=b"\x23\x00\x00"), Reason.TOPIC_ALIAS_INVALID),
+        (client.publish("t", version=5, props=b"\x23\x00\x01" * 2), Reason.PROTOCOL_ERROR),
+        (client.publish("t", version=5, props=b"\x1f\x00\x01a"), Reason.MALFORMED_PACKET),
         (client.publish("", version=5, props=b"\x23\x00\x00"), Reason.TOPIC_ALIAS_INVALID),
         (client.publish("t", version=5, props=b"\x0b\x01"), Reason.PROTOCOL_ERROR),
         (client.publish("t", version=5, props=b"\x0b\x00"), Reason.PROTOCOL_ERROR),
@@ -304,8 +310,16 @@ def test_subscription_options_of_v5_are_read() -> None:
         (client.packet(0xF0, b"\x33"), 5, Reason.PROTOCOL_ERROR),
         (client.packet(0x00, b""), 5, Reason.MALFORMED_PACKET),
         (client.packet(0x20, b"\0\0"), 5, Reason.PROTOCOL_ERROR),
-        (client.packet(0x50, b"\0\1"), 5, Reason.PROTOCOL_ERROR),
-        (client.packet(0x62, b"\0\1"), 5, Reason.PROTOCOL_ERROR),
+        (client.packet(0x50, b"\0\0"), 5, Reason.PROTOCOL_ERROR),
+        (client.packet(0x52, b"\0\1"), 5, Reason.MALFORMED_PACKET),
+        (client.packet(0x50, b"\0\1\x92"), 5, Reason.PROTOCOL_ERROR),
+        (client.packet(0x60, b"\0\1"), 4, Reason.MALFORMED_PACKET),
+        (client.packet(0x62, b"\0\0"), 4, Reason.PROTOCOL_ERROR),
+        (client.packet(0x62, b"\0\1\x80"), 5, Reason.PROTOCOL_ERROR),
+        (client.packet(0x62, b"\0\1\x92\x03\x23\x00\x01"), 5, Reason.MALFORMED_PACKET),
+        (client.packet(0x62, b"\0\1\0"), 4, Reason.MALFORMED_PACKET),
+        (client.packet(0x72, b"\0\1"), 4, Reason.MALFORMED_PACKET),
+        (client.packet(0x70, b"\0\1\x97"), 5, Reason.PROTOCOL_ERROR),
         (client.packet(0xD0, b""), 5, Reason.PROTOCOL_ERROR),
     ],
 )
@@ -355,7 +369,33 @@ def test_the_short_packets_are_read() -> None:
     assert decode_frame(client.disconnect(4), 5) == Disconnect(4)
     assert decode_frame(client.puback(9), 5) == Acknowledgement(9)
     assert decode_frame(client.packet(0x40, b"\0\x09\x80"), 5) == Acknowledgement(9, 0x80)
+    assert decode_frame(client.packet(0x50, b"\0\x09\x97"), 5) == Receipt(9, 0x97)
+    assert decode_frame(client.packet(0x62, b"\0\x09"), 4) == Release(9)
+    assert decode_frame(client.packet(0x70, b"\0\x09\x92\0"), 5) == Completion(9, 0x92)
     assert decode_frame(client.packet(0xF0, b""), 5) == Auth()
+
+
+def test_a_topic_alias_stands_for_a_topic_that_is_left_out() -> None:
+    """§3.3.2.3.4; what it stands for is for the connection to know."""
+    packet = decode_frame(client.publish("", b"x", version=5, props=b"\x23\x00\x07"), 5)
+    assert isinstance(packet, Publish)
+    assert (packet.topic, packet.properties.number(Property.TOPIC_ALIAS)) == (b"", 7)
+    assert packet.properties.forward == b"", "it is between this client and the server"
+    named = decode_frame(client.publish("t", b"x", version=5, props=b"\x23\x00\x07"), 5)
+    assert isinstance(named, Publish)
+    assert named.topic == b"t"
+
+
+def test_clients_of_3_1_are_read_with_the_flags_that_were_free_then() -> None:
+    """MQTT 3.1 §2.1, §3.8: DUP of a SUBSCRIBE that is sent again, bits that are not used."""
+    frame = client.connect(3, name=b"MQIsdp", flags=0x03)
+    connect = decode_frame(frame, 0)
+    assert isinstance(connect, Connect)
+    assert (connect.version, connect.clean_start) == (3, True)
+    again = bytes((client.subscribe("a")[0] | 8,)) + client.subscribe(("a", 0x41))[1:]
+    assert decode_frame(again, 3) == Subscribe(1, (Request("a", 1),))
+    assert decode_frame(client.packet(0x6A, b"\0\x09"), 3) == Release(9)
+    assert refused(again, 4).reason == Reason.MALFORMED_PACKET
 
 
 @given(PACKET_ID, st.sampled_from((0, 0x87, 0x97)), TEXT)

@@ -11,14 +11,18 @@ from typing import Final
 
 from lyredb.protocols.mqtt.packets import (
     V5,
+    V31,
     V311,
     Acknowledgement,
     Auth,
+    Completion,
     Connect,
     Disconnect,
     Packet,
     Ping,
     Publish,
+    Receipt,
+    Release,
     Request,
     Subscribe,
     Unsubscribe,
@@ -34,6 +38,7 @@ from lyredb.protocols.mqtt.properties import (
 from lyredb.protocols.mqtt.reasons import (
     CLIENT_DISCONNECT_REASONS,
     PUBACK_REASONS,
+    PUBREL_REASONS,
     Reason,
     Violation,
     malformed,
@@ -54,7 +59,7 @@ def decode(first: int, body: bytes, version: int) -> Packet:
     Args:
         first: The first byte of the fixed header: type and flags.
         body: Everything after the Remaining Length.
-        version: 4 or 5; a CONNECT says its own.
+        version: 3, 4 or 5; a CONNECT says its own.
 
     Raises:
         Violation: The packet is malformed, or of a type that no client sends.
@@ -68,7 +73,9 @@ def decode(first: int, body: bytes, version: int) -> Packet:
             raise malformed(f"There is no packet of type {kind}")
         raise protocol_error(f"A client does not send a packet of type {kind}")
     flags, decoder = flags_and_decoder
-    if first & 15 != flags:
+    # 3.1 calls the flags unused where it gives them no meaning, and has DUP in some that
+    # 3.1.1 reserves: its clients set it when they ask again (3.1 §2.1).
+    if first & 15 != flags and version != V31:
         raise malformed(f"The flags of a packet of type {kind} are {flags}, got {first & 15}")
     return decoder(body, version)
 
@@ -95,10 +102,10 @@ def _decode_level(reader: Reader) -> int:
         # No version is known here: the server closes without a CONNACK [MQTT-3.1.2-1].
         raise Violation(Reason.UNSUPPORTED_PROTOCOL_VERSION, "The Protocol Name is not MQTT")
     level = reader.byte("the Protocol Level")
-    if name != b"MQTT" or level not in (V311, V5):
+    if level not in ((V311, V5) if name == b"MQTT" else (V31,)):
         raise Violation(
             Reason.UNSUPPORTED_PROTOCOL_VERSION,
-            f"Protocol level {level} is not spoken here; 4 (3.1.1) and 5 are",
+            f"Protocol level {level} is not spoken here; 3 (3.1), 4 (3.1.1) and 5 are",
             version=V5 if level > V5 and level < 0x80 else V311,
         )
     return level
@@ -124,13 +131,13 @@ def _decode_connect(reader: Reader, version: int) -> Connect:
 
 
 def _check_connect_flags(flags: int, version: int) -> None:
-    if flags & 0x01:
+    if flags & 0x01 and version != V31:
         raise malformed("The reserved Connect Flag must be 0")  # [MQTT-3.1.2-3]
     if flags >> 3 & 3 == 3:
         raise malformed("The Will QoS may be 0, 1 or 2, got 3")  # [MQTT-3.1.2-12]
     if not flags & 0x04 and flags & 0x38:
         raise malformed("Will QoS and Will Retain need the Will Flag")  # [MQTT-3.1.2-11]
-    if version == V311 and flags & 0x40 and not flags & 0x80:
+    if version != V5 and flags & 0x40 and not flags & 0x80:
         raise malformed("A password needs a user name")  # 3.1.1: [MQTT-3.1.2-22]
 
 
@@ -177,11 +184,15 @@ def check_message(properties: Properties, payload: bytes) -> None:
 
 
 def decode_publish(first: int, body: bytes, version: int) -> Publish:
-    """PUBLISH (§3.3)."""
+    """PUBLISH (§3.3). The topic is empty where a v5 client sent its alias only.
+
+    Raises:
+        Violation: As `decode`.
+    """
     qos = first >> 1 & 3
     if qos == 3:
         raise malformed("A QoS may be 0, 1 or 2, got 3")  # [MQTT-3.3.1-4]
-    if first & 0x08 and not qos:
+    if first & 0x08 and not qos and version != V31:
         raise malformed("DUP must be 0 in a QoS 0 message")  # [MQTT-3.3.1-2]
     return _decode_plain(first, body, version) or _decode_any(first, body, version)
 
@@ -231,9 +242,10 @@ def _decode_any(first: int, body: bytes, version: int) -> Publish:
     properties = decode_properties(reader, "PUBLISH") if version == V5 else NONE
     if properties.has(Property.SUBSCRIPTION_IDENTIFIER):
         raise protocol_error("A client may not send a Subscription Identifier with a message")
-    if version == V5 and not topic:  # §3.3.2.1; an alias was refused already
-        raise protocol_error("An empty Topic Name needs a Topic Alias, and none are taken")
-    check_topic_name(topic)
+    if topic or not properties.has(Property.TOPIC_ALIAS):
+        if version == V5 and not topic:  # §3.3.2.1
+            raise protocol_error("An empty Topic Name needs a Topic Alias")
+        check_topic_name(topic)
     payload = reader.rest()
     check_message(properties, payload)
     return Publish(
@@ -254,6 +266,27 @@ def decode_puback(body: bytes, version: int) -> Acknowledgement:
     packet_id = reader.packet_id()
     reason, properties = _decode_reason(reader, version, PUBACK_REASONS, "PUBACK")
     return Acknowledgement(packet_id, reason, properties)
+
+
+def decode_pubrec(body: bytes, version: int) -> Receipt:
+    """PUBREC (§3.5)."""
+    reader = Reader(body)
+    packet_id = reader.packet_id()
+    return Receipt(packet_id, *_decode_reason(reader, version, PUBACK_REASONS, "PUBREC"))
+
+
+def decode_pubrel(body: bytes, version: int) -> Release:
+    """PUBREL (§3.6)."""
+    reader = Reader(body)
+    packet_id = reader.packet_id()
+    return Release(packet_id, *_decode_reason(reader, version, PUBREL_REASONS, "PUBREL"))
+
+
+def decode_pubcomp(body: bytes, version: int) -> Completion:
+    """PUBCOMP (§3.7)."""
+    reader = Reader(body)
+    packet_id = reader.packet_id()
+    return Completion(packet_id, *_decode_reason(reader, version, PUBREL_REASONS, "PUBCOMP"))
 
 
 def _decode_reason(
@@ -290,7 +323,7 @@ def decode_subscribe(body: bytes, version: int) -> Subscribe:
 
 def _decode_request(text: str, options: int, version: int) -> Request:
     reserved = 0xC0 if version == V5 else 0xFC
-    if options & reserved:
+    if options & reserved and version != V31:  # where they are not used (3.1 §3.8)
         raise malformed("The reserved Subscription Options must be 0")  # [MQTT-3.8.3-5]
     qos = options & 3
     if qos == 3:
@@ -344,10 +377,13 @@ def decode_auth(body: bytes, version: int) -> Auth:
 _DECODERS: dict[int, tuple[int, Callable[[bytes, int], Packet]]] = {
     1: (0, decode_connect),
     4: (0, decode_puback),
+    5: (0, decode_pubrec),
+    6: (2, decode_pubrel),
+    7: (0, decode_pubcomp),
     8: (2, decode_subscribe),
     10: (2, decode_unsubscribe),
     12: (0, decode_pingreq),
     14: (0, decode_disconnect),
     15: (0, decode_auth),
 }
-"""Packet type → the fixed flags [MQTT-2.1.3-1] and the decoder."""
+"""Packet type → the fixed flags [MQTT-2.1.3-1] [MQTT-3.6.1-1] and the decoder."""

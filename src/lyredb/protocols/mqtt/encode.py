@@ -44,11 +44,31 @@ def connack5(
 
 
 def puback(packet_id: int, reason: int = 0, sentence: str = "") -> bytes:
-    """PUBACK. A success is the same four bytes in both versions (MQTT 5 §3.4.2.1)."""
+    """PUBACK (§3.4)."""
+    return _reply(0x40, packet_id, reason, sentence)
+
+
+def pubrec(packet_id: int, reason: int = 0, sentence: str = "") -> bytes:
+    """PUBREC (§3.5)."""
+    return _reply(0x50, packet_id, reason, sentence)
+
+
+def pubrel(packet_id: int, reason: int = 0) -> bytes:
+    """PUBREL (§3.6)."""
+    return _reply(0x62, packet_id, reason, "")
+
+
+def pubcomp(packet_id: int, reason: int = 0) -> bytes:
+    """PUBCOMP (§3.7)."""
+    return _reply(0x70, packet_id, reason, "")
+
+
+def _reply(first: int, packet_id: int, reason: int, sentence: str) -> bytes:
+    """A success is the same four bytes in all versions (MQTT 5 §3.4.2.1)."""
     head = packet_id.to_bytes(2, "big")
     if not reason:
-        return b"\x40\x02" + head
-    return _packet(0x40, head + bytes((reason,)) + with_length(_reason_string(sentence)))
+        return bytes((first, 2)) + head
+    return _packet(first, head + bytes((reason,)) + with_length(_reason_string(sentence)))
 
 
 def suback(packet_id: int, codes: Sequence[int], version: int, sentence: str = "") -> bytes:

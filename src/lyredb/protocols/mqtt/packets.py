@@ -9,6 +9,7 @@ import msgspec
 
 from lyredb.protocols.mqtt.properties import NONE, Properties
 
+V31 = 3
 V311 = 4
 V5 = 5
 
@@ -29,7 +30,7 @@ class Connect:
     """CONNECT (§3.1).
 
     Attributes:
-        version: 4 for 3.1.1, 5 for 5.
+        version: 3 for 3.1, 4 for 3.1.1, 5 for 5.
         client_id: ``""`` when the server is to choose one.
         clean_start: Clean Session in 3.1.1.
         keep_alive_s: 0 for none.
@@ -69,6 +70,33 @@ class Publish(msgspec.Struct, frozen=True, gc=False):
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
     """PUBACK (§3.4)."""
+
+    packet_id: int
+    reason: int = 0
+    properties: Properties = NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """PUBREC (§3.5): the reader has our message of QoS 2, or does not want it."""
+
+    packet_id: int
+    reason: int = 0
+    properties: Properties = NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """PUBREL (§3.6): the publisher will not send its message of QoS 2 again."""
+
+    packet_id: int
+    reason: int = 0
+    properties: Properties = NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """PUBCOMP (§3.7): the reader has forgotten the packet identifier."""
 
     packet_id: int
     reason: int = 0
@@ -126,5 +154,15 @@ class Auth:
 
 
 Packet: TypeAlias = (
-    Connect | Publish | Acknowledgement | Subscribe | Unsubscribe | Ping | Disconnect | Auth
+    Connect
+    | Publish
+    | Acknowledgement
+    | Receipt
+    | Release
+    | Completion
+    | Subscribe
+    | Unsubscribe
+    | Ping
+    | Disconnect
+    | Auth
 )

@@ -12,7 +12,17 @@ from lyredb.protocols.mqtt.reasons import Reason, Violation, malformed, protocol
 from lyredb.protocols.mqtt.wire import Reader, binary, text, varint
 
 Place = Literal[
-    "CONNECT", "WILL", "PUBLISH", "PUBACK", "SUBSCRIBE", "UNSUBSCRIBE", "DISCONNECT", "AUTH"
+    "CONNECT",
+    "WILL",
+    "PUBLISH",
+    "PUBACK",
+    "PUBREC",
+    "PUBREL",
+    "PUBCOMP",
+    "SUBSCRIBE",
+    "UNSUBSCRIBE",
+    "DISCONNECT",
+    "AUTH",
 ]
 """Where a client may send properties to us."""
 
@@ -69,6 +79,8 @@ def _form(kind: Kind, *places: Place, least: int = 0) -> Form:
     return Form(kind, frozenset(places), least)
 
 
+_REPLIES: Final[tuple[Place, ...]] = ("PUBACK", "PUBREC", "PUBREL", "PUBCOMP")
+
 FORMS: Mapping[int, Form] = MappingProxyType(
     {
         Property.PAYLOAD_FORMAT: _form("flag", "PUBLISH", "WILL"),
@@ -87,7 +99,7 @@ FORMS: Mapping[int, Form] = MappingProxyType(
         Property.REQUEST_RESPONSE_INFORMATION: _form("flag", "CONNECT"),
         Property.RESPONSE_INFORMATION: _form("text"),
         Property.SERVER_REFERENCE: _form("text"),
-        Property.REASON_STRING: _form("text", "PUBACK", "DISCONNECT", "AUTH"),
+        Property.REASON_STRING: _form("text", *_REPLIES, "DISCONNECT", "AUTH"),
         Property.RECEIVE_MAXIMUM: _form("two", "CONNECT", least=1),
         Property.TOPIC_ALIAS_MAXIMUM: _form("two", "CONNECT"),
         Property.TOPIC_ALIAS: _form("two", "PUBLISH"),
@@ -95,7 +107,7 @@ FORMS: Mapping[int, Form] = MappingProxyType(
         Property.RETAIN_AVAILABLE: _form("flag"),
         Property.USER_PROPERTY: _form(
             "pair",
-            *("CONNECT", "WILL", "PUBLISH", "PUBACK"),
+            *("CONNECT", "WILL", "PUBLISH", *_REPLIES),
             *("SUBSCRIBE", "UNSUBSCRIBE", "DISCONNECT", "AUTH"),
         ),
         Property.MAXIMUM_PACKET_SIZE: _form("four", "CONNECT", least=1),
@@ -212,9 +224,8 @@ def _read_value(reader: Reader, identifier: int, form: Form) -> Value:
         raise protocol_error(f"{name[0].upper()}{name[1:]} may be 0 or 1, got {number}")
     if number < form.least:
         raise protocol_error(f"{name[0].upper()}{name[1:]} may not be {number}")
-    if identifier == Property.TOPIC_ALIAS:
-        # The CONNACK says Topic Alias Maximum 0, so no alias is valid [MQTT-3.3.2-9].
-        raise Violation(Reason.TOPIC_ALIAS_INVALID, "This server takes no topic aliases")
+    if identifier == Property.TOPIC_ALIAS and not number:
+        raise Violation(Reason.TOPIC_ALIAS_INVALID, "A Topic Alias may not be 0")  # [MQTT-3.3.2-8]
     return number
 
 

@@ -50,7 +50,10 @@ class Reason(IntEnum):
 PUBACK_REASONS = frozenset(
     (0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99),
 )
-"""What a PUBACK may say (MQTT 5 §3.4.2.1)."""
+"""What a PUBACK or PUBREC may say (MQTT 5 §3.4.2.1, §3.5.2.1)."""
+
+PUBREL_REASONS = frozenset((0x00, 0x92))
+"""What a PUBREL or PUBCOMP may say (MQTT 5 §3.6.2.1, §3.7.2.1)."""
 
 SUBACK_REASONS = frozenset(
     (0x00, 0x01, 0x02, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0xA1, 0xA2),
