@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from lyredb.delivery.admission import ALL, Admission, Topics, View
+from lyredb.delivery.durable import DurableFilters
+from lyredb.delivery.entries import Entries
 from lyredb.delivery.fence import FAILED, HeldMessage, Hold
 from lyredb.delivery.group import Group
 from lyredb.delivery.ingress import Ingress
@@ -31,14 +33,11 @@ from lyredb.delivery.terms import EVERY_CASE, Terms
 from lyredb.plugins.context import Principal
 from lyredb.plugins.delivery import Publisher, Subscriber
 from lyredb.storage.entry import Entry
-from lyredb.storage.keys import decode_key
-from lyredb.storage.mutation import Kind
 
 __all__ = ["Hub", "HubStatistics", "Ingress", "Path", "Terms"]
 
-_MAX_RECORDS: Final = 65_536
-_MAX_RECORD_KEY_BYTES: Final = 8_000_000
-"""Cached records of the log, as many as there are routes."""
+_MAX_INGRESSES: Final = 10_000
+"""Classes of publishers that are shared; about 1 kB each with a path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +69,6 @@ class HubStatistics:
     entries: int
 
 
-class _Record:
-    """What the log's entries of one record need: its id and the routes of its topics."""
-
-    __slots__ = ("id", "routes")
-
-    def __init__(self, record_id: object, routes: tuple[Route, ...]) -> None:
-        self.id = record_id
-        self.routes = routes
-
-
 class Hub:
     """See the module.
 
@@ -88,6 +77,7 @@ class Hub:
         log_id: Of the log that entries come from, hexadecimal; set by the tail.
         outbox: What waits in this tick.
         peers: The other workers of the node.
+        durable: The filters of sessions that outlive their connections.
     """
 
     def __init__(
@@ -113,8 +103,6 @@ class Hub:
             call_later: As ``loop.call_later``; by default that of the running loop.
             peer_limits: What may wait for other workers, and what they are told.
         """
-        self._topics = topics
-        self._tables = tables
         call_later = call_later or _call_later
         self._pressure = Pressure(now, call_later)
         self.outbox = Outbox(schedule_flush, self._pressure)
@@ -133,10 +121,11 @@ class Hub:
             flush=self.outbox.flush,
             on_gone=self._pressure.forget,
         )
-        self._router = Router(admission, self._subscriptions, self._routes, self.peers)
-        self._records: dict[Address, _Record] = {}
-        self._key_bytes = 0  # of the cached records
-        self._heads: dict[int, tuple[bytes, ...]] = {}
+        self.durable = DurableFilters(self._routes, self.outbox.flush)
+        self._router = Router(
+            admission, self._subscriptions, self._routes, self.peers, self.durable
+        )
+        self._log = Entries(topics, tables, self._subscriptions, self._router)
         self._ingresses: dict[tuple[Principal, str, str, str, bool], Ingress] = {}
         self._holds: dict[Address, Hold] = {}
         self._entries = 0
@@ -225,14 +214,16 @@ class Hub:
     # What is cached
 
     def access_changed(self, principal: Principal) -> None:
-        """Ask again what this principal may read and publish."""
+        """Ask again what principals of this name may read and publish."""
         self.flush()
         self._routes.drop(
             route
             for route in self._routes.by_topic.values()
-            if any(path.ingress.principal == principal for path in route.paths)
+            if any(path.ingress.principal.name == principal.name for path in route.paths)
             or any(
-                service.principal == principal for node in route.nodes for service in node.groups
+                service.principal.name == principal.name
+                for node in route.nodes
+                for service in node.groups
             )
         )
 
@@ -240,8 +231,7 @@ class Hub:
         """Ask again which topics records have: a table was added or exported elsewhere."""
         self.flush()
         self._routes.drop_all()
-        self._records.clear()
-        self._heads.clear()
+        self._log.forget()
 
     def statistics(self) -> HubStatistics:
         """What the hub has and has done; see `HubStatistics`."""
@@ -286,8 +276,20 @@ class Hub:
         if ingress is None:
             lane = None if is_relayed else self.peers.lane(protocol, raw, known_type)
             ingress = Ingress(self, principal, protocol, raw, known_type, lane)
+            if len(self._ingresses) >= _MAX_INGRESSES:
+                self._forget_ingresses()
             self._ingresses[key] = ingress
         return ingress
+
+    def _forget_ingresses(self) -> None:
+        """Share no ingress of before any more.
+
+        Those of single users and connections come, and nobody says when they go. Who still
+        has one goes on with it: its paths are made anew by its next messages.
+        """
+        self.flush()
+        self._routes.drop_all()
+        self._ingresses.clear()
 
     def make_path(self, ingress: Ingress, topic: bytes) -> Path:
         """Make and cache a path; see `Ingress.path`."""
@@ -452,43 +454,18 @@ class Hub:
 
     def wants(self, kind: int, slot: int) -> bool:
         """Whether any filter could match a topic of the table; cheap, errs towards yes."""
-        if kind > Kind.MESSAGE:
-            return False
-        heads = self._heads.get(slot)
-        if heads is None:
-            roots = self._topics.of(slot, b"")
-            heads = self._heads[slot] = tuple(root.split(b"/", 1)[0] for root in roots)
-        for head in heads:  # noqa: SIM110  # any() and its generator cost 0.3 us per entry
-            if self._subscriptions.may_match_below(head):
-                return True
-        return False
+        return self._log.wants(kind, slot)
 
     def _tell(self, entry: Entry) -> None:
-        table = self._tables.get(entry.slot)
+        table = self._log.table(entry.slot)
         if table is None:
             return
-        record = self._record(entry)
+        record = self._log.record(entry)
         for route in record.routes:
             if route.targets:
                 self._entries += 1
                 message = Message.of_entry(entry, table, route.topic, self.log_id, id=record.id)
                 self.distribute(route, message, None, "", b"", 0)
-
-    def _record(self, entry: Entry) -> _Record:
-        address = (entry.slot, entry.key)
-        record = self._records.get(address)
-        if record is not None and not any(route.is_dropped for route in record.routes):
-            return record
-        key = entry.full_id or entry.key
-        routes = tuple(
-            self._router.route(topic, address) for topic in self._topics.of(entry.slot, key)
-        )
-        if len(self._records) >= _MAX_RECORDS or self._key_bytes >= _MAX_RECORD_KEY_BYTES:
-            self._records.clear()
-            self._key_bytes = 0
-        self._key_bytes += len(key)
-        record = self._records[address] = _Record(decode_key(key) if key else None, routes)
-        return record
 
 
 def _call_later(delay_s: float, callback: Callable[[], None]) -> Timer:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from lyredb.delivery.admission import Admission, View
+from lyredb.delivery.durable import DurableFilters
 from lyredb.delivery.group import Bundle, Group
 from lyredb.delivery.ingress import Ingress
 from lyredb.delivery.peers import Peers
@@ -27,11 +28,13 @@ class Router:
         subscriptions: Subscriptions,
         routes: RouteTable,
         peers: Peers,
+        durable: DurableFilters,
     ) -> None:
         self._admission = admission
         self._subscriptions = subscriptions
         self._routes = routes
         self._peers = peers
+        self._durable = durable
         self._bundles: dict[tuple[tuple[Group, ...], Relay | None], Bundle] = {}
 
     def route(self, topic: bytes, address: Address) -> Route:
@@ -50,7 +53,8 @@ class Router:
         groups, overlap = groups_of(nodes)
         targets = self._targets(topic, groups)
         wishes = self._peers.wishes_for(topic)
-        route = Route(topic, address, nodes, overlap, targets, wishes)
+        is_logged = self._durable.match(topic)
+        route = Route(topic, address, nodes, overlap, targets, wishes, is_logged=is_logged)
         self._routes.add(route)
         return route
 
@@ -81,7 +85,8 @@ class Router:
         destination = self._admission.publish(ingress.principal, ingress.protocol, topic)
         route = self.route(topic, (destination.slot, destination.key))
         relay = self.relay(ingress, route)
-        solos = (self._solo(route, ingress, relay, 0), self._solo(route, ingress, relay, 1))
+        solo1 = None if route.is_logged else self._solo(route, ingress, relay, 1)
+        solos = (self._solo(route, ingress, relay, 0), solo1)
         path = Path(ingress, route, destination, solos, relay)
         route.paths.append(path)
         ingress.paths[topic] = path

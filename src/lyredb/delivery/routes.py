@@ -47,12 +47,15 @@ class Route:
         nodes: The filter nodes that match.
         overlap: What the groups come from when a reader is in several nodes.
         wishes: The filters of other workers that match.
+        is_logged: A durable session wants the topic: what is published to it with QoS 1 or 2
+            goes through the log, from which everybody gets it.
         is_dropped: True when it is in no cache any more and may be out of date.
     """
 
     __slots__ = (
         "address",
         "is_dropped",
+        "is_logged",
         "nodes",
         "overlap",
         "paths",
@@ -69,6 +72,8 @@ class Route:
         overlap: Overlap | None,
         targets: tuple[tuple[Group, View], ...],
         wishes: tuple[Wish, ...] = (),
+        *,
+        is_logged: bool = False,
     ) -> None:
         self.topic = topic
         self.address = address
@@ -77,6 +82,7 @@ class Route:
         self.targets = targets
         self.wishes = wishes
         self.paths: list[Path] = []
+        self.is_logged = is_logged
         self.is_dropped = False
 
 
@@ -89,9 +95,11 @@ class Path:
         route: Who gets them.
         ingress: Whose path it is.
         relay: Forwards to other workers, ``None`` when none wants the topic.
+        is_logged: Messages of QoS 1 and 2 are not for this way: whoever publishes them hands
+            them to the log (`lyredb.resources.database.Database.log`).
         solo0: Not ``None`` when unparsed QoS 0 frames of the ingress' kind only have to
             be appended to this group (`Ingress.push_run`).
-        solo1: As ``solo0`` for QoS 1.
+        solo1: As ``solo0`` for QoS 1; always ``None`` where that is logged.
         is_slow: True when a message may not simply be appended: messages wait for a
             write of the record, or the topic is not direct.
     """
@@ -101,6 +109,7 @@ class Path:
         "_solo1",
         "destination",
         "ingress",
+        "is_logged",
         "is_slow",
         "relay",
         "route",
@@ -122,6 +131,7 @@ class Path:
         self.route = route
         self.ingress = ingress
         self.relay = relay
+        self.is_logged = route.is_logged
         self._solo0, self._solo1 = solos
         self.solo0: Group | None = None
         self.solo1: Group | None = None
@@ -130,7 +140,7 @@ class Path:
     @property
     def idle(self) -> bool:
         """True when nobody listens and nothing is held: a message would reach nobody."""
-        return not self.is_slow and not self.route.targets and self.relay is None
+        return not (self.is_slow or self.is_logged or self.route.targets or self.relay)
 
     def close(self) -> None:
         """Have all messages go through `Ingress.push`, which holds them back."""

@@ -49,6 +49,7 @@ class Tail:
         self._schedule = schedule
         self._is_scheduled = False
         self._handlers: dict[Kind, list[Callable[[Entry], None]]] = {}
+        self._slot_handlers: dict[int, list[Callable[[Entry], None]]] = {}
         self.position = engine.position
         self.on_progress: Callable[[int], None] | None = None
         hub.log_id = engine.log_id.hex()
@@ -58,6 +59,10 @@ class Tail:
     def on(self, kind: Kind, handler: Callable[[Entry], None]) -> None:
         """Call a handler for each entry of a kind, before any later entry is told."""
         self._handlers.setdefault(kind, []).append(handler)
+
+    def on_slot(self, slot: int, handler: Callable[[Entry], None]) -> None:
+        """Call a handler for each entry of a table, before any later entry is told."""
+        self._slot_handlers.setdefault(slot, []).append(handler)
 
     def poke(self, position: int) -> None:
         """Note that the log has come to a position; it is read in the next ticks."""
@@ -109,7 +114,11 @@ class Tail:
     def _take(self, seq: int, stored: bytes) -> None:
         """Deliver an entry, or pass it by: decoding what nobody wants is half of the work."""
         kind, address = kind_of(stored), address_of(stored)
-        if kind in self._handlers or self._hub.wants(kind, address[0]):
+        if (
+            kind in self._handlers
+            or address[0] in self._slot_handlers
+            or self._hub.wants(kind, address[0])
+        ):
             self._deliver(decode_entry(seq, stored))
             return
         self.position = seq
@@ -123,6 +132,8 @@ class Tail:
         self.position = entry.seq
         try:
             for handler in self._handlers.get(entry.kind, ()):
+                handler(entry)
+            for handler in self._slot_handlers.get(entry.slot, ()):
                 handler(entry)
             self._hub.deliver(entry)
         except Exception:

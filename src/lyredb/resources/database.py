@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 
 from msgspec.structs import replace
 
@@ -22,12 +21,14 @@ from lyredb.formats import Pause
 from lyredb.plugins.context import Context, Principal
 from lyredb.plugins.delivery import Publisher, Subscriber
 from lyredb.resources.access import Access, unreadable
+from lyredb.resources.barrier import Barrier
 from lyredb.resources.blob_intake import BlobIntake
 from lyredb.resources.blob_uploads import BlobUploads
 from lyredb.resources.blobs import BlobStore
 from lyredb.resources.deletion import Deletions, delete_found, is_conditional
 from lyredb.resources.description import describe
 from lyredb.resources.held import HeldBytes
+from lyredb.resources.logged import Logged, LoggedMessage, MessageLog, Published
 from lyredb.resources.mutations import message_mutation
 from lyredb.resources.queries import Queries
 from lyredb.resources.registry import Registry
@@ -39,6 +40,7 @@ from lyredb.resources.transaction import MAX_AGE_S, Transaction
 from lyredb.resources.turns import Turns
 from lyredb.resources.writing import Done, Writing
 from lyredb.security.principals import SUPER_USER
+from lyredb.storage.apply import Rows
 from lyredb.storage.engine import Engine
 from lyredb.storage.layout import IndexSource
 from lyredb.storage.mutation import Mutation
@@ -69,7 +71,21 @@ class Database:
         hub: Hub,
         tail: Tail,
         query_limits: QueryLimits = DEFAULT_LIMITS,
+        *,
+        passed: Callable[[int], bool] | None = None,
     ) -> None:
+        """Put it together, in a running loop.
+
+        Args:
+            engine: The store.
+            writer: Where writes go.
+            registry: Resolves paths and topics.
+            access: Decides.
+            hub: Delivers.
+            tail: Tells the log to the hub.
+            query_limits: What one query may cost.
+            passed: See `Barrier`.
+        """
         self.registry = registry
         self._queries = Queries(engine, registry, access, query_limits)
         self._engine = engine
@@ -83,6 +99,8 @@ class Database:
         self._intake = BlobIntake(self.blobs)
         most = engine.settings.max_transaction_mutations
         self._writing = Writing(writer, hub, access, most, self._intake)
+        self._log = MessageLog(self._writing)
+        self._barrier = Barrier(tail, self._loop.call_later, passed)
         self.uploads = BlobUploads(engine, self._writing, self.blobs, self.write)
         self._on_access_change: list[Callable[[Principal], None]] = []
 
@@ -188,9 +206,23 @@ class Database:
         """
         self._writing.admit(operation, target.table, context)
 
-    def submit(self, write: Write, context: Context, done: Done) -> None:
+    def submit(self, write: Write, context: Context, done: Done, session_rows: Rows = ()) -> None:
         """Send a write and go on; see `Writing.submit`."""
-        self._writing.submit(write, context, done)
+        self._writing.submit(write, context, done, session_rows)
+
+    def log(
+        self,
+        messages: Sequence[LoggedMessage],
+        context: Context,
+        done: Logged,
+        session_rows: Rows = (),
+    ) -> None:
+        """Log messages of QoS 1 and 2 to topics that are logged; see `MessageLog.log`."""
+        self._log.log(messages, context, done, session_rows)
+
+    def when_told(self, position: int, callback: Callable[[], None]) -> None:
+        """Call back once every worker has told the log up to there; `Barrier.when_told`."""
+        self._barrier.when_told(position, callback)
 
     def prepare(self, write: Write, context: Context) -> Mutation:
         """Decide and encode a write that somebody else may send; see `Writing.prepare`."""
@@ -330,8 +362,9 @@ class Database:
         content_type: str = "",
         properties: bytes = b"",
         expires_ms: int = 0,
+        done: Published | None = None,
     ) -> None:
-        """Deliver a message that is no record to whoever listens now.
+        """Deliver a message that is no record; see `publication`.
 
         Raises:
             InvalidTopic, UnknownTopic, NotAuthorised: Nobody got it.
@@ -345,6 +378,7 @@ class Database:
             content_type=content_type,
             properties=properties,
             expires_ms=expires_ms,
+            done=done,
         )()
 
     def publication(
@@ -358,8 +392,24 @@ class Database:
         content_type: str = "",
         properties: bytes = b"",
         expires_ms: int = 0,
+        done: Published | None = None,
     ) -> Callable[[], None]:
-        """Decide like `publish`, and return what delivers the message; it raises nothing.
+        """Decide, and return what delivers a message that is no record; it raises nothing.
+
+        It goes to whoever listens then. With QoS 1 and 2 it is logged where durable
+        sessions want it, and everybody gets it from there.
+
+        Args:
+            topic: Where to.
+            payload: As it is sent.
+            context: Who publishes.
+            publisher: Who may be paused when a subscriber cannot keep up.
+            qos: 0 to 2.
+            content_type: Of the payload, ``""`` when nothing was said.
+            properties: See `lyredb.plugins.delivery.Message`.
+            expires_ms: Epoch ms after which it is void, 0 for never.
+            done: Called once: with ``None`` when it is delivered, or on disk where it is
+                logged, or with the error for which it could not be logged.
 
         Raises:
             InvalidTopic, UnknownTopic, NotAuthorised: It may not be published.
@@ -378,7 +428,16 @@ class Database:
             session=context.session,
             expires_ms=expires_ms,
         )
-        return partial(ingress.push, path, message, publisher)
+
+        def deliver() -> None:
+            if qos and self._hub.durable.match(encoded):
+                self._log.log_one(path.destination, message, context, done)
+                return
+            ingress.push(path, message, publisher)
+            if done is not None:
+                done(None)
+
+        return deliver
 
     def subscribe(
         self,

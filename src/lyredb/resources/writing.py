@@ -28,6 +28,7 @@ from lyredb.tables.stored import StoredTable
 
 if TYPE_CHECKING:
     from lyredb.delivery.fence import HeldMessage
+    from lyredb.storage.apply import Rows
     from lyredb.storage.sequencer import Result, Sequencer
 
 Done = Callable[[Written | LyreError], None]
@@ -104,11 +105,17 @@ class Writing:
         if limit is not None:
             limit.require(target.attribute)
 
-    def submit(self, write: Write, context: Context, done: Done) -> None:
+    def submit(self, write: Write, context: Context, done: Done, session_rows: Rows = ()) -> None:
         """Send one write; ``done`` gets its result after the commit, in order of arrival.
 
         A ``create`` whose key is the next integer may have to wait for a block of those
         first: then later writes go on before it, and all of its errors come to ``done``.
+
+        Args:
+            write: What to do.
+            context: Who asks.
+            done: Called once.
+            session_rows: Rows of ``sess`` in the same transaction.
 
         Raises:
             NotAuthorised, InvalidRecord, InvalidBody, InvalidKey, UnsupportedOperation,
@@ -118,12 +125,17 @@ class Writing:
             write = with_value(write)
             if self._intake.must_wait(write):
                 self.admitted(write, context)
-                self._intake.take(write, partial(self._resume_saved, context, done))
+                self._intake.take(write, partial(self._resume_saved, context, done, session_rows))
                 return
-        self._submit(write, context, done)
+        self._submit(write, context, done, session_rows)
 
     def _resume_saved(
-        self, context: Context, done: Done, write: Write, failure: Exception | None
+        self,
+        context: Context,
+        done: Done,
+        session_rows: Rows,
+        write: Write,
+        failure: Exception | None,
     ) -> None:
         """Go on with a write whose blobs are in files, or are not."""
         if failure is not None:
@@ -136,20 +148,21 @@ class Writing:
             done(result)
 
         try:
-            self._submit(write, context, told)
+            self._submit(write, context, told, session_rows)
         except LyreError as error:
             told(error)
 
-    def _submit(self, write: Write, context: Context, done: Done) -> None:
+    def _submit(self, write: Write, context: Context, done: Done, session_rows: Rows) -> None:
         table = write.target.table
         limit = self.admitted(write, context)
         integer = None
         if needs_integer(write):
             integer = self.integers.take(table.slot)
             if integer is None:
-                self.integers.wait(table.slot, partial(self._resume, write, context, done))
+                resume = partial(self._resume, write, context, done, session_rows)
+                self.integers.wait(table.slot, resume)
                 return
-        self._send(plan(write, context, limit, integer), context, done)
+        self._send(plan(write, context, limit, integer), context, done, session_rows)
 
     def admitted(self, write: Write, context: Context) -> WriteLimit | None:
         """Decide, and return what the writer has to see to.
@@ -164,18 +177,23 @@ class Writing:
         return self._access.limit(context.principal, table)
 
     def _resume(
-        self, write: Write, context: Context, done: Done, failure: LyreError | None
+        self,
+        write: Write,
+        context: Context,
+        done: Done,
+        session_rows: Rows,
+        failure: LyreError | None,
     ) -> None:
         """Go on with a creation that has waited for an integer."""
         if failure is not None:
             done(failure)
             return
         try:
-            self._submit(write, context, done)
+            self._submit(write, context, done, session_rows)
         except LyreError as error:
             done(error)
 
-    def _send(self, planned: Planned, context: Context, done: Done) -> None:
+    def _send(self, planned: Planned, context: Context, done: Done, session_rows: Rows) -> None:
         slot, key = planned.mutation.slot, planned.mutation.key
 
         def reply(result: Result) -> None:
@@ -184,7 +202,7 @@ class Writing:
                 if planned.integer is not None and isinstance(result, RecordExists):
                     # Somebody chose this key while it was leased: the next block is above it.
                     self.integers.discard(slot)
-                    self._resume(planned.write, context, done, None)
+                    self._resume(planned.write, context, done, session_rows, None)
                     return
                 done(planned.meaning(result))
                 return
@@ -194,9 +212,39 @@ class Writing:
             done(Written(planned.id, outcome.version, outcome.seq, outcome.existed, table))
 
         self._log_held(slot, key)
-        self._writer.submit((planned.mutation,), reply)
+        self._writer.submit((planned.mutation,), reply, session_rows=session_rows)
         # Only now: a write that was not taken must not answer the hold of an earlier one.
         self._fence.hold(slot, key)
+
+    def submit_messages(
+        self, messages: Sequence[Mutation], done: Callable[[Result], None], session_rows: Rows
+    ) -> None:
+        """Send messages for the log as one transaction; each of their topics is fenced once.
+
+        Args:
+            messages: Mutations of the kind MESSAGE and nothing else.
+            done: Gets what the writer says, in order of arrival.
+            session_rows: Rows of ``sess`` in the same transaction.
+
+        Raises:
+            LyreError: Nothing was sent and ``done`` will not be called.
+        """
+        fence, count = self._fence, len(messages)
+        # By topic, which of them is its last one.
+        lasts = {(one.slot, one.key): number for number, one in enumerate(messages)}
+
+        def reply(result: Result) -> None:
+            # Each message has an entry, so their positions are the last ones of the commit.
+            first = 0 if isinstance(result, LyreError) else result.position - count + 1
+            for (slot, key), number in lasts.items():
+                fence.release(slot, key, first + number if first else 0)
+            done(result)
+
+        for slot, key in lasts:
+            self._log_held(slot, key)
+        self._writer.submit(messages, reply, session_rows=session_rows)
+        for slot, key in lasts:
+            fence.hold(slot, key)
 
     def _log_held(self, slot: int, key: bytes) -> None:
         """Log what was published between the last write of a record and the next one."""

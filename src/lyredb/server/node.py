@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +25,7 @@ from lyredb.resources.registry import Registry
 from lyredb.resources.schema_watch import watch_schema
 from lyredb.security.roles import Roles
 from lyredb.server.store import Store, next_tick
+from lyredb.sessions.following import follow_sessions
 from lyredb.storage.engine import Engine
 from lyredb.storage.remote.client import RemoteWriter
 from lyredb.storage.remote.local import LocalCalls
@@ -67,6 +68,7 @@ class Node:
         open_topics: bool,
         peer_limits: PeerLimits = DEFAULT_LIMITS,
         query_limits: QueryLimits = DEFAULT_QUERY_LIMITS,
+        passed: Callable[[int], bool] | None = None,
     ) -> None:
         schedule = next_tick(asyncio.get_running_loop())
         self.engine = engine
@@ -88,8 +90,9 @@ class Node:
         self.tail = Tail(engine, self.hub, schedule=schedule)
         writer.on_commit(self.tail.poke)
         self.database = Database(
-            engine, writer, registry, access, self.hub, self.tail, query_limits
+            engine, writer, registry, access, self.hub, self.tail, query_limits, passed=passed
         )
+        follow_sessions(engine, self.tail, self.hub.durable)
         watch_roles(self.tail, self.roles, self.database)
         watch_schema(self.tail, self._reread, self.database)
         self._closed = False
@@ -149,6 +152,7 @@ class Node:
         open_topics: bool = False,
         peer_limits: PeerLimits = DEFAULT_LIMITS,
         query_limits: QueryLimits = DEFAULT_QUERY_LIMITS,
+        passed: Callable[[int], bool] | None = None,
     ) -> Node:
         """Read a data directory that another process writes, and send it what to write.
 
@@ -162,6 +166,8 @@ class Node:
             open_topics: Whether unknown topics are records of ``data.Topic``.
             peer_limits: What is bounded between this worker and the others.
             query_limits: What one query may cost.
+            passed: Tells whether all workers have told the log up to a position; ``None``:
+                there are no others.
 
         Raises:
             FormatMismatch, SchemaError, StorageError.
@@ -179,6 +185,7 @@ class Node:
                 open_topics=open_topics,
                 peer_limits=peer_limits,
                 query_limits=query_limits,
+                passed=passed,
             )
         except BaseException:
             engine.close()

@@ -48,6 +48,7 @@ async def live(order: Order, launch: Launch, channel: Channel, board: Board) -> 
         open_topics=order.open_topics,
         peer_limits=peer_limits(launch.settings),
         query_limits=query_limits(launch.settings),
+        passed=board.passed,
     )
     node.tail.on_progress = lambda position: board.publish(order.number, position)
     board.publish(order.number, node.tail.position)
