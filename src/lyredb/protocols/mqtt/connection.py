@@ -22,20 +22,13 @@ from lyredb.errors import (
 from lyredb.formats import JSON
 from lyredb.plugins.context import Principal
 from lyredb.plugins.delivery import Batch, Format, Message
-from lyredb.protocols.mqtt import encode, handshake
-from lyredb.protocols.mqtt.decode import decode, decode_connect
+from lyredb.protocols.mqtt import handlers, handshake
+from lyredb.protocols.mqtt.decode import decode_connect
 from lyredb.protocols.mqtt.entrance import Admitted, Entrance, Origin
 from lyredb.protocols.mqtt.errors import answer_for, sentence_of
 from lyredb.protocols.mqtt.intake import Intake
 from lyredb.protocols.mqtt.life import State
-from lyredb.protocols.mqtt.packets import (
-    Acknowledgement,
-    Connect,
-    Disconnect,
-    Ping,
-    Subscribe,
-    Unsubscribe,
-)
+from lyredb.protocols.mqtt.packets import Connect, Disconnect
 from lyredb.protocols.mqtt.reasons import Reason, Violation, protocol_error
 from lyredb.protocols.mqtt.service import LINGER_S, Service
 from lyredb.protocols.mqtt.session import Session, open_session
@@ -70,16 +63,13 @@ class Connection:
         "_entrance",
         "_format",
         "_intake",
-        "_is_counted",
         "_origin",
         "_service",
         "_session",
         "_silence",
         "_state",
-        "_told_congested",
         "_transport",
         "_watches",
-        "_writing_paused",
         "due",
     )
 
@@ -105,9 +95,6 @@ class Connection:
         self._intake = Intake(transport, self, service.turn)
         self._silence = Silence()
         self._answers_scheduled = False
-        self._told_congested = False
-        self._writing_paused = False
-        self._is_counted = False
         self._watches: tuple[Callable[[], None], ...] = ()
         if account is not None and account.name:
             self.watch(account.name)
@@ -149,7 +136,7 @@ class Connection:
                 position = session.publishing.take(data, position)
                 if position < size and data[position] == 0x40:
                     position = session.outbox.take_pubacks(data, position)
-                    self._pump()
+                    session.backlog.pump()
                 if position >= size:
                     break
             elif data[position] != 0x10:
@@ -178,25 +165,7 @@ class Connection:
         elif first >> 4 == 1:
             raise protocol_error("A second CONNECT")  # [MQTT-3.1.0-2]
         else:
-            self._handle_other(session, first, data[body:end])
-
-    def _handle_other(self, session: Session, first: int, body: bytes) -> None:
-        packet = decode(first, body, session.terms.version)
-        match packet:
-            case Acknowledgement():
-                session.outbox.acknowledge(packet.packet_id)
-                self._pump()
-            case Subscribe():
-                session.subscriptions.handle_subscribe(packet)
-            case Unsubscribe():
-                session.subscriptions.handle_unsubscribe(packet)
-            case Ping():
-                self.answer(encode.PINGRESP)
-            case Disconnect():
-                self._handle_disconnect(session, packet)
-            case _:
-                # No Authentication Method was agreed on, so no AUTH [MQTT-4.12.0-6].
-                raise protocol_error("AUTH without an Authentication Method")
+            handlers.handle(self, session, first, data[body:end])
 
     # --- CONNECT
 
@@ -291,10 +260,8 @@ class Connection:
         """Send the frames of a tick (`Subscriber`)."""
         session = self._session
         if session is not None and self._state is State.CONNECTED:
-            outbox = session.outbox
-            outbox.write(batch)
-            if self._writing_paused or outbox.queued:
-                self._count_waiting(session)
+            session.outbox.write(batch)
+            session.backlog.grew()
 
     def write_messages(self, messages: Sequence[Message]) -> None:
         """Never called: the encoding takes frames."""
@@ -311,42 +278,17 @@ class Connection:
     @property
     def is_congested(self) -> bool:
         """True while more waits for the client than the high-water mark."""
-        session = self._session
-        if not self._writing_paused and (session is None or not session.outbox.is_filling):
-            return False
-        self._told_congested = True
-        return True
+        return self._session is not None and self._session.backlog.is_congested
 
     def pause_writing(self) -> None:
         """The transport has more than its high-water mark."""
-        self._writing_paused = True
+        if self._session is not None:
+            self._session.backlog.pause()
 
     def resume_writing(self) -> None:
         """The transport is below its low-water mark again."""
-        self._writing_paused = False
-        self._pump()
-
-    def _pump(self) -> None:
-        """Send what waited for the window, and tell who waited for us."""
-        session = self._session
-        if session is None or self._state is not State.CONNECTED:
-            return
-        if session.outbox.queued:
-            session.outbox.pump()
-        if self._is_counted:
-            self._count_waiting(session)
-        if self._told_congested and not (self._writing_paused or session.outbox.is_filling):
-            self._told_congested = False
-            self._service.database.drained(self)
-            session.subscriptions.resume()
-
-    def _count_waiting(self, session: Session) -> None:
-        """Tell what waits for this client, while it is worth counting."""
-        size = session.outbox.queued_bytes
-        if self._writing_paused:
-            size += self._transport.get_write_buffer_size()
-        self._is_counted = size > 0
-        self._service.buffers.note(self, size)
+        if self._session is not None and self._state is State.CONNECTED:
+            self._session.backlog.resume()
 
     def cut_off(self) -> None:
         """End at once, as too much waits for all clients (`buffers.Holder`)."""
@@ -367,8 +309,10 @@ class Connection:
         """True while answers can be sent."""
         return self._state is State.CONNECTED
 
-    def _handle_disconnect(self, session: Session, packet: Disconnect) -> None:
+    def leave(self, packet: Disconnect) -> None:
         """DISCONNECT (§3.14): only a normal one discards the will [MQTT-3.14.4-3]."""
+        session = self._session
+        assert session is not None, "a client that is connected has a session"
         handshake.check_disconnect(session.terms, packet)
         if packet.reason == Reason.SUCCESS:
             session.will.discard()
@@ -409,13 +353,10 @@ class Connection:
             self._session.close(self._service)
         for end in self._watches:
             end()
-        if self._is_counted:
-            self._is_counted = False
-            self._service.buffers.note(self, 0)
 
     def publish_will(self) -> None:
-        """Publish the will now, and never again."""
-        if self._session is not None:
+        """Publish the will now, and never again, unless it has a delay."""
+        if self._session is not None and not self._session.will.delay_ms:
             self._session.will.publish(lambda: None)
 
     def close(self, reason: Exception) -> None:
@@ -452,7 +393,8 @@ class Connection:
         if account is None:
             session.will.discard()
         else:
-            session.will.decide_for(replace(session.context, principal=account.principal))
+            context = replace(session.context, principal=account.principal)
+            session.will.decide_for(self._service.database.identify(context))
         self.fail(NotAuthorised(reason))
 
     def _revoke_early(self, reason: str) -> None:
@@ -462,9 +404,18 @@ class Connection:
             self._close_with(b"")  # no CONNECT yet: nobody to tell
 
     def access_changed(self, principal: Principal) -> None:
-        """Decide the will again, if it is that of a client with these rights."""
-        if self._session is not None and self._state is State.CONNECTED:
-            self._session.access_changed(self._service, principal)
+        """Decide the will again, if it is that of a client with these rights.
+
+        Who cannot be decided for any more connects again, and is told apart then.
+        """
+        session = self._session
+        if session is None or self._state is not State.CONNECTED:
+            return
+        session.access_changed(self._service, principal)
+        database, mine = self._service.database, session.context.principal
+        if mine.name == principal.name and database.is_outdated(mine):
+            session.will.decide_for(database.identify(session.context))
+            self.fail(NotAuthorised("the rights are by user or client now: connect again"))
 
     def shutdown(self) -> None:
         """End because the server stops."""

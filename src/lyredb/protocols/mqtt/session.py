@@ -7,13 +7,15 @@ from typing import Protocol
 from lyredb.errors import LyreError
 from lyredb.plugins.context import Principal
 from lyredb.plugins.delivery import Format
-from lyredb.protocols.mqtt import publishing, subscribing
+from lyredb.protocols.mqtt import backlog, publishing, subscribing
+from lyredb.protocols.mqtt.backlog import Backlog
 from lyredb.protocols.mqtt.entrance import Admitted
 from lyredb.protocols.mqtt.handshake import Terms
-from lyredb.protocols.mqtt.outbox import Outbox, Wire
+from lyredb.protocols.mqtt.outbox import Outbox
 from lyredb.protocols.mqtt.publishing import Publishing
 from lyredb.protocols.mqtt.service import Service
 from lyredb.protocols.mqtt.subscribing import Subscriptions
+from lyredb.protocols.mqtt.transport import Transport
 
 
 class Session:
@@ -23,6 +25,7 @@ class Session:
         terms: What was agreed on.
         context: Whose rights decide.
         outbox: Messages to the client.
+        backlog: What of them waits.
         publishing: Messages from the client.
         subscriptions: What it listens to.
         epoch: Of the claim of the client identifier.
@@ -30,6 +33,7 @@ class Session:
     """
 
     __slots__ = (
+        "backlog",
         "context",
         "epoch",
         "outbox",
@@ -45,6 +49,7 @@ class Session:
         admitted: Admitted,
         *,
         outbox: Outbox,
+        backlog: Backlog,
         publishing: Publishing,
         subscriptions: Subscriptions,
     ) -> None:
@@ -53,6 +58,7 @@ class Session:
         self.epoch = admitted.epoch
         self.will = admitted.will
         self.outbox = outbox
+        self.backlog = backlog
         self.publishing = publishing
         self.subscriptions = subscriptions
 
@@ -61,7 +67,7 @@ class Session:
 
         The will itself stays: it is decided again when it is published.
         """
-        if self.context.principal != principal or not self.will.is_left:
+        if self.context.principal.name != principal.name or not self.will.is_left:
             return
         try:
             kept = self.will.prepare()
@@ -72,17 +78,19 @@ class Session:
     def close(self, service: Service) -> None:
         """Give back everything; the will goes out unless it was discarded.
 
-        The client identifier is free when the will is: whoever takes over finds it told.
+        The client identifier is free when the will is out: whoever takes over finds it told.
+        One with a delay goes to the directory with the identifier.
         """
         self.subscriptions.close()
         client_id, epoch = self.terms.client_id, self.epoch
-        self.will.publish(lambda: service.release(client_id, epoch))
+        self.will.part(lambda delay_ms: service.release(client_id, epoch, delay_ms))
         self.outbox.close()
+        self.backlog.close()
         service.counters.sent += self.outbox.sent
         service.counters.dropped += self.outbox.dropped
 
 
-class Owner(publishing.Owner, subscribing.Owner, Protocol):
+class Owner(backlog.Owner, publishing.Owner, subscribing.Owner, Protocol):
     """The connection, as the parts of its session need it."""
 
     def on_queue_full(self) -> None:
@@ -91,7 +99,7 @@ class Owner(publishing.Owner, subscribing.Owner, Protocol):
 
 def open_session(
     owner: Owner,
-    wire: Wire,
+    transport: Transport,
     service: Service,
     terms: Terms,
     admitted: Admitted,
@@ -102,7 +110,7 @@ def open_session(
     """Make the parts of a client that is let in; nothing is sent yet."""
     limits = service.limits
     outbox = Outbox(
-        wire,
+        transport,
         window=terms.window,
         largest=terms.largest,
         buffer_bytes=limits.buffer_bytes,
@@ -112,10 +120,12 @@ def open_session(
     )
     context = admitted.context
     encoding = service.encoding(terms.version, format)
+    subscriptions = Subscriptions(owner, service.database, context, encoding, limits)
     return Session(
         terms,
         admitted,
         outbox=outbox,
+        backlog=Backlog(owner, transport, service, outbox, subscriptions.resume),
         publishing=Publishing(owner, service, context, terms.version, content_type=content_type),
-        subscriptions=Subscriptions(owner, service.database, context, encoding, limits),
+        subscriptions=subscriptions,
     )
