@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -137,6 +138,10 @@ def test_entries_of_a_key_and_of_a_table_are_found(tmp_path: Path, *, restarts: 
                 entry for entry in everything if entry.key == key and after < entry.seq <= upto
             ]
             assert list(snapshot.entries_of(SLOT, None, after, upto)) == everything[after:upto]
+            back = snapshot.entries_of(SLOT, key, after, upto, reverse=True)
+            assert list(back) == found[::-1]
+            back = snapshot.entries_of(SLOT, None, after, upto, reverse=True)
+            assert list(back) == everything[after:upto][::-1]
         assert list(snapshot.entries_of(99, None, 0, 80)) == []
     store.close()
 
@@ -168,7 +173,12 @@ def test_an_index_of_many_entries_is_written_in_chunks_and_steps(tmp_path: Path)
         assert snapshot.directory[0].indexed
         rows = list(snapshot.scan_logx(0, b"", None))
         assert max(len(row) for _, row in rows) <= 4096
-        assert len(list(snapshot.entries_of(SLOT, encode_key("hot"), 0, 2500))) == 2500
+        hot = encode_key("hot")
+        for key, after, upto in itertools.product((hot, None), (0, 999, 1000, 1234), (1000, 2300)):
+            found = list(snapshot.entries_of(SLOT, key, after, upto))
+            assert [entry.seq for entry in found] == [*range(after + 1, upto + 1)]
+            back = snapshot.entries_of(SLOT, key, after, upto, reverse=True)
+            assert list(back) == found[::-1]
     assert check(store.engine) == []
     store.close()
 

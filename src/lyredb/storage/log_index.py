@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from lyredb.storage import directory as directories
 from lyredb.storage import meta
 from lyredb.storage.entry import Entry
-from lyredb.storage.logx import BUCKETS, SegmentIndex, stored_offsets
+from lyredb.storage.logx import BUCKETS, SegmentIndex, offsets_between, stored_offsets
 from lyredb.storage.meta import Segment
 from lyredb.storage.overlay import Address
 from lyredb.storage.snapshot import Snapshot
@@ -69,37 +69,53 @@ class LogIndex:
         self._write(segment, index)
 
     def entries_of(
-        self, snapshot: Snapshot, slot: int, key: bytes | None, after: int, upto: int
+        self,
+        snapshot: Snapshot,
+        slot: int,
+        key: bytes | None,
+        after: int,
+        upto: int,
+        *,
+        reverse: bool = False,
     ) -> Iterator[Entry]:
         """Yield the entries of a table, or of one key, with ``after < seq <= upto``.
 
-        Only entries that the log still holds and the snapshot sees. What memory lacks
-        after a restart is read first: O(entries of the open segment), once.
+        In order, or from the last to the first. Only entries that the log still holds and the
+        snapshot sees. Cost: what is taken, and O(log n) for each segment between. What memory
+        lacks after a restart is read first: O(entries of the open segment), once.
         """
         upto = min(upto, snapshot.position)
-        for segment in snapshot.directory:
+        directory = snapshot.directory
+        for segment in reversed(directory) if reverse else directory:
             last = segment.last_seq or snapshot.position
             if last <= after or segment.first_seq > upto:
                 continue
-            for seq in self._positions(snapshot, segment, slot, key):
-                if not after < seq <= upto:
-                    continue
-                entry = snapshot.entry(seq)
+            begin = segment.first_seq
+            bounds = max(after + 1 - begin, 0), min(upto, last) - begin
+            for offset in self._offsets(snapshot, segment, slot, key, bounds, reverse=reverse):
+                entry = snapshot.entry(begin + offset)
                 if entry is not None and (key is None or entry.key == key) and entry.slot == slot:
                     yield entry
 
-    def _positions(
-        self, snapshot: Snapshot, segment: Segment, slot: int, key: bytes | None
+    def _offsets(
+        self,
+        snapshot: Snapshot,
+        segment: Segment,
+        slot: int,
+        key: bytes | None,
+        bounds: tuple[int, int],
+        *,
+        reverse: bool,
     ) -> Iterator[int]:
+        """Yield the offsets from the first to the last of the bounds that the index has."""
         if segment.indexed:
-            offsets: Iterator[int] = stored_offsets(snapshot, segment, slot, key)
-        else:
-            index = self._of(segment)
-            last = segment.last_seq or snapshot.position
-            while not index.catch_up(snapshot, last):
-                pass
-            offsets = iter(index.of_slot(slot) if key is None else index.of_key(slot, key))
-        return (segment.first_seq + offset for offset in offsets)
+            return stored_offsets(snapshot, segment, slot, key, bounds, reverse=reverse)
+        index = self._of(segment)
+        last = segment.last_seq or snapshot.position
+        while not index.catch_up(snapshot, last):
+            pass
+        offsets = index.of_slot(slot) if key is None else index.of_key(slot, key)
+        return offsets_between(offsets, bounds, reverse=reverse)
 
     def _of(self, segment: Segment) -> SegmentIndex:
         index = self._memory.get(segment.number)

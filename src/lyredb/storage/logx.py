@@ -16,6 +16,7 @@ import hashlib
 import struct
 import sys
 from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -31,7 +32,10 @@ BUCKETS: Final = 256
 _SLOT_ROW: Final = struct.Struct(">cHI")
 _KEY_ROW: Final = struct.Struct(">c8sI")
 _HASH: Final = struct.Struct(">Q")
+_OFFSET: Final = struct.Struct(">I")
 _READ: Final = 2000
+WHOLE: Final = 0, 2**32 - 1
+"""Bounds that hold every offset."""
 _NO_OFFSETS: Final = array("I")
 
 
@@ -116,14 +120,42 @@ class SegmentIndex:
 
 
 def stored_offsets(
-    snapshot: Snapshot, segment: Segment, slot: int, key: bytes | None
+    snapshot: Snapshot,
+    segment: Segment,
+    slot: int,
+    key: bytes | None,
+    bounds: tuple[int, int] = WHOLE,
+    *,
+    reverse: bool = False,
 ) -> Iterator[int]:
-    """Yield the offsets that a segment's ``logx`` has for a table or a key, ascending."""
+    """Yield the offsets that a segment's ``logx`` has for a table or a key.
+
+    Args:
+        snapshot: Where to read.
+        segment: Its index is complete.
+        slot: The table.
+        key: Of one record, ``None`` for all.
+        bounds: The first and the last offset that is wanted.
+        reverse: From the last to the first; else ascending.
+    """
     whole = _SLOT_ROW.pack(b"S", slot, 0)[:-4]
     prefix = whole if key is None else b"K" + address_hash(slot, key)
-    rows = snapshot.scan_logx(directories.ring_slot(segment), prefix, prefix + b"\xff" * 5)
-    for _, row in rows:
-        yield from _unpacked(row)
+    ring = directories.ring_slot(segment)
+    first, last = (prefix + _OFFSET.pack(bound) for bound in bounds)
+    # The chunk that has the first bound begins at it or before: the last such one.
+    begun = next(snapshot.scan_logx(ring, prefix, first + b"\x00", reverse=True), None)
+    start = prefix if begun is None else begun[0]
+    for _, row in snapshot.scan_logx(ring, start, last + b"\x00", reverse=reverse):
+        yield from offsets_between(_unpacked(row), bounds, reverse=reverse)
+
+
+def offsets_between(
+    offsets: Sequence[int], bounds: tuple[int, int], *, reverse: bool
+) -> Iterator[int]:
+    """Yield those of ascending offsets that lie in the bounds, both included."""
+    low, high = bisect_left(offsets, bounds[0]), bisect_right(offsets, bounds[1])
+    for index in range(high - 1, low - 1, -1) if reverse else range(low, high):
+        yield offsets[index]
 
 
 def _chunks(offsets: array[int]) -> Iterator[array[int]]:

@@ -229,10 +229,10 @@ class Snapshot:
         return self._walk(self._handles.indexes[index_slot], start, stop)
 
     def scan_logx(
-        self, ring_slot: int, start: bytes, stop: bytes | None
+        self, ring_slot: int, start: bytes, stop: bytes | None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the rows of a segment's index in a range."""
-        return self._walk(self._handles.logx[ring_slot], start, stop)
+        """Yield the rows of a segment's index in a range, in order or backwards."""
+        return self._walk(self._handles.logx[ring_slot], start, stop, reverse=reverse)
 
     def scan_meta(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield the meta rows whose name begins with `prefix`."""
@@ -405,13 +405,15 @@ class Snapshot:
         stored = self.raw_entry(seq)
         return None if stored is None else decode_entry(seq, stored)
 
-    def entries_of(self, slot: int, key: bytes | None, after: int, upto: int) -> Iterator[Entry]:
+    def entries_of(
+        self, slot: int, key: bytes | None, after: int, upto: int, *, reverse: bool = False
+    ) -> Iterator[Entry]:
         """Yield the entries of a table, or of one key, with ``after < seq <= upto``.
 
-        Only those that the log still holds. Cost: the entries found, and once after a
-        restart the entries of the open segment.
+        Only those that the log still holds, in order or from the last to the first. Cost:
+        the entries taken, and once after a restart the entries of the open segment.
         """
-        return self._engine.log_index.entries_of(self, slot, key, after, upto)
+        return self._engine.log_index.entries_of(self, slot, key, after, upto, reverse=reverse)
 
     def log_count(self, ring_slot: int) -> int:
         """Return how many entries a segment has. O(1)."""
