@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lyredb.security.rights import NO_RIGHTS, RIGHTS, RoleDefinition, TableRights
+from lyredb.security.topics import TopicRules
 
 
 def rights_of(**given: bool) -> TableRights:
@@ -22,6 +23,9 @@ class FixedRoles:
         definition = self._by_name.get(role)
         database, _, name = table.partition(".")
         return NO_RIGHTS if definition is None else definition.rights(database, name)
+
+    def topics(self, role: str) -> TopicRules | None:
+        return self._by_name[role].topics if role in self._by_name else None
 
     def is_super_user(self, role: str) -> bool:
         return role in self._by_name and self._by_name[role].super_user

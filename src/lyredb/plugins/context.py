@@ -16,7 +16,10 @@ class Principal(Protocol):
 
     @property
     def name(self) -> str:
-        """The name, for logs and statistics."""
+        """The name, for logs and statistics; changes of rights are told by it.
+
+        Several principals may have it, such as those of the users of one role.
+        """
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -30,6 +33,7 @@ class Context(msgspec.Struct, frozen=True):
         session: A number that is unique to a connection on this server, 0 for
             none. Stands in each log entry, so that no-local works.
         address: The peer's address for logs, ``""`` in process.
+        client_id: The client identifier, ``""`` where the protocol has none.
     """
 
     principal: Principal
@@ -37,3 +41,4 @@ class Context(msgspec.Struct, frozen=True):
     user: str = ""
     session: int = 0
     address: str = ""
+    client_id: str = ""

@@ -1,9 +1,10 @@
 """The one decision: who may read, write and publish what.
 
-A decision class is a role. Every path into the data asks here, by one of the `Decision`
-names, and each name stands for rights on a table in one place, `_ALLOWS`. What is narrower
-than a table is asked besides: which attributes are `readable` and `writable`, and what
-`limit` a write has that was decided for.
+A decision class is a role, or a part of it (`Access.identify`). Every path into the data
+asks here, by one of the `Decision` names, and each name stands for rights on a table in one
+place, `_ALLOWS`. What is narrower than a table is asked besides: the topic, where patterns
+decide on open topics; which attributes are `readable` and `writable`; and what `limit` a
+write has that was decided for.
 """
 
 from __future__ import annotations
@@ -11,15 +12,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, Literal, Protocol
 
+from msgspec.structs import replace
+
 from lyredb.delivery.admission import ALL, Destination, View
 from lyredb.errors import LyreError, NotAuthorised
-from lyredb.plugins.context import Principal
+from lyredb.plugins.context import Context, Principal
 from lyredb.resources.allowance import EVERYTHING, NOTHING, Allowance, allowance_of
 from lyredb.resources.registry import Registry
 from lyredb.resources.target import Target
+from lyredb.resources.topic_access import EVERY_TOPIC, TopicAccess, TopicView, lacks
 from lyredb.resources.write_limit import WriteLimit
 from lyredb.security.principals import Role
 from lyredb.security.rights import TableRights
+from lyredb.security.topics import TopicRights, TopicRules
 from lyredb.tables.stored import StoredTable
 
 Decision = Literal["describe", "read", "subscribe", "insert", "save", "delete", "publish"]
@@ -57,6 +62,9 @@ class Rights(Protocol):
     def rights(self, role: str, table: str) -> TableRights:
         """Return what a role may do with a table, ``"<database>.<table>"``."""
 
+    def topics(self, role: str) -> TopicRules | None:
+        """Return the patterns of a role that decide on open topics, ``None`` for none."""
+
     def is_super_user(self, role: str) -> bool:
         """Tell whether a role may do everything."""
 
@@ -70,18 +78,25 @@ class Reader:
     It remembers what it has said, so that a long answer can end when that is true no more.
     """
 
-    __slots__ = ("_access", "_changes", "_principal", "_said")
+    __slots__ = ("_access", "_changes", "_principal", "_said", "_target")
 
-    def __init__(self, access: Access, principal: Principal) -> None:
+    def __init__(self, access: Access, principal: Principal, target: Target) -> None:
         self._access = access
         self._principal = principal
+        self._target = target
         self._changes = access.changes
         self._said: dict[StoredTable, frozenset[str] | None] = {}
 
     def __call__(self, table: StoredTable) -> frozenset[str] | None:
         """See `Access.readable`."""
-        names = self._said[table] = self._access.readable(self._principal, table)
+        names = self._said[table] = self._readable(table)
         return names
+
+    def _readable(self, table: StoredTable) -> frozenset[str] | None:
+        """Ask for what the query is about; of joined tables, for everything."""
+        target = self._target
+        topic = target.topic if table is target.table else EVERY_TOPIC
+        return self._access.readable(self._principal, table, topic)
 
     def require_still(self) -> None:
         """See to it that all that was said holds; cheap while no role has changed.
@@ -93,7 +108,7 @@ class Reader:
         if changes == self._changes:
             return
         for table, said in self._said.items():
-            now = self._access.readable(self._principal, table)
+            now = self._readable(table)
             if now is not None and (said is None or not said <= now):
                 raise _refused(self._principal.name, "read all of", table.schema.name)
         self._changes = changes
@@ -111,6 +126,32 @@ class Access:
         self._registry = registry
         self._roles = roles
         self._allowances: dict[tuple[str, str], tuple[TableRights, StoredTable, Allowance]] = {}
+        self._topics = TopicAccess()
+
+    def identify(self, context: Context) -> Context:
+        """Return a context with the decision class that it belongs to by now.
+
+        Whoever makes a context of somebody's role asks once, before anything is decided.
+        """
+        principal = context.principal
+        if not isinstance(principal, Role) or principal.super_user:
+            return context
+        rules = self._roles.topics(principal.name)
+        user = context.user if rules is not None and rules.by_user else None
+        client = context.client_id if rules is not None and rules.by_client else None
+        if (user, client) == (principal.user, principal.client):
+            return context
+        return replace(context, principal=Role(principal.name, user=user, client=client))
+
+    def is_outdated(self, principal: Principal) -> bool:
+        """Tell whether a role got patterns that tell apart whom this principal does not.
+
+        Nothing on open topics is allowed to it any more: its context has to be made again.
+        """
+        if not isinstance(principal, Role) or principal.super_user:
+            return False
+        rules = self._roles.topics(principal.name)
+        return rules is not None and lacks(principal, rules)
 
     @property
     def changes(self) -> int:
@@ -125,14 +166,22 @@ class Access:
         """Return what somebody may do with a table."""
         return self._allowance(principal, table).rights
 
-    def readable(self, principal: Principal, table: StoredTable) -> frozenset[str] | None:
+    def readable(
+        self, principal: Principal, table: StoredTable, topic: str = EVERY_TOPIC
+    ) -> frozenset[str] | None:
         """Return the attributes that somebody may read, ``None`` for all.
 
+        Args:
+            principal: Who.
+            table: Where.
+            topic: The topic or topic filter of what is read, which matters where patterns
+                decide.
+
         Raises:
-            NotAuthorised: It may not read the table.
+            NotAuthorised: It may not read the table, or not all that the filter matches.
         """
         found = self._allowance(principal, table)
-        if not found.rights.read:
+        if not self._allows(principal, "read", found, topic):
             raise _refused(principal.name, "read", table.schema.name)
         return found.readable
 
@@ -156,9 +205,9 @@ class Access:
         """Return the attributes with which somebody may do anything, ``None`` for all."""
         return self._allowance(principal, table).usable
 
-    def reader(self, principal: Principal) -> Reader:
-        """Return what a query asks which attributes it may use."""
-        return Reader(self, principal)
+    def reader(self, principal: Principal, target: Target) -> Reader:
+        """Return what a query of a target asks which attributes it may use."""
+        return Reader(self, principal, target)
 
     def _allowance(self, principal: Principal, table: StoredTable) -> Allowance:
         if not isinstance(principal, Role):
@@ -191,23 +240,80 @@ class Access:
         """
         return self._allowance(principal, table).limit
 
-    def require(self, principal: Principal, decision: Decision, table: StoredTable) -> View:
+    def require(
+        self,
+        principal: Principal,
+        decision: Decision,
+        table: StoredTable,
+        topic: str = EVERY_TOPIC,
+    ) -> View:
         """Return what part of the table the principal sees when it does this.
+
+        Args:
+            principal: Who.
+            decision: What it wants to do.
+            table: Where.
+            topic: The topic of what it is done to, or a filter of all of it. Matters where
+                patterns decide: there all that the filter matches has to be allowed.
 
         Raises:
             NotAuthorised: It may not.
         """
-        view = self.decide(principal, decision, table)
+        view = self.decide(principal, decision, table, topic)
         if view is None:
             raise _refused(principal.name, decision, table.schema.name)
         return view
 
-    def decide(self, principal: Principal, decision: Decision, table: StoredTable) -> View | None:
+    def decide(
+        self,
+        principal: Principal,
+        decision: Decision,
+        table: StoredTable,
+        topic: str = EVERY_TOPIC,
+    ) -> View | None:
         """As `require`, with ``None`` for a refusal."""
         found = self._allowance(principal, table)
-        if not _ALLOWS[decision](found.rights):
+        if not self._allows(principal, decision, found, topic):
             return None
         return found.view if decision in _SEES else ALL
+
+    def sees(self, principal: Principal, table: StoredTable, topic_filter: str) -> View | None:
+        """Return what a subscription sees of a table, ``None`` for nothing at all.
+
+        Where patterns decide it need not be all that the filter matches.
+        """
+        found = self._allowance(principal, table)
+        if not _ALLOWS["subscribe"](found.rights):
+            return None
+        if found.rights.topics is None:
+            return found.view
+        rights = self._bound(principal, found.rights.topics)
+        if rights is None or not rights.may_some("read", topic_filter):
+            return None
+        return found.view if rights.may_all("read", topic_filter) else TopicView(rights)
+
+    def may_read(self, principal: Principal, topic: str) -> bool:
+        """Tell whether patterns give a topic that is of no table, as the server's own are."""
+        if self.is_super_user(principal):
+            return True
+        rules = self._roles.topics(principal.name) if isinstance(principal, Role) else None
+        rights = None if rules is None else self._bound(principal, rules)
+        return rights is not None and rights.may_all("read", topic)
+
+    def _allows(
+        self, principal: Principal, decision: Decision, found: Allowance, topic: str
+    ) -> bool:
+        if not _ALLOWS[decision](found.rights):
+            return False
+        if found.rights.topics is None:
+            return True
+        rights = self._bound(principal, found.rights.topics)
+        if rights is None or decision == "describe":
+            return rights is not None
+        return rights.may_all("read" if decision in _SEES else "write", topic)
+
+    def _bound(self, principal: Principal, rules: TopicRules) -> TopicRights | None:
+        return self._topics.rights(principal, rules) if isinstance(principal, Role) else None
 
     def publish(self, principal: Principal, protocol: str, topic: bytes) -> Destination:
         """Admit messages to a topic (implements ``delivery.Admission``).
@@ -218,7 +324,7 @@ class Access:
             NotAuthorised: The principal may not publish there.
         """
         target = self._registry.topic(topic.decode(), protocol)
-        self.require(principal, "publish", target.table)
+        self.require(principal, "publish", target.table, target.topic)
         return Destination(
             slot=target.table.slot,
             key=target.key,
@@ -232,7 +338,7 @@ class Access:
         target = self._target(topic, protocol)
         if target is None:
             return None
-        return self.decide(principal, "subscribe", target.table)
+        return self.decide(principal, "subscribe", target.table, target.topic)
 
     def _target(self, topic: bytes, protocol: str) -> Target | None:
         try:

@@ -52,7 +52,7 @@ def coverage(topic_filter: str, registry: Registry, access: Access, context: Con
     levels = topic_filter.split("/")
     mounted = list(_mounted(levels, registry, context.protocol))
     seen = [
-        (table, rest, access.decide(context.principal, "subscribe", table))
+        (table, rest, access.sees(context.principal, table, topic_filter))
         for table, rest in mounted
     ]
     allowed = [(table, rest, view) for table, rest, view in seen if view is not None]

@@ -153,7 +153,7 @@ class Database:
         Raises:
             NotAuthorised: The principal may not read the table.
         """
-        self._access.require(context.principal, "read", target.table)
+        self._access.require(context.principal, "read", target.table, target.topic)
         with self._engine.snapshot() as snapshot:
             grave = snapshot.grave(target.table.slot, target.key)
         header = None if grave is None else decode_header(grave)
@@ -167,7 +167,7 @@ class Database:
                 target names (there or not), or only some attributes and these are bytes.
         """
         table = target.table
-        names = self._access.readable(context.principal, table)
+        names = self._access.readable(context.principal, table, target.topic)
         if names is not None and target.kind == "property" and target.attribute not in names:
             raise unreadable(context.principal, table, target.attribute)
         if target.id is None:
@@ -204,7 +204,7 @@ class Database:
         Raises:
             NotAuthorised: The principal may not.
         """
-        self._writing.admit(operation, target.table, context)
+        self._writing.admit(operation, target, context)
 
     def submit(self, write: Write, context: Context, done: Done, session_rows: Rows = ()) -> None:
         """Send a write and go on; see `Writing.submit`."""
@@ -299,7 +299,7 @@ class Database:
             InvalidQuery, UnknownAttribute: It makes no sense.
         """
         self._require_own_loop()
-        self._writing.admit("delete", target.table, context)
+        self._writing.admit("delete", target, context)
         conditional = is_conditional(query)
         asking = context if conditional else replace(context, principal=SUPER_USER)
         deletions = Deletions(
@@ -468,8 +468,20 @@ class Database:
         """Called by a subscriber that can take more again."""
         self._hub.drained(subscriber)
 
+    def identify(self, context: Context) -> Context:
+        """Return a context with its decision class; see `Access.identify`."""
+        return self._access.identify(context)
+
+    def is_outdated(self, principal: Principal) -> bool:
+        """Tell whether a context has to be made again; see `Access.is_outdated`."""
+        return self._access.is_outdated(principal)
+
     def access_changed(self, principal: Principal) -> None:
-        """Ask again what somebody may read and publish; what it may not any more ends now."""
+        """Ask again what somebody may read and publish; what it may not any more ends now.
+
+        Args:
+            principal: Changed are the rights of everybody whose principal has its name.
+        """
         self._hub.access_changed(principal)
         self.subscriptions.access_changed(principal)
         for callback in self._on_access_change:

@@ -126,7 +126,7 @@ class Queries:
 
     def _reader(self, target: Target, principal: Principal) -> Reader:
         """Decide, and return what the engine asks of each table."""
-        reader = self._access.reader(principal)
+        reader = self._access.reader(principal, target)
         reader(target.table)
         if target.kind not in ("collection", "table"):
             raise InvalidQuery("a query needs the path of a table or collection")

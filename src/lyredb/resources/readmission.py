@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from lyredb.errors import NotAuthorised
 from lyredb.resources.allowance import EVERYTHING, NOTHING, Allowance, allowance_of
 from lyredb.security.principals import ANONYMOUS
+from lyredb.security.rights import NO_RIGHTS
 from lyredb.security.role_rows import role_in
+from lyredb.security.topics import TopicRules
 from lyredb.security.users import user_in
 from lyredb.storage.engine import Engine
+from lyredb.storage.keys import decode_key
 from lyredb.storage.mutation import Kind, Mutation
 from lyredb.tables.stored import StoredTable
 
@@ -30,8 +33,12 @@ class Readmission:
         self._engine = engine
         self._tables = tables
 
-    def __call__(self, mutation: Mutation) -> Mutation:
+    def __call__(self, mutation: Mutation, client_id: str = "") -> Mutation:
         """Return what may be sent: the write, with what its commit has to see to.
+
+        Args:
+            mutation: As it was prepared.
+            client_id: Of who prepared it, where there was one.
 
         Raises:
             NotAuthorised: Its user may not do it any more.
@@ -39,6 +46,8 @@ class Readmission:
         table = self._tables.get(mutation.slot)
         found = NOTHING if table is None else self._allowance(mutation.user, table)
         rights = found.rights
+        if rights.topics is not None and not _may_write(rights.topics, mutation, client_id):
+            rights = NO_RIGHTS
         name = "a table" if table is None else table.schema.name
         who = mutation.user or ANONYMOUS.name
         if mutation.kind is Kind.PUT or mutation.kind is Kind.PATCH:
@@ -66,3 +75,10 @@ class Readmission:
             return EVERYTHING
         rights = definition.rights(table.schema.database, table.schema.name)
         return allowance_of(role, rights, table)
+
+
+def _may_write(rules: TopicRules, mutation: Mutation, client_id: str) -> bool:
+    """Decide by the topic, which is the id of a record of open topics."""
+    topic = decode_key(mutation.full_id or mutation.key)
+    rights = rules.bound(mutation.user, client_id)
+    return isinstance(topic, str) and rights.may_all("write", topic)

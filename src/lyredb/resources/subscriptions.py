@@ -60,7 +60,7 @@ class Subscriptions:
     def access_changed(self, principal: Principal) -> None:
         """Ask again what those of a principal may have."""
         for subscription in self:
-            if subscription.context.principal == principal:
+            if subscription.context.principal.name == principal.name:
                 _isolated(subscription, subscription.access_changed)
 
     def tables_changed(self) -> None:

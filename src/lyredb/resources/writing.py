@@ -24,7 +24,6 @@ from lyredb.resources.target import Target
 from lyredb.resources.write_limit import WriteLimit
 from lyredb.storage.mutation import Applied, Kind, Mutation
 from lyredb.storage.sequencer import settling
-from lyredb.tables.stored import StoredTable
 
 if TYPE_CHECKING:
     from lyredb.delivery.fence import HeldMessage
@@ -85,13 +84,14 @@ class Writing:
         self._max_writes = max_writes
         self.integers = IntegerKeys(writer)
 
-    def admit(self, operation: WriteOperation, table: StoredTable, context: Context) -> None:
+    def admit(self, operation: WriteOperation, target: Target, context: Context) -> None:
         """Decide before a body is read whether such a write may come at all.
 
         Raises:
             NotAuthorised: It may not.
         """
-        self._access.require(context.principal, _DECISIONS[operation], table)
+        decision = _DECISIONS[operation]
+        self._access.require(context.principal, decision, target.table, target.topic)
 
     def admit_attribute(self, target: Target, context: Context) -> None:
         """Decide before its content is read whether an attribute may be set at all.
@@ -100,7 +100,7 @@ class Writing:
             NotAuthorised: It may not.
         """
         principal, table = context.principal, target.table
-        self._access.require(principal, "save", table)
+        self._access.require(principal, "save", table, target.topic)
         limit = self._access.limit(principal, table)
         if limit is not None:
             limit.require(target.attribute)
@@ -172,8 +172,8 @@ class Writing:
         Raises:
             NotAuthorised: It may not be.
         """
-        table = write.target.table
-        self._access.require(context.principal, _DECISIONS[write.operation], table)
+        table, topic = write.target.table, write.target.topic
+        self._access.require(context.principal, _DECISIONS[write.operation], table, topic)
         return self._access.limit(context.principal, table)
 
     def _resume(

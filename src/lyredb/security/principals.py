@@ -1,4 +1,8 @@
-"""Decision classes: everybody of one role is decided for in the same way."""
+"""Decision classes: everybody of one class is decided for in the same way.
+
+A class is a role; a user of it where the role's topic patterns have ``%u``, a connection
+where they have ``%c``.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,22 @@ from typing import Final
 class Role:
     """The rights of a user; a ``plugins.context.Principal``.
 
+    Who makes one for a context asks ``Database.identify``: what the role's patterns need is
+    told apart, and no more, so that as many as possible share what is made for them.
+
     Attributes:
         name: Stands in the user's record. What it may do is looked up by it at each
             decision, so that connections need not be told when it changes.
         super_user: May do everything, whatever is defined: the built-in role. A role that
             was defined with ``super_user: true`` is looked up like others.
+        user: The user's name, where it matters; ``None``: everybody of the role.
+        client: The client identifier, where it matters; ``None``: every connection.
     """
 
     name: str
     super_user: bool = False
+    user: str | None = None
+    client: str | None = None
 
 
 SUPER_USER: Final = Role("super_user", super_user=True)

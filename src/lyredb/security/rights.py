@@ -3,7 +3,8 @@
 The form is that of ``roles.yaml``: role → database → table → rights, and below a table
 ``attributes:`` → attribute → rights. The levels ``permission:`` and ``tables:`` may stand in
 between, and ``attribute_permissions:`` may be a list, as in definitions that come from the
-operations of older systems.
+operations of older systems. Beside the databases ``topics:`` may stand, with patterns for
+open topics (`lyredb.security.topics`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,14 @@ from typing import Any, Final, Literal
 
 from lyredb.errors import InvalidRecord
 from lyredb.security.changes import is_name
+from lyredb.security.topics import (
+    MAX_PATTERNS,
+    WORDS,
+    TopicRules,
+    Word,
+    pattern_problem,
+)
+from lyredb.tables.builtin import TOPIC_TABLE
 from lyredb.tables.schema import SYSTEM_DATABASE
 
 ANY: Final = "*"
@@ -23,6 +32,9 @@ _MAX_PROBLEMS: Final = 20
 _LATER: Final = ("structure_user", "cluster_user", "operations")
 _ATTRIBUTES: Final = ("attributes", "attribute_permissions")
 _ATTRIBUTE_NAME: Final = "attribute_name"
+_TOPICS: Final = "topics"
+OPEN_TOPICS: Final = ("data", TOPIC_TABLE)
+"""Database and table of open topics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +58,8 @@ class TableRights:
         attributes: By name, when only some attributes may be used: those that are not
             listed may not. `ANY` in place of a name: each declared one that has no entry of
             its own. Empty: the table's rights are those of all attributes.
+        topics: Of open topics, where patterns decide: the rights are those on some topics
+            at most.
     """
 
     read: bool = False
@@ -55,6 +69,7 @@ class TableRights:
     attributes: Mapping[str, AttributeRights] = field(
         default_factory=dict, hash=False, kw_only=True
     )
+    topics: TopicRules | None = field(default=None, hash=False, kw_only=True)
 
     @property
     def any(self) -> bool:
@@ -99,22 +114,34 @@ class RoleDefinition:
         name: As in user records.
         super_user: May do everything; then there are no ``databases``.
         databases: Rights by database and table, `ANY` in place of either.
+        topics: What decides on open topics, in place of a line of their table; ``None`` for
+            nothing of its own. A database cannot be called so then.
     """
 
     name: str
     super_user: bool = False
     databases: Mapping[str, Mapping[str, TableRights]] = field(default_factory=dict)
+    topics: TopicRules | None = None
+
+    def __post_init__(self) -> None:
+        if self.topics is not None and _TOPICS in self.databases:
+            raise ValueError(f"a role has either a database {_TOPICS} or topic patterns")
 
     def rights(self, database: str, table: str) -> TableRights:
         """Return the rights on a table: the most exact entry decides, alone.
 
-        In this order: the table in its database, every table of the database, the table
-        in every database, every table.
+        In this order: patterns for open topics, the table in its database, every table of
+        the database, the table in every database, every table.
         """
         if self.super_user:
             return ALL_RIGHTS
         if database == SYSTEM_DATABASE:
             return NO_RIGHTS
+        if self.topics is not None and (database, table) == OPEN_TOPICS:
+            writes = self.topics.gives("write")
+            return TableRights(
+                self.topics.gives("read"), writes, writes, writes, topics=self.topics
+            )
         for place in (database, ANY):
             tables = self.databases.get(place, {})
             for name in (table, ANY):
@@ -126,10 +153,11 @@ class RoleDefinition:
         """Return the definition in the form that `read_role` takes."""
         if self.super_user:
             return {"super_user": True}
-        return {
+        given: dict[str, object] = {
             database: {table: rights.as_mapping() for table, rights in tables.items()}
             for database, tables in self.databases.items()
         }
+        return given if self.topics is None else {_TOPICS: dict(self.topics.words)} | given
 
 
 def read_role(name: str, value: object) -> RoleDefinition:
@@ -169,14 +197,41 @@ class _Reader:
         for key in _LATER:
             if permission.get(key):
                 self._note(key, "is not known to this version")
+        topics = self._topics(permission.get(_TOPICS))
+        apart = ("super_user", *_LATER) if topics is None else ("super_user", *_LATER, _TOPICS)
         databases = {
             name: self._tables(name, tables)
             for name, tables in permission.items()
-            if name not in ("super_user", *_LATER)
+            if name not in apart
         }
-        if super_user and databases:
+        if super_user and (databases or topics is not None):
             self._note("super_user", "a super user may do everything: list nothing else")
-        return RoleDefinition(self._role, super_user, {} if super_user else databases)
+            return RoleDefinition(self._role, super_user)
+        if topics is not None and OPEN_TOPICS[1] in databases.get(OPEN_TOPICS[0], {}):
+            self._note(".".join(OPEN_TOPICS), "the patterns below topics decide: list one of both")
+        return RoleDefinition(self._role, super_user, databases, topics)
+
+    def _topics(self, value: object) -> TopicRules | None:
+        """Read ``{pattern: read}``; a mapping of mappings is a database that is called so."""
+        if not isinstance(value, Mapping):
+            if value is not None:
+                self._note(_TOPICS, "must be a mapping of patterns to read, write, both or none")
+            return None
+        if value and all(isinstance(one, Mapping) for one in value.values()):
+            return None
+        words: dict[str, Word] = {}
+        if len(value) > MAX_PATTERNS:
+            self._note(_TOPICS, f"a role has at most {MAX_PATTERNS} patterns")
+            return TopicRules(words)
+        for text, word in value.items():
+            problem = pattern_problem(text) if isinstance(text, str) else "is no pattern"
+            if not problem and word not in WORDS:
+                problem = f"takes {', '.join(WORDS)}"
+            if problem:
+                self._note(f"{_TOPICS}, {str(text)[:60]!r}", problem)
+            else:
+                words[text] = word
+        return TopicRules(words)
 
     def _tables(self, database: str, value: object) -> Mapping[str, TableRights]:
         if database == SYSTEM_DATABASE:

@@ -18,6 +18,7 @@ from lyredb.security.role_rows import (
     super_roles,
     unpack_role,
 )
+from lyredb.security.topics import TopicRules
 from lyredb.security.users import has_super_user, users_in
 from lyredb.storage.engine import Engine
 from lyredb.storage.keys import encode_key
@@ -121,6 +122,11 @@ class Roles:
             found = NO_RIGHTS if definition is None else definition.rights(database, name)
             self._rights[(role, table)] = found
         return found
+
+    def topics(self, role: str) -> TopicRules | None:
+        """Return the patterns of a role that decide on open topics, ``None`` for none."""
+        definition = self._definition(role)
+        return None if definition is None else definition.topics
 
     def is_super_user(self, role: str) -> bool:
         """Tell whether the users of a role may do everything, as far as the log was told."""

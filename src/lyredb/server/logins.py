@@ -40,4 +40,5 @@ def http_logins(
         tokens=tokens,
         origins=Origins.of(settings.text(SETTING)),
         secure_cookies=settings.flag("authentication.secureCookies"),
+        identify=node.database.identify,
     )

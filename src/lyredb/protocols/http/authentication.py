@@ -16,6 +16,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from lyredb.errors import LoginFailed, LoginRequired, LyreError, NotAuthorised
+from lyredb.plugins.context import Context
 from lyredb.plugins.scope import HttpMounts
 from lyredb.protocols.http.cookies import read_cookie
 from lyredb.protocols.http.credentials import read_basic, read_bearer, scheme_of, write_basic
@@ -52,6 +53,8 @@ class Authentication:
         tokens: See above.
         origins: See above; without it the port's own pages only.
         secure_cookies: Cookies are for TLS also where we see none: a proxy ends it.
+        identify: Gives a context its decision class (`Access.identify`); without it that is
+            the role.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Authentication:
         tokens: Tokens | None = None,
         origins: Origins | None = None,
         secure_cookies: bool = False,
+        identify: Callable[[Context], Context] | None = None,
     ) -> None:
         self.authenticator = authenticator
         self.sessions = sessions
@@ -70,6 +74,7 @@ class Authentication:
         self.origins = origins or Origins()
         self._authorize_local = authorize_local
         self._secure_cookies = secure_cookies
+        self._identify = identify
 
     def quick(self, request: Request) -> Account | None:
         """Return the account, ``None`` when its password has to be checked first.
@@ -78,6 +83,7 @@ class Authentication:
             InvalidHeader: The Authorization header cannot be read.
             LoginFailed: The certificate or the token is nobody's.
         """
+        request.identify = self._identify
         certificate = request.certificate_name
         if certificate:
             account = self._of_certificate(request, certificate)

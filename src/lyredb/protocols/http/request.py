@@ -75,6 +75,7 @@ class Request:
         target: What the path names, once a mount has resolved it.
         begun: What is left to do of an answer that was begun without a task.
         account: Who asks, once authenticated.
+        identify: Gives its context a decision class, once authenticated; ``None``: the role.
         login: By what the account is known, ``""`` for none: anonymous, or local.
         anonymous_because: Why a loopback request is not taken as local, ``""`` otherwise.
     """
@@ -86,6 +87,7 @@ class Request:
         "anonymous_because",
         "begun",
         "connection",
+        "identify",
         "is_websocket",
         "login",
         "method",
@@ -107,6 +109,7 @@ class Request:
         self.target: Target | None = None
         self.begun: Callable[[], Awaitable[None]] | None = None
         self.account: Account | None = None
+        self.identify: Callable[[Context], Context] | None = None
         self.login: Strategy | Literal[""] = ""
         self.anonymous_because = ""
         self._headers: dict[bytes, bytes] | None = None
@@ -173,7 +176,8 @@ class Request:
         """The context of what is done for this request, once authenticated."""
         account = self.account
         assert account is not None, "authenticated first"
-        return Context(account.principal, protocol, account.name, session, self.peer)
+        context = Context(account.principal, protocol, account.name, session, self.peer)
+        return context if self.identify is None else self.identify(context)
 
     async def body(self, limit: int) -> bytes:
         """Read the whole body.

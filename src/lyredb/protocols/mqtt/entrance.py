@@ -142,10 +142,17 @@ class Entrance:
         if self._is_over:
             return
         service, connect = self._service, self._connect
-        context = Context(
-            account.principal, "mqtt", account.name, service.new_session(), self._origin.address
-        )
         client_id = connect.client_id or service.new_client_id()
+        context = service.database.identify(
+            Context(
+                account.principal,
+                "mqtt",
+                account.name,
+                service.new_session(),
+                self._origin.address,
+                client_id,
+            )
+        )
         will = LastWill(connect.will, service, context, self._origin.content_type)
         try:
             registered = will.prepare()
