@@ -17,8 +17,27 @@ from lyredb.plugins.delivery import Batch, Message, Publisher
 
 _log = logging.getLogger(__name__)
 
-_Delivery = tuple[Iterator[Reader], Batch | None, Sequence[Message], Load]
-"""Readers that still have to get it, the batch or the messages, and where it is from."""
+
+class _Delivery:
+    """A batch or messages, and the readers that still have to get them.
+
+    No tuple: the queue tells its deliveries apart by identity, which tuples lose in the
+    compiled form.
+    """
+
+    __slots__ = ("batch", "load", "messages", "readers")
+
+    def __init__(
+        self,
+        readers: Iterator[Reader],
+        batch: Batch | None,
+        messages: Sequence[Message],
+        load: Load,
+    ) -> None:
+        self.readers = readers
+        self.batch = batch
+        self.messages = messages
+        self.load = load
 
 
 class Outbox:
@@ -127,15 +146,15 @@ class Outbox:
     def _enqueue(self, group: Group, load: Load, readers: Sequence[Reader]) -> None:
         if group.takes_messages:
             messages = [message for _, message in load.messages or ()]
-            self._queue.append((iter(readers), None, messages, load))
+            self._queue.append(_Delivery(iter(readers), None, messages, load))
         else:
-            self._queue.append((iter(readers), join(load), (), load))
+            self._queue.append(_Delivery(iter(readers), join(load), (), load))
 
     def _write_first(self) -> None:
         delivery = self._queue[0]
-        readers, batch, messages, load = delivery
+        batch, messages, load = delivery.batch, delivery.messages, delivery.load
         may_pause = load.publisher is not None or load.publishers is not None
-        for reader in readers:
+        for reader in delivery.readers:
             self.writes += 1
             subscriber = reader.subscriber
             try:
