@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from lyredb.errors import LoginFailed
+from lyredb.errors import LoginFailed, LyreError
 from lyredb.security.attempts import Attempts
+from lyredb.security.mosquitto_hashes import is_mosquitto_hash
 from lyredb.security.passwords import Passwords
 from lyredb.security.principals import ANONYMOUS, SUPER_USER, Role
 from lyredb.security.revocations import Revocations
 from lyredb.security.users import User, UserDirectory
 
 _Judged: TypeAlias = "tuple[Account, int]"
+Rehash: TypeAlias = Callable[[str, str, str], Awaitable[object]]
+_logger: Final = logging.getLogger(__name__)
 _AS_CARRIED: Final = b"as carried"
 MAX_REMEMBERED: Final = 10_000
 """Pairs remembered at most: about 3 MB."""
@@ -67,6 +71,8 @@ class Authenticator:
         cache_ttl_s: How long a success is remembered, 0 for not at all.
         max_remembered: The oldest pair is forgotten beyond it.
         now_s: A monotonic clock.
+        rehash: Stores another hash of a password, as `Users.rehash`; ``None``: hashes that
+            came from another broker stay.
     """
 
     anonymous: Final = Account("", ANONYMOUS)
@@ -82,7 +88,9 @@ class Authenticator:
         cache_ttl_s: float = 30.0,
         max_remembered: int = MAX_REMEMBERED,
         now_s: Callable[[], float] = time.monotonic,
+        rehash: Rehash | None = None,
     ) -> None:
+        self._rehash = rehash
         self._users = users
         self._passwords = passwords
         self._attempts = attempts or Attempts()
@@ -220,8 +228,30 @@ class Authenticator:
             except LoginFailed:
                 self._attempts.failed(name, address)
                 raise
+        version = await self._renew(name, password, version)
         self._remember(digest, account)
         return account, version
+
+    async def _renew(self, name: str, password: str | bytes, version: int) -> int:
+        """Give a password that was right a hash of ours, where its hash is from elsewhere.
+
+        Returns the version of the user's record that says that it is right. The login does
+        not depend on it: what fails is tried again by the next one.
+        """
+        user = self._users.find(name)
+        if self._rehash is None or user is None or user.version != version or not password:
+            return version
+        if not is_mosquitto_hash(user.password):
+            return version
+        try:
+            hashed = await self._passwords.hash(password)
+            await self._rehash(name, user.password, hashed)
+        except LyreError as error:
+            _logger.warning("the hash of %s stays as it was imported: %s", name, error)
+            return version
+        renewed = self._users.find(name)
+        is_ours = renewed is not None and renewed.password == hashed
+        return renewed.version if renewed is not None and is_ours else version
 
     async def _judge(self, name: str, password: str | bytes) -> _Judged:
         while True:

@@ -14,10 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
-from argon2 import PasswordHasher
+from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from lyredb.errors import Overloaded
+from lyredb.security.mosquitto_hashes import is_mosquitto_hash, matches_mosquitto_hash
 
 T = TypeVar("T")
 
@@ -100,6 +101,10 @@ class Passwords:
         return found and known
 
     def _verify(self, stored: str, secret: bytes) -> bool:
+        if is_mosquitto_hash(stored):
+            if matches_mosquitto_hash(stored, secret):
+                return True
+            stored = self._nobody  # else its speed would tell whose hash is from elsewhere
         try:
             return self._hasher.verify(stored, secret)
         except (Argon2Error, InvalidHashError):
@@ -121,6 +126,17 @@ class Passwords:
     def close(self) -> None:
         """Drop what waits; the threads end with the hash they are at."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def is_known_hash(stored: str) -> bool:
+    """Tell whether a hash is one that `Passwords.matches` can check."""
+    if is_mosquitto_hash(stored):
+        return True
+    try:
+        extract_parameters(stored)
+    except InvalidHashError:
+        return False
+    return True
 
 
 def _overloaded() -> Overloaded:

@@ -1,6 +1,7 @@
 """User records: rows of ``system.user``, read in place and written like any record.
 
-A record's body is ``{password, role, active}``, the password as an argon2id hash. Each
+A record's body is ``{password, role, active}``, the password as an argon2id hash, or as
+one of another broker until its user logs in (`lyredb.security.mosquitto_hashes`). Each
 change is one transaction of the record, the end of the user's web sessions where it ends
 them, and an access entry with the user's name and why logins are void now. So whoever
 remembers something of a user (the tail tells it) forgets it in order.
@@ -8,7 +9,7 @@ remembers something of a user (the tail tells it) forgets it in order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -34,7 +35,8 @@ class User:
     Attributes:
         name: 1 to `MAX_NAME_BYTES` bytes of UTF-8, no colon (Basic credentials end
             there, RFC 7617 §2) and no control characters.
-        password: argon2id hash, PHC string format. Does not print.
+        password: argon2id hash, PHC string format, or one from a mosquitto password file.
+            Does not print.
         role: Name of the role.
         active: An inactive user exists and cannot log in.
         version: Of the record, 0 for one that is not stored. Whatever was issued to
@@ -101,11 +103,7 @@ class Users:
             LastSuperUser: There would be no active super user any more.
             StorageError, Overloaded: As every write.
         """
-        if not is_name(user.name):
-            raise InvalidRecord(
-                f"a user name must have 1 to {MAX_NAME_BYTES} bytes, "
-                "without colon and control characters"
-            )
+        _require_name(user.name)
 
         def become(before: User | None) -> User:
             if must_be_new and before is not None:
@@ -147,6 +145,61 @@ class Users:
 
         return await self._change(name, become)
 
+    async def rehash(self, name: str, before: str, after: str) -> int:
+        """Store another hash of the password that a user has; logins of now stay good.
+
+        Args:
+            name: Of the user.
+            before: The hash that it takes the place of; one that changed meanwhile stays.
+            after: argon2id hash of the same password.
+
+        Raises:
+            StorageError, Overloaded: As every write.
+        """
+
+        def plan(snapshot: Snapshot) -> tuple[Mutation, ...]:
+            user = user_in(snapshot, name)
+            if user is None or user.password != before:
+                return ()
+            return (_record(name, replace(user, password=after)), _notice(name, ""))
+
+        return await change(self._engine, self._sequencer, plan)
+
+    async def add_all(self, users: Sequence[User], *, replacing: bool) -> tuple[int, list[str]]:
+        """Write users in one transaction; who may administer the server is not touched.
+
+        Args:
+            users: With hashes of any known form, each name once.
+            replacing: Replace those that exist, or leave them as they are.
+
+        Returns:
+            The log position that contains them, and the names of those that were written.
+
+        Raises:
+            InvalidRecord: A name cannot be one, or there is no such role; nothing was written.
+            StorageError, Overloaded: As every write.
+        """
+        for user in users:
+            _require_name(user.name)
+        written: list[str] = []
+
+        def plan(snapshot: Snapshot) -> list[Mutation]:
+            written.clear()
+            supers = super_roles(snapshot)
+            mutations: list[Mutation] = []
+            for user in users:
+                before = user_in(snapshot, user.name)
+                _require_role(snapshot, user.role)
+                if before is not None and (not replacing or before.role in supers):
+                    continue
+                if before != user:
+                    mutations += _changes_of(snapshot, user.name, before, user)
+                    written.append(user.name)
+            return mutations
+
+        position = await change(self._engine, self._sequencer, plan)
+        return position, list(written)
+
     async def delete(self, name: str) -> int:
         """Delete a user, who may be gone already, and the user's web sessions.
 
@@ -163,13 +216,10 @@ class Users:
             after = become(before)
             if after == before:
                 return ()
-            if after is not None and role_in(snapshot, after.role) is None:
-                known = ", ".join(role.name for role in roles_in(snapshot))
-                raise InvalidRecord(f"there is no role {after.role[:60]!r}; roles are {known}")
+            if after is not None:
+                _require_role(snapshot, after.role)
             _require_super_user(snapshot, before, after)
-            reason = _end_of_logins(before, after)
-            ended = removals_of(snapshot, name) if reason else ()
-            return (_record(name, after), *ended, _notice(name, reason))
+            return _changes_of(snapshot, name, before, after)
 
         return await change(self._engine, self._sequencer, plan)
 
@@ -200,6 +250,29 @@ def _require_super_user(snapshot: Snapshot, before: User | None, after: User | N
     others = (user for user in users_in(snapshot) if user.name != before.name)
     if not has_super_user(others, roles):
         raise LastSuperUser(f"{before.name} is the last active super user")
+
+
+def _require_name(name: str) -> None:
+    if not is_name(name):
+        raise InvalidRecord(
+            f"a user name must have 1 to {MAX_NAME_BYTES} bytes, "
+            "without colon and control characters"
+        )
+
+
+def _require_role(snapshot: Snapshot, name: str) -> None:
+    if role_in(snapshot, name) is None:
+        known = ", ".join(role.name for role in roles_in(snapshot))
+        raise InvalidRecord(f"there is no role {name[:60]!r}; roles are {known}")
+
+
+def _changes_of(
+    snapshot: Snapshot, name: str, before: User | None, after: User | None
+) -> tuple[Mutation, ...]:
+    """The record, the end of web sessions where logins are void, and the notice of it."""
+    reason = _end_of_logins(before, after)
+    ended = removals_of(snapshot, name) if reason else ()
+    return (_record(name, after), *ended, _notice(name, reason))
 
 
 def _end_of_logins(before: User | None, after: User | None) -> str:

@@ -146,6 +146,7 @@ class Worker:
             passwords,
             attempts=attempts_of(settings),
             cache_ttl_s=settings.seconds("authentication.cacheTTL"),
+            rehash=users.rehash,
         )
         watch_users(node.tail, authenticator, node.database)
         login = http_logins(launch, node, users, authenticator)
