@@ -112,6 +112,14 @@ def puback(packet_id: int) -> bytes:
     return packet(0x40, packet_id.to_bytes(2, "big"))
 
 
+def pubrec(packet_id: int, reason: int = 0) -> bytes:
+    return packet(0x50, packet_id.to_bytes(2, "big") + (bytes([reason]) if reason else b""))
+
+
+def pubcomp(packet_id: int, reason: int = 0) -> bytes:
+    return packet(0x70, packet_id.to_bytes(2, "big") + (bytes([reason]) if reason else b""))
+
+
 def disconnect(reason: int, props: bytes | None = None) -> bytes:
     tail = b"" if props is None else remaining_length(len(props)) + props
     return packet(0xE0, bytes([reason]) + tail)
@@ -188,8 +196,8 @@ class Received:
 
     @property
     def reason(self) -> int:
-        """CONNACK, PUBACK, DISCONNECT."""
-        at = {2: 1, 4: 2, 14: 0}[self.kind]
+        """CONNACK, PUBACK, PUBREC, PUBREL, PUBCOMP, DISCONNECT."""
+        at = {2: 1, 4: 2, 5: 2, 6: 2, 7: 2, 14: 0}[self.kind]
         return self.body[at] if len(self.body) > at else 0
 
 

@@ -307,7 +307,10 @@ class FakeSubscription:
             if matches(levels, topic.encode()):
                 message = message_of(topic, payload, current=True)
                 frame, id_at = self.options.encoding.frame(
-                    message, qos=self.options.qos, retain=True, ids=()
+                    message,
+                    qos=min(message.qos, self.options.qos),
+                    retain=True,
+                    ids=self.options.ids,
                 )
                 ids.append(len(data) + id_at if id_at else 0)
                 data += frame
@@ -323,6 +326,7 @@ class FakeSubscription:
             principal=self._context.principal,
             protocol=self._context.protocol,
             retain_as_published=self.options.retain_as_published,
+            ids=self.options.ids,
             no_local=self._context.session if self.options.no_local else 0,
         )
         self._database.hub.join(self._filter, self._subscriber, terms)

@@ -52,10 +52,8 @@ def test_connack_of_v5_says_what_is_not_available() -> None:
             0x11: b"\x00\x00\x00\x00",  # Session Expiry Interval 0
             0x21: (1_000).to_bytes(2, "big"),  # Receive Maximum
             0x22: b"\x00\x00",  # Topic Alias Maximum
-            0x24: b"\x01",  # Maximum QoS
             0x25: b"\x01",  # Retain Available
             0x27: (1_200_000).to_bytes(4, "big"),  # Maximum Packet Size
-            0x29: b"\x00",  # Subscription Identifiers Available
             0x2A: b"\x00",  # Shared Subscription Available
         }
 
@@ -93,7 +91,7 @@ def test_a_3_1_1_client_without_an_identifier_needs_a_clean_session() -> None:
     ("frame", "version", "answer"),
     [
         (client.connect(4, level=3), 4, b"\x20\x02\x00\x01"),
-        (client.connect(4, name=b"MQIsdp", level=3), 4, b"\x20\x02\x00\x01"),
+        (client.connect(4, name=b"MQIsdp", level=4), 4, b"\x20\x02\x00\x01"),
         (client.connect(4, name=b"HTTP"), 4, b""),
         (client.connect(4, flags=0x03), 4, b""),
         (client.connect(4, password=b"x"), 4, b""),

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lyredb.plugins.delivery import Batch
-from lyredb.protocols.mqtt.outbox import Outbox, frame_ends
+from lyredb.protocols.mqtt.encoding import MqttEncoding
+from lyredb.protocols.mqtt.outbox import Outbox
+from lyredb.protocols.mqtt.waiting import frame_ends
 from tests.protocols.mqtt import client_frames as client
 
 
@@ -56,6 +58,8 @@ def make(
     full: list[int] = []
     outbox = Outbox(
         wire,
+        encoding=MqttEncoding(4),
+        version=4,
         window=window,
         largest=largest,
         buffer_bytes=1_000,

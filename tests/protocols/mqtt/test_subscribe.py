@@ -22,7 +22,7 @@ def payloads(peer: Peer) -> list[bytes]:
 def test_the_suback_comes_before_the_current_state_which_is_retained(
     version: int, qos: int
 ) -> None:
-    """[MQTT-3.8.4-2]; QoS 2 is granted as 1 (§3.8.4); RETAIN is set [MQTT-3.3.1-8]."""
+    """[MQTT-3.8.4-2]; every QoS is granted as asked; RETAIN is set [MQTT-3.3.1-8]."""
 
     async def body() -> None:
         harness = Harness()
@@ -31,7 +31,7 @@ def test_the_suback_comes_before_the_current_state_which_is_retained(
         peer.send(client.subscribe(("open/+", qos), version=version))
         await harness.tick()
         suback, first, second = peer.take()
-        assert (suback.kind, suback.codes) == (9, [min(qos, 1)])
+        assert (suback.kind, suback.codes) == (9, [qos])
         assert [(p.payload, p.retain, p.qos) for p in (first, second)] == [
             (b"1", True, min(qos, 1)),
             (b"2", True, min(qos, 1)),
@@ -73,14 +73,41 @@ def test_each_refused_filter_has_its_code_and_the_others_stand(
     run(body)
 
 
-def test_a_subscription_identifier_ends_the_connection() -> None:
-    """The CONNACK said that there are none: 0xA1 (§3.2.2.3.12)."""
+def test_messages_have_the_identifier_of_each_subscription_that_they_match() -> None:
+    """[MQTT-3.3.4-3] [MQTT-3.3.4-4]: one copy, with all of them; none where none was given."""
 
     async def body() -> None:
-        peer = Harness().connected(5)
-        peer.send(client.subscribe("open/a", version=5, props=b"\x0b\x01"))
-        (ended,) = peer.take()
-        assert (ended.kind, ended.reason) == (14, 0xA1)
+        harness = Harness()
+        peer = harness.connected(5)
+        peer.send(client.subscribe("open/a", version=5, props=b"\x0b\x07"))
+        peer.send(client.subscribe("open/+", version=5, packet_id=2, props=b"\x0b\x81\x01"))
+        peer.send(client.subscribe("open/c", version=5, packet_id=3))
+        peer.take()
+        publisher = harness.connected(5, "p")
+        publisher.send(*[client.publish(f"open/{name}", b"x", version=5) for name in "ab"])
+        publisher.send(client.publish("open/c", b"x", version=5))
+        await harness.tick()
+        both, one, other = peer.take()
+        assert both.properties == b"\x0b\x07\x0b\x81\x01"
+        assert one.properties == other.properties == b"\x0b\x81\x01"
+
+    run(body)
+
+
+def test_subscribing_again_without_an_identifier_takes_it_away() -> None:
+    """[MQTT-3.8.4-3]: the new subscription replaces the old one, its identifier too."""
+
+    async def body() -> None:
+        harness = Harness()
+        peer = harness.connected(5)
+        peer.send(client.subscribe("open/a", version=5, props=b"\x0b\x07"))
+        # Retain Handling 2: changed in place.
+        peer.send(client.subscribe(("open/a", 0x20), version=5, packet_id=2))
+        peer.take()
+        harness.connected(5, "p").send(client.publish("open/a", b"x", version=5))
+        await harness.tick()
+        (message,) = peer.take()
+        assert message.properties == b""
 
     run(body)
 
@@ -232,7 +259,7 @@ def test_the_suback_says_of_each_refused_filter_why() -> None:
         (suback,) = peer.take()
         assert _reason(suback) == (
             "'nope/a': no table is exported as 'nope/a'; "
-            "'$share/g/open/a': Shared subscriptions are not available yet"
+            "'$share/g/open/a': Shared subscriptions are not available"
         )
 
     run(body)

@@ -20,6 +20,7 @@ from lyredb.errors import (
     SlowSubscriber,
 )
 from lyredb.formats import JSON
+from lyredb.operations.broker_requests import ClientEntry
 from lyredb.plugins.context import Principal
 from lyredb.plugins.delivery import Batch, Format, Message
 from lyredb.protocols.mqtt import handlers, handshake
@@ -39,6 +40,9 @@ from lyredb.protocols.mqtt.wire import read_header
 from lyredb.security.authenticator import Account
 
 logger = logging.getLogger("lyredb.mqtt")
+
+_REPLIES = b"\x40\x50\x70"
+"""The first bytes of PUBACK, PUBREC and PUBCOMP, which come in long runs."""
 
 
 class Connection:
@@ -134,9 +138,14 @@ class Connection:
             session = self._session
             if session is not None:
                 position = session.publishing.take(data, position)
-                if position < size and data[position] == 0x40:
-                    position = session.outbox.take_pubacks(data, position)
+                if position < size and data[position] in _REPLIES:
+                    position = session.outbox.take_replies(data, position)
                     session.backlog.pump()
+                elif position < size and data[position] == 0x62:
+                    before = position
+                    position = session.publishing.take_releases(data, position)
+                    if position > before and not intake.is_turn_over:
+                        continue
                 if position >= size:
                     break
             elif data[position] != 0x10:
@@ -308,6 +317,15 @@ class Connection:
     def is_open(self) -> bool:
         """True while answers can be sent."""
         return self._state is State.CONNECTED
+
+    def report(self) -> ClientEntry | None:
+        """What operators are told of the client; None before it is let in and after its end."""
+        session = self._session
+        return None if session is None or not self.is_open else session.report()
+
+    def kick(self, sentence: str) -> None:
+        """End because an operator says so; the will goes out, a session that lasts stays."""
+        self._end(Reason.ADMINISTRATIVE_ACTION, sentence)
 
     def leave(self, packet: Disconnect) -> None:
         """DISCONNECT (§3.14): only a normal one discards the will [MQTT-3.14.4-3]."""

@@ -15,8 +15,8 @@ from lyredb.protocols.mqtt.packets import V5, V311
 from lyredb.protocols.mqtt.properties import Property, encode_property, with_length, without
 from lyredb.protocols.mqtt.wire import varint
 
-_FIRST = ((b"\x30", b"\x31"), (b"\x32", b"\x33"))
-"""The first byte by QoS and RETAIN; DUP is never set, as nothing is sent twice."""
+_FIRST = ((b"\x30", b"\x31"), (b"\x32", b"\x33"), (b"\x34", b"\x35"))
+"""The first byte by QoS and RETAIN; whoever sends something again sets DUP in its copy."""
 
 _ABOUT_THE_BYTES = frozenset((Property.PAYLOAD_FORMAT, Property.CONTENT_TYPE))
 

@@ -8,8 +8,11 @@ from lyredb.protocols.mqtt import encode
 from lyredb.protocols.mqtt.decode import decode
 from lyredb.protocols.mqtt.packets import (
     Acknowledgement,
+    Completion,
     Disconnect,
     Ping,
+    Receipt,
+    Release,
     Subscribe,
     Unsubscribe,
 )
@@ -43,6 +46,12 @@ def handle(owner: Owner, session: Session, first: int, body: bytes) -> None:
     match packet:
         case Acknowledgement():
             handle_puback(session, packet)
+        case Release():
+            session.publishing.handle_pubrel(packet)
+        case Receipt():
+            handle_pubrec(session, packet)
+        case Completion():
+            handle_pubcomp(session, packet)
         case Subscribe():
             session.subscriptions.handle_subscribe(packet)
         case Unsubscribe():
@@ -59,4 +68,16 @@ def handle(owner: Owner, session: Session, first: int, body: bytes) -> None:
 def handle_puback(session: Session, packet: Acknowledgement) -> None:
     """PUBACK (§3.4): its place in the window is free."""
     session.outbox.acknowledge(packet.packet_id)
+    session.backlog.pump()
+
+
+def handle_pubrec(session: Session, packet: Receipt) -> None:
+    """PUBREC (§3.5): the client has the message, or does not want it."""
+    session.outbox.receive(packet.packet_id, packet.reason)
+    session.backlog.pump()
+
+
+def handle_pubcomp(session: Session, packet: Completion) -> None:
+    """PUBCOMP (§3.7): its place in the window is free."""
+    session.outbox.complete(packet.packet_id)
     session.backlog.pump()

@@ -127,11 +127,9 @@ def acceptance(connect: Connect, terms: Terms, limits: Limits, worker: str = "")
         return encode.connack(ReturnCode.ACCEPTED)
     properties: list[tuple[Property, Value | tuple[str, str]]] = [
         (Property.RECEIVE_MAXIMUM, limits.receive_maximum),
-        (Property.MAXIMUM_QOS, 1),
         (Property.RETAIN_AVAILABLE, 1),
         (Property.MAXIMUM_PACKET_SIZE, limits.max_packet_bytes),
-        (Property.TOPIC_ALIAS_MAXIMUM, 0),
-        (Property.SUBSCRIPTION_IDENTIFIERS_AVAILABLE, 0),
+        (Property.TOPIC_ALIAS_MAXIMUM, limits.topic_alias_maximum),
         (Property.SHARED_AVAILABLE, 0),
         # Whatever the client asked for: the session ends with the connection.
         (Property.SESSION_EXPIRY, 0),

@@ -1,9 +1,10 @@
 """What goes out to one reader: packet identifiers, its window, its queue, its drops.
 
 Frames come in batches, joined once for all readers of a kind (`delivery.Batch`). A
-batch without QoS 1 frames goes to the transport as it is. Of others the outbox takes
+batch of QoS 0 frames goes to the transport as it is. Of others the outbox takes
 as many frames as the reader's window allows and writes its own packet identifiers
-into a copy of that slice; the rest waits here.
+into a copy of that slice; the rest waits here. It keeps identifiers only: a session that
+ends with its connection sends nothing again.
 
 Invariants: frames leave in the order in which they came; QoS 0 is dropped and
 counted rather than buffered beyond the limit; at most ``window`` identifiers are in
@@ -14,10 +15,14 @@ identifier is free when its turn comes again [MQTT-2.2.1-3].
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Protocol
 
-from lyredb.plugins.delivery import Batch
+from lyredb.plugins.delivery import Batch, Encoding, Message
+from lyredb.protocols.mqtt import encode
+from lyredb.protocols.mqtt.exact import NOT_FOUND, Exact, Step
+from lyredb.protocols.mqtt.packets import V5
+from lyredb.protocols.mqtt.waiting import Waiting, waiting, without_large
 
 MAX_ID_DISTANCE = 32_767
 """Half of the identifiers; see the module's invariants."""
@@ -37,19 +42,7 @@ class Owner(Protocol):
     """Whose outbox it is."""
 
     def on_queue_full(self) -> None:
-        """QoS 1 messages found the queue full and were dropped; called once per batch."""
-
-
-class Waiting:
-    """A batch of which frames from ``next`` on have not been sent."""
-
-    __slots__ = ("data", "ends", "ids", "next")
-
-    def __init__(self, data: bytes, ends: Sequence[int], ids: Sequence[int]) -> None:
-        self.data = data
-        self.ends = ends
-        self.ids = ids
-        self.next = 0
+        """Messages above QoS 0 found the queue full and were dropped; called once per batch."""
 
 
 class Outbox:
@@ -60,10 +53,13 @@ class Outbox:
         dropped: Messages that this reader did not get, for whatever reason.
         queued: Messages that wait here.
         queued_bytes: What those have.
+        may_be_exact: Frames of QoS 2 may come: a subscription was granted it.
 
     Args:
         wire: The transport.
-        window: QoS 1 messages in flight at most.
+        encoding: Of single messages.
+        version: Of the protocol.
+        window: Messages above QoS 0 in flight at most.
         largest: Largest packet that the reader takes, 0 for any.
         buffer_bytes: What may wait in the transport.
         max_queued: Messages that may wait here.
@@ -73,6 +69,8 @@ class Outbox:
 
     __slots__ = (
         "_buffer_bytes",
+        "_encoding",
+        "_exact",
         "_in_flight",
         "_largest",
         "_max_queued",
@@ -81,9 +79,11 @@ class Outbox:
         "_order",
         "_owner",
         "_queue",
+        "_version",
         "_window",
         "_wire",
         "dropped",
+        "may_be_exact",
         "queued",
         "queued_bytes",
         "sent",
@@ -93,6 +93,8 @@ class Outbox:
         self,
         wire: Wire,
         *,
+        encoding: Encoding,
+        version: int,
         window: int,
         largest: int,
         buffer_bytes: int,
@@ -102,7 +104,10 @@ class Outbox:
     ) -> None:
         self.sent = 0
         self.dropped = 0
+        self.may_be_exact = False
         self._wire = wire
+        self._encoding = encoding
+        self._version = version
         self._window = window
         self._largest = largest
         self._buffer_bytes = buffer_bytes
@@ -117,10 +122,11 @@ class Outbox:
         self._next_id = 1
         self._in_flight: set[int] | None = None
         self._order: deque[int] | None = None
+        self._exact: Exact | None = None
 
     @property
     def in_flight(self) -> int:
-        """QoS 1 messages sent and not acknowledged."""
+        """Messages above QoS 0 that were sent and are not at their end."""
         return len(self._in_flight or ())
 
     @property
@@ -133,7 +139,9 @@ class Outbox:
     def write(self, batch: Batch) -> None:
         """Send a batch, or queue or drop what cannot be sent now."""
         if self._largest and len(batch.data) > self._largest:
-            batch = self._without_large(batch)
+            # [MQTT-3.1.2-25]: those are dropped as if they had been sent.
+            whole, batch = batch.count, without_large(batch, self._largest)
+            self.dropped += whole - batch.count
         count = batch.count
         if not count:
             return
@@ -145,25 +153,52 @@ class Outbox:
                 self._wire.write(batch.data)
                 self.sent += count
             return
-        waiting = _waiting(batch)
-        if not self._queue:
-            self._send(waiting)
-            if waiting.next == len(waiting.ends):
-                return
-        self._enqueue(waiting)
+        self._put(waiting(batch))
 
-    def take_pubacks(self, data: bytes, position: int) -> int:
-        """Take the plain PUBACKs that begin at ``position``; they come in long runs.
+    def _put(self, batch: Waiting) -> None:
+        if not self._queue:
+            self._send(batch)
+            if batch.next == len(batch.ends):
+                return
+        self._enqueue(batch)
+
+    def tell(
+        self, message: Message, qos: int, ids: tuple[int, ...], settled: Callable[[bool], None]
+    ) -> None:
+        """Send one message; see `openers.Outgoing.tell`."""
+        qos = min(qos, message.qos)
+        frame, offset = self._encoding.frame(message, qos=qos, retain=False, ids=ids)
+        if 0 < self._largest < len(frame):
+            self.dropped += 1
+            settled(True)  # [MQTT-3.1.2-25]: as if it had been sent
+            return
+        single = Waiting(frame, (len(frame),), (offset,))
+        single.settled = settled
+        if qos == 2:
+            self.may_be_exact = True
+        self._put(single)
+
+    def take_replies(self, data: bytes, position: int) -> int:
+        """Take the plain PUBACKs, PUBRECs or PUBCOMPs at ``position``; they come in long runs.
 
         Returns where the first byte stands that is none of theirs. The caller pumps.
         """
         last = len(data) - 4
-        while position <= last and data[position] == 0x40 and data[position + 1] == 2:
+        first = data[position]
+        releases = bytearray()
+        while position <= last and data[position] == first and data[position + 1] == 2:
             packet_id = data[position + 2] << 8 | data[position + 3]
             if not packet_id:
                 break
-            self.acknowledge(packet_id)
+            if first == 0x40:
+                self.acknowledge(packet_id)
+            elif first == 0x50:
+                releases += self._release(packet_id, 0)
+            else:
+                self.complete(packet_id)
             position += 4
+        if releases:
+            self._wire.write(releases)
         return position
 
     def acknowledge(self, packet_id: int) -> bool:
@@ -171,11 +206,48 @@ class Outbox:
         in_flight = self._in_flight
         if not in_flight or packet_id not in in_flight:
             return False
+        if self._exact is not None:
+            if not self._exact.takes_puback(packet_id):
+                return False
+            self._exact.settle(packet_id)
+        self._free(packet_id, in_flight)
+        return True
+
+    def _free(self, packet_id: int, in_flight: set[int]) -> None:
         in_flight.remove(packet_id)
         order = self._order
         while order and order[0] not in in_flight:
             order.popleft()
-        return True
+
+    def receive(self, packet_id: int, reason: int) -> None:
+        """Take a PUBREC, and answer it where it has an answer."""
+        release = self._release(packet_id, reason)
+        if release:
+            self._wire.write(release)
+
+    def _release(self, packet_id: int, reason: int) -> bytes:
+        """Take a PUBREC; the PUBREL that it is answered with, ``b""`` for none.
+
+        [MQTT-4.3.3-4]; an identifier that is not known is released too, so that the client
+        can forget it (§3.6.2.1).
+        """
+        step = Step.UNKNOWN if self._exact is None else self._exact.receive(packet_id, reason)
+        if step is Step.RELEASE:
+            return encode.pubrel(packet_id)
+        if step is Step.UNKNOWN:
+            return encode.pubrel(packet_id, NOT_FOUND if self._version == V5 else 0)
+        self._end_exact(packet_id)
+        return b""
+
+    def complete(self, packet_id: int) -> None:
+        """Take a PUBCOMP."""
+        if self._exact is not None and self._exact.complete(packet_id):
+            self._end_exact(packet_id)
+
+    def _end_exact(self, packet_id: int) -> None:
+        if self._exact is not None and self._in_flight and packet_id in self._in_flight:
+            self._free(packet_id, self._in_flight)
+            self._exact.settle(packet_id)
 
     def pump(self) -> None:
         """Send what waits, as far as window and transport have room."""
@@ -196,8 +268,12 @@ class Outbox:
     def close(self) -> None:
         """Forget what waits; it will not be sent."""
         self.dropped += self.queued
-        self._queue = None
+        queue, self._queue = self._queue or (), None
         self.queued = self.queued_bytes = 0
+        for waiting_batch in queue:
+            waiting_batch.give_up()
+        if self._exact is not None:
+            self._exact.give_up()
 
     def _room(self) -> int:
         """How many identifiers may be given out now."""
@@ -227,6 +303,9 @@ class Outbox:
         self._wire.write(self._numbered(waiting, first, last, start, end))
         waiting.next = last
         self.sent += last - first
+        if waiting.settled is not None and not ids[0]:
+            settled, waiting.settled = waiting.settled, None
+            settled(True)
 
     def _numbered(self, waiting: Waiting, first: int, last: int, start: int, end: int) -> bytearray:
         """A copy of these frames with the next packet identifiers written into it."""
@@ -243,8 +322,26 @@ class Outbox:
                 order.append(number)
                 in_flight.add(number)
                 number = number + 1 if number < 65_535 else 1
+        if self.may_be_exact or waiting.settled is not None:
+            self._note_exact(waiting, first, last)
         self._next_id = number
         return out
+
+    def _note_exact(self, waiting: Waiting, first: int, last: int) -> None:
+        """Keep which of the identifiers that are given out now are of QoS 2."""
+        exact = self._exact
+        if exact is None:
+            exact = self._exact = Exact()
+        number = self._next_id
+        data, ends = waiting.data, waiting.ends
+        for index in range(first, last):
+            if waiting.ids[index]:
+                if data[ends[index - 1] if index else 0] & 6 == 4:
+                    exact.sent.add(number)
+                if waiting.settled is not None:
+                    exact.settled[number] = waiting.settled
+                    waiting.settled = None
+                number = number + 1 if number < 65_535 else 1
 
     def _enqueue(self, waiting: Waiting) -> None:
         """Queue what is left of a batch; what does not fit is dropped frame by frame."""
@@ -277,6 +374,7 @@ class Outbox:
             size = end - start
             if self.queued >= self._max_queued or self.queued_bytes + size > self._max_queued_bytes:
                 self.dropped += 1
+                waiting.give_up()
                 refused = refused or bool(offset)
             else:
                 pieces.append(waiting.data[start:end])
@@ -291,66 +389,3 @@ class Outbox:
             self._append(Waiting(b"".join(pieces), kept_ends, kept_ids))
         if refused:
             self._owner.on_queue_full()
-
-    def _without_large(self, batch: Batch) -> Batch:
-        """Leave out frames above the reader's Maximum Packet Size [MQTT-3.1.2-24].
-
-        [MQTT-3.1.2-25]: these are dropped as if they had been sent.
-        """
-        whole = _waiting(batch)
-        start, length = 0, 0
-        pieces: list[bytes] = []
-        ends: list[int] = []
-        ids: list[int] = []
-        for end, offset in zip(whole.ends, whole.ids, strict=True):
-            if end - start <= self._largest:
-                pieces.append(whole.data[start:end])
-                ids.append(offset - start + length if offset else 0)
-                length += end - start
-                ends.append(length)
-            start = end
-        self.dropped += batch.count - len(ends)
-        if batch.droppable:
-            return Batch(b"".join(pieces), len(ends))
-        return Batch(b"".join(pieces), len(ends), ends, ids)
-
-
-def _waiting(batch: Batch) -> Waiting:
-    if batch.droppable:
-        ends = frame_ends(batch.data)
-        return Waiting(batch.data, ends, [0] * len(ends))
-    if batch.count == len(batch.ends):
-        return Waiting(batch.data, batch.ends, batch.ids)
-    return _with_every_border(batch)
-
-
-def _with_every_border(batch: Batch) -> Waiting:
-    """A run of QoS 0 frames in a mixed batch has one border: find those in between."""
-    ends: list[int] = []
-    ids: list[int] = []
-    start = 0
-    for end, offset in zip(batch.ends, batch.ids, strict=True):
-        inner = [end - start] if offset else frame_ends(batch.data[start:end])
-        ends += [start + one for one in inner]
-        ids += [offset] * len(inner)
-        start = end
-    return Waiting(batch.data, ends, ids)
-
-
-def frame_ends(data: bytes) -> list[int]:
-    """Where each of the joined, well-formed frames ends."""
-    ends: list[int] = []
-    position, size = 0, len(data)
-    while position < size:
-        length = shift = 0
-        position += 1
-        while True:
-            digit = data[position]
-            position += 1
-            length |= (digit & 127) << shift
-            if digit < 128:
-                break
-            shift += 7
-        position += length
-        ends.append(position)
-    return ends

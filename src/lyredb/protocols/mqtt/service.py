@@ -11,19 +11,24 @@ from collections.abc import Callable, Coroutine
 from typing import Final, Protocol
 
 from lyredb.errors import LyreError
+from lyredb.operations.broker_requests import ClientEntry
 from lyredb.plugins.context import Principal
 from lyredb.plugins.delivery import Format
 from lyredb.protocols.mqtt.buffers import Buffers
 from lyredb.protocols.mqtt.encoding import MqttEncoding
 from lyredb.protocols.mqtt.limits import Limits
+from lyredb.protocols.mqtt.openers import EVERYTHING_ELSE, Opened, Opener, Wish, refuse_shared
+from lyredb.protocols.mqtt.packets import V5, V311
+from lyredb.protocols.mqtt.passing import Passing
 from lyredb.protocols.mqtt.statistics import Counters, MqttStatistics
 from lyredb.protocols.mqtt.stretches import Stretches
 from lyredb.protocols.mqtt.wheel import Wheel
 from lyredb.protocols.net.flow import Turn
 from lyredb.resources.database import Database
 from lyredb.security.authenticator import Authenticator
-from lyredb.sessions.claims import Refusal, Will
+from lyredb.sessions.claims import Refusal
 from lyredb.sessions.claims_client import Claims, OnResult
+from lyredb.sessions.wills import Will
 
 logger = logging.getLogger("lyredb.mqtt")
 
@@ -53,6 +58,12 @@ class Client(Protocol):
     def abort(self) -> None:
         """Close at once."""
 
+    def report(self) -> ClientEntry | None:
+        """What operators are told of the client; None where there is none."""
+
+    def kick(self, sentence: str) -> None:
+        """End because an operator says so."""
+
 
 class Service:
     """The shared state of a worker's MQTT connections.
@@ -70,6 +81,8 @@ class Service:
         clients: Those that have, or have asked for, a client identifier.
         writing: Retained messages sent to the writer and not answered.
         stretches: Finds frames alike, for all publishers.
+        passing: Properties that go on as they come, for all publishers.
+        openers: Who makes a subscription, by the first level of its filter.
         turn: The one of the connection that works.
 
     Args:
@@ -106,6 +119,8 @@ class Service:
         self.clients = 0
         self.writing = 0
         self.stretches = Stretches()
+        self.passing = Passing()
+        self.openers: dict[str, Opener] = {EVERYTHING_ELSE: self._open, "$share": refuse_shared}
         self.buffers = Buffers(limits.max_buffered_bytes, loop.call_soon)
         self._loop = loop
         self._encodings: dict[tuple[int, Format], MqttEncoding] = {}
@@ -123,13 +138,23 @@ class Service:
         self._loop.call_soon(callback)
 
     def encoding(self, version: int, format: Format) -> MqttEncoding:
-        """How messages look to clients of a version that take a format; one for all."""
+        """How messages look to clients of a version that take a format; one for all.
+
+        A PUBLISH of 3.1 looks as one of 3.1.1.
+        """
+        version = version if version == V5 else V311
         key = version, format
         encoding = self._encodings.get(key)
         if encoding is None:
             encoding = MqttEncoding(version, format, self.limits.null_delete)
             self._encodings[key] = encoding
         return encoding
+
+    def _open(self, wish: Wish) -> Opened:
+        """Make a subscription to topics of tables."""
+        return self.database.subscribe(
+            wish.filter, wish.subscriber, wish.context, wish.options, wish.after
+        )
 
     def new_session(self) -> int:
         """A number that no other connection of this server has or had."""
@@ -159,6 +184,8 @@ class Service:
         on_result: OnResult,
         on_revoke: Callable[[], None],
         will: Will | None,
+        *,
+        clean_start: bool,
     ) -> None:
         """Claim a client identifier for a connection, which counts as a client from now on.
 
@@ -172,12 +199,18 @@ class Service:
                 self.clients -= 1
             on_result(result)
 
-        self.claims.claim(client_id, user, answered, on_revoke, will)
+        self.claims.claim(client_id, user, answered, on_revoke, will, clean_start=clean_start)
 
-    def release(self, client_id: str, epoch: int) -> None:
-        """Give a client identifier back: its connection has stopped, its will is out."""
+    def release(self, client_id: str, epoch: int, delay_ms: int = 0) -> None:
+        """Give a client identifier back: its connection has stopped.
+
+        Args:
+            client_id: The identifier.
+            epoch: Of the claim.
+            delay_ms: When its will is published from now; 0: it is out, or was discarded.
+        """
         self.clients -= 1
-        self.claims.release(client_id, epoch)
+        self.claims.release(client_id, epoch, delay_ms)
 
     def discard(self, connection: Client) -> None:
         """Forget a connection that is gone."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from lyredb.errors import LyreError
+from lyredb.operations.broker_requests import MAX_FILTERS, ClientEntry
 from lyredb.plugins.context import Principal
 from lyredb.plugins.delivery import Format
 from lyredb.protocols.mqtt import backlog, publishing, subscribing
@@ -17,6 +18,9 @@ from lyredb.protocols.mqtt.service import Service
 from lyredb.protocols.mqtt.subscribing import Subscriptions
 from lyredb.protocols.mqtt.transport import Transport
 
+VERSION_NAMES: Final = {3: "MQTT 3.1", 4: "MQTT 3.1.1", 5: "MQTT 5"}
+"""Protocol versions as people say them."""
+
 
 class Session:
     """The parts of a connected client.
@@ -27,6 +31,7 @@ class Session:
         outbox: Messages to the client.
         backlog: What of them waits.
         publishing: Messages from the client.
+        since_ms: When it was let in, epoch milliseconds.
         subscriptions: What it listens to.
         epoch: Of the claim of the client identifier.
         will: Published at the end, unless it is discarded before.
@@ -38,6 +43,7 @@ class Session:
         "epoch",
         "outbox",
         "publishing",
+        "since_ms",
         "subscriptions",
         "terms",
         "will",
@@ -52,8 +58,10 @@ class Session:
         backlog: Backlog,
         publishing: Publishing,
         subscriptions: Subscriptions,
+        since_ms: int,
     ) -> None:
         self.terms = terms
+        self.since_ms = since_ms
         self.context = admitted.context
         self.epoch = admitted.epoch
         self.will = admitted.will
@@ -61,6 +69,22 @@ class Session:
         self.backlog = backlog
         self.publishing = publishing
         self.subscriptions = subscriptions
+
+    def report(self) -> ClientEntry:
+        """What operators are told of this client."""
+        return ClientEntry(
+            client_id=self.terms.client_id,
+            user=self.context.user,
+            connected=True,
+            address=self.context.address,
+            protocol=VERSION_NAMES[self.terms.version],
+            since_ms=self.since_ms,
+            subscriptions=len(self.subscriptions),
+            filters=tuple(self.subscriptions.filters()[:MAX_FILTERS]),
+            in_flight=self.outbox.in_flight,
+            queued=self.outbox.queued,
+            sent=self.outbox.sent,
+        )
 
     def access_changed(self, service: Service, principal: Principal) -> None:
         """Withdraw or renew what is kept of the will, as the rights to it are other ones.
@@ -109,8 +133,11 @@ def open_session(
 ) -> Session:
     """Make the parts of a client that is let in; nothing is sent yet."""
     limits = service.limits
+    encoding = service.encoding(terms.version, format)
     outbox = Outbox(
         transport,
+        encoding=encoding,
+        version=terms.version,
         window=terms.window,
         largest=terms.largest,
         buffer_bytes=limits.buffer_bytes,
@@ -119,8 +146,7 @@ def open_session(
         owner=owner,
     )
     context = admitted.context
-    encoding = service.encoding(terms.version, format)
-    subscriptions = Subscriptions(owner, service.database, context, encoding, limits)
+    subscriptions = Subscriptions(owner, service, context, terms.version, encoding, outbox)
     return Session(
         terms,
         admitted,
@@ -128,4 +154,5 @@ def open_session(
         backlog=Backlog(owner, transport, service, outbox, subscriptions.resume),
         publishing=Publishing(owner, service, context, terms.version, content_type=content_type),
         subscriptions=subscriptions,
+        since_ms=service.now_ms(),
     )

@@ -3,6 +3,7 @@
 The SUBACK leaves before anything that the subscription brings: each is prepared first,
 then every worker is told what to forward, then the SUBACK is written, then each is started.
 While the workers are told, the client is not read: what it sends later takes effect later.
+Who makes a subscription is looked up by its filter (`lyredb.protocols.mqtt.openers`).
 """
 
 from __future__ import annotations
@@ -15,23 +16,21 @@ from typing import Protocol
 
 from lyredb.errors import LyreError, NotAuthorised, Overloaded
 from lyredb.plugins.context import Context
-from lyredb.plugins.delivery import Publisher, Subscriber
+from lyredb.plugins.delivery import Encoding, Publisher, Subscriber
 from lyredb.protocols.mqtt import encode
-from lyredb.protocols.mqtt.encoding import MqttEncoding
 from lyredb.protocols.mqtt.errors import answer_for, sentence_of
-from lyredb.protocols.mqtt.limits import Limits
 from lyredb.protocols.mqtt.messages import check_topic
-from lyredb.protocols.mqtt.packets import V5, Request, Subscribe, Unsubscribe
-from lyredb.protocols.mqtt.properties import Property
-from lyredb.protocols.mqtt.reasons import SUBSCRIBE_FAILURE, Reason, Violation
-from lyredb.resources.database import Database
+from lyredb.protocols.mqtt.openers import Opened, Outgoing, Refusal, Wish, opener_of
+from lyredb.protocols.mqtt.packets import V5, V31, Request, Subscribe, Unsubscribe
+from lyredb.protocols.mqtt.properties import Properties, Property
+from lyredb.protocols.mqtt.reasons import SUBSCRIBE_FAILURE, Reason
+from lyredb.protocols.mqtt.service import Service
 from lyredb.resources.registry import shorten
 from lyredb.resources.requests import SubscribeOptions
-from lyredb.resources.subscription import State, Subscription
+from lyredb.resources.subscription import State
 
 logger = logging.getLogger("lyredb.mqtt")
 
-MAX_GRANTED_QOS = 1
 _MAX_PROBLEM_LENGTH = 400
 """Of the reason string of a SUBACK, in characters; `encode` cuts longer ones."""
 _SEND_IF_NEW = 1
@@ -54,17 +53,21 @@ class _Preparing:
 
     Attributes:
         packet_id: Of the SUBSCRIBE.
+        properties: Of the SUBSCRIBE.
         codes: One per topic filter, in their order.
         sentence: What the SUBACK says of those that were refused.
         new: What is to be started, by topic filter.
+        changed: What is served otherwise from then on.
         replaced: What the new ones stand for; it goes on until then.
     """
 
     packet_id: int
+    properties: Properties
     codes: list[int] = field(default_factory=list)
     sentence: str = ""
-    new: dict[str, Subscription] = field(default_factory=dict)
-    replaced: list[Subscription] = field(default_factory=list)
+    new: dict[str, Opened] = field(default_factory=dict)
+    changed: list[tuple[Opened, SubscribeOptions]] = field(default_factory=list)
+    replaced: list[Opened] = field(default_factory=list)
 
 
 class Subscriptions:
@@ -72,63 +75,62 @@ class Subscriptions:
 
     Args:
         owner: The connection, which is one subscriber for all of them.
-        database: Where they are made.
+        service: Knows who makes them, and how many there may be.
         context: Whose rights decide.
+        version: Of the protocol.
         encoding: How messages look to this client.
-        limits: How many, and how deep.
+        outgoing: Its outbox.
     """
 
     __slots__ = (
         "_by_filter",
         "_context",
-        "_database",
         "_encoding",
-        "_limits",
+        "_outgoing",
         "_owner",
         "_preparing",
+        "_service",
+        "_version",
     )
 
     def __init__(
         self,
         owner: Owner,
-        database: Database,
+        service: Service,
         context: Context,
-        encoding: MqttEncoding,
-        limits: Limits,
+        version: int,
+        encoding: Encoding,
+        outgoing: Outgoing,
     ) -> None:
         self._owner = owner
-        self._database = database
+        self._service = service
         self._context = context
+        self._version = version
         self._encoding = encoding
-        self._limits = limits
-        self._by_filter: dict[str, Subscription] = {}
+        self._outgoing = outgoing
+        self._by_filter: dict[str, Opened] = {}
         self._preparing: _Preparing | None = None
 
     def __len__(self) -> int:
         return len(self._by_filter)
 
-    def handle_subscribe(self, packet: Subscribe) -> None:
-        """Prepare each filter, tell the workers, send the SUBACK, start what is new.
+    def filters(self) -> list[str]:
+        """The topic filters, in the order in which they were subscribed to."""
+        return list(self._by_filter)
 
-        Raises:
-            Violation: 0xA1 for a Subscription Identifier, which the CONNACK excluded.
-        """
-        if packet.properties.has(Property.SUBSCRIPTION_IDENTIFIER):
-            raise Violation(
-                Reason.SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED,
-                "Subscription Identifiers are not available yet",
-            )
-        preparing = self._preparing = _Preparing(packet.packet_id)
+    def handle_subscribe(self, packet: Subscribe) -> None:
+        """Prepare each filter, tell the workers, send the SUBACK, start what is new."""
+        preparing = self._preparing = _Preparing(packet.packet_id, packet.properties)
         problems: list[str] = []
         for request in packet.requests:
             try:
                 self._prepare(request, preparing)
-                preparing.codes.append(min(request.qos, MAX_GRANTED_QOS))
+                preparing.codes.append(request.qos)
             except Refusal as refusal:
-                preparing.codes.append(self._code(refusal.reason))
+                preparing.codes.append(self._code(request, refusal.reason))
                 problems.append(_problem(request, refusal, alone=len(packet.requests) == 1))
         preparing.sentence = self._owner.sentence(_joined(problems))
-        self._database.when_known(lambda: self._start(preparing))
+        self._service.database.when_known(lambda: self._start(preparing))
         if self._preparing is preparing:
             self._owner.pause_reading(self)
 
@@ -137,10 +139,11 @@ class Subscriptions:
         if self._preparing is not preparing:
             return  # the connection ended meanwhile
         self._preparing = None
-        version = self._encoding.version
         self._owner.answer(
-            encode.suback(preparing.packet_id, preparing.codes, version, preparing.sentence)
+            encode.suback(preparing.packet_id, preparing.codes, self._version, preparing.sentence)
         )
+        for subscription, options in preparing.changed:
+            subscription.update(options)
         for subscription in preparing.replaced:
             # In the same step as the new one starts, which begins with the current state,
             # so whatever the old one had not delivered yet is in it.
@@ -149,8 +152,11 @@ class Subscriptions:
             subscription.start()
         self._owner.resume_reading(self)
 
-    def _code(self, reason: Reason) -> int:
-        return reason if self._encoding.version == V5 else SUBSCRIBE_FAILURE
+    def _code(self, request: Request, reason: Reason) -> int:
+        """What a SUBACK says of a filter that is refused: 3.1 has no word for it (3.1 §3.9)."""
+        if self._version == V5:
+            return reason
+        return request.qos if self._version == V31 else SUBSCRIBE_FAILURE
 
     def _prepare(self, request: Request, preparing: _Preparing) -> None:
         """Make or change one subscription.
@@ -158,11 +164,6 @@ class Subscriptions:
         Raises:
             Refusal: With the reason for the SUBACK.
         """
-        if request.filter == "$share" or request.filter.startswith("$share/"):
-            raise Refusal(
-                Reason.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED,
-                "Shared subscriptions are not available yet",
-            )
         try:
             self._replace(request, preparing)
         except LyreError as error:
@@ -172,26 +173,37 @@ class Subscriptions:
         existing = self._by_filter.get(request.filter)
         handling = request.retain_handling
         omit = handling == _NEVER_SEND or (handling == _SEND_IF_NEW and existing is not None)
-        options = SubscribeOptions(
-            encoding=self._encoding,
-            qos=min(request.qos, MAX_GRANTED_QOS),
-            retain_as_published=request.retain_as_published,
-            no_local=request.no_local,
-            omit_current=omit,
-            on_error=partial(self._end, request.filter),
-        )
+        options = self._options(request, preparing.properties, omit=omit)
         if existing is not None and omit:
             # In place: nothing between the old and the new may be lost [MQTT-3.8.4-3].
-            existing.update(options)
+            preparing.changed.append((existing, options))
             return
         self._check_limits(request.filter, is_new=existing is None)
-        subscription = self._database.subscribe(request.filter, self._owner, self._context, options)
+        subscription = self._open(request, options, preparing.properties)
         twice = preparing.new.get(request.filter)
         if twice is not None:
             twice.close()  # the same SUBSCRIBE has the filter again: the later one counts
         elif existing is not None:
             preparing.replaced.append(existing)
         preparing.new[request.filter] = self._by_filter[request.filter] = subscription
+
+    def _options(self, request: Request, properties: Properties, *, omit: bool) -> SubscribeOptions:
+        if request.qos == 2:
+            self._outgoing.may_be_exact = True
+        identifier = properties.number(Property.SUBSCRIPTION_IDENTIFIER)
+        return SubscribeOptions(
+            encoding=self._encoding,
+            qos=request.qos,
+            ids=(identifier,) if identifier else (),
+            retain_as_published=request.retain_as_published,
+            no_local=request.no_local,
+            omit_current=omit,
+            on_error=partial(self._end, request.filter),
+        )
+
+    def _open(self, request: Request, options: SubscribeOptions, properties: Properties) -> Opened:
+        wish = Wish(request, self._owner, self._outgoing, self._context, options, properties)
+        return opener_of(self._service.openers, request.filter)(wish)
 
     def _end(self, topic_filter: str, reason: Exception) -> None:
         """A subscription has ended by itself.
@@ -208,8 +220,9 @@ class Subscriptions:
             del self._by_filter[topic_filter]
 
     def _check_limits(self, topic_filter: str, *, is_new: bool) -> None:
-        check_topic(topic_filter.encode(), self._limits, "topic filter")
-        most = self._limits.max_subscriptions
+        limits = self._service.limits
+        check_topic(topic_filter.encode(), limits, "topic filter")
+        most = limits.max_subscriptions
         if is_new and len(self._by_filter) >= most:
             raise Overloaded(f"a client may have {most} subscriptions")
 
@@ -223,7 +236,7 @@ class Subscriptions:
             else:
                 subscription.close()
                 codes.append(Reason.SUCCESS)
-        self._owner.answer(encode.unsuback(packet.packet_id, codes, self._encoding.version))
+        self._owner.answer(encode.unsuback(packet.packet_id, codes, self._version))
 
     def resume(self) -> None:
         """Go on with current states that waited for the client to read."""
@@ -238,7 +251,7 @@ class Subscriptions:
         self._each(lambda subscription: subscription.close())
         self._by_filter.clear()
 
-    def _each(self, act: Callable[[Subscription], None]) -> None:
+    def _each(self, act: Callable[[Opened], None]) -> None:
         for subscription in list(self._by_filter.values()):
             act(subscription)
 
@@ -256,11 +269,3 @@ def _joined(problems: Sequence[str]) -> str:
             return f"{text}; and {len(problems) - told} more"
         text = f"{text}; {problem}" if text else problem
     return text
-
-
-class Refusal(Exception):
-    """One filter of a SUBSCRIBE is refused; the others are not touched."""
-
-    def __init__(self, reason: Reason, sentence: str) -> None:
-        super().__init__(sentence)
-        self.reason = reason
