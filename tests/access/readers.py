@@ -153,6 +153,7 @@ async def mqtt(
     will: tuple[str, bytes] | None = None,
     *,
     will_retain: bool = False,
+    client_id: str = "",
 ) -> AsyncIterator[tuple[Mqtt, int]]:
     """A connection that has sent its CONNECT, and the reason that came back."""
     reader, writer = await asyncio.open_connection(world.mqtt_host, world.mqtt_port)
@@ -161,7 +162,7 @@ async def mqtt(
         writer.write(
             frames.connect(
                 version,
-                "",
+                client_id,
                 username=role,
                 password=PASSWORD.encode(),
                 will=will,

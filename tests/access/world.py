@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from argon2 import PasswordHasher
@@ -148,13 +149,20 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def world(folder: Path) -> AsyncIterator[World]:
-    """Serve one table on every protocol that is installed, with a user for each role."""
+async def world(
+    folder: Path, more: Mapping[str, object] = MappingProxyType({})
+) -> AsyncIterator[World]:
+    """Serve one table on every protocol that is installed, with a user for each role.
+
+    Args:
+        folder: Empty.
+        more: Settings.
+    """
     (folder / "app").mkdir()
     (folder / "app" / "schema.graphql").write_text(SCHEMA)
     plugins = tuple(find_plugins())
     ports = {row.name: 0 for row in settings_table(plugins).rows if row.name in _PORTS}
-    flags: dict[str, object] = {**ports, "admin.password": PASSWORD, "threads.count": 1}
+    flags: dict[str, object] = {**ports, "admin.password": PASSWORD, "threads.count": 1, **more}
     launch = Launch(
         load_application(folder / "app"),
         settings_table(plugins).load(flags=flags),
