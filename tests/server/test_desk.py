@@ -48,8 +48,16 @@ class Office:
         async def processes() -> list[ProcessStatus]:
             return []
 
+        store = self.node.store
+        assert store is not None
+        assert store.broker is not None
         self.desk = Desk(
-            self.launch, self.node.engine, self.node.writer, passed=passed, processes=processes
+            self.launch,
+            store.engine,
+            store.writer,
+            store.broker,
+            passed=passed,
+            processes=processes,
         )
 
     def may_read(self) -> bool:

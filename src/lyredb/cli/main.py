@@ -14,6 +14,8 @@ import typer
 
 from lyredb.cli import data as data_commands
 from lyredb.cli import transfer
+from lyredb.cli.clients import clients_app
+from lyredb.cli.retained import retained_app
 from lyredb.cli.role import role_app
 from lyredb.cli.settings_help import CommandWithSettings
 from lyredb.cli.user import user_app
@@ -106,6 +108,8 @@ def run(
 
 app.add_typer(user_app, name="user")
 app.add_typer(role_app, name="role")
+app.add_typer(clients_app, name="clients")
+app.add_typer(retained_app, name="retained")
 data_commands.register(app)
 transfer.register(app)
 

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from lyredb.errors import InvalidBody
+from lyredb.operations.broker_requests import BrokerRequest
 
 
 class _Request(
@@ -52,6 +53,37 @@ class RemoveUser(_Request, frozen=True, tag="user.remove"):
     """Delete a user that exists."""
 
     name: str
+
+
+class ImportedUser(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A user of another broker.
+
+    Attributes:
+        name: As there.
+        hash: Of the password, in a form that can be checked here.
+        role: A role that exists.
+    """
+
+    name: str
+    hash: str
+    role: str
+
+    def __repr__(self) -> str:
+        return f"ImportedUser({self.name!r}, role={self.role!r})"
+
+
+class ImportUsers(_Request, frozen=True, tag="user.import"):
+    """Make users with hashes that another broker made, in one transaction.
+
+    Super users that exist are never replaced.
+
+    Attributes:
+        users: Each name once.
+        replacing: Replace others that exist, instead of leaving them as they are.
+    """
+
+    users: list[ImportedUser]
+    replacing: bool = False
 
 
 class ListRoles(_Request, frozen=True, tag="role.list"):
@@ -118,12 +150,20 @@ class WriteRows(_Request, frozen=True, tag="import.write"):
 
 
 Administrative: TypeAlias = (
-    ListUsers | AddUser | ChangeUser | RemoveUser | ListRoles | PutRoles | RemoveRole | GetStatus
+    ListUsers
+    | AddUser
+    | ChangeUser
+    | RemoveUser
+    | ImportUsers
+    | ListRoles
+    | PutRoles
+    | RemoveRole
+    | GetStatus
 )
 """Done with or without a server."""
 ImportRequest: TypeAlias = DescribeTable | GetImportState | WriteRows
 """Done by a server only: without one the import opens the data itself."""
-Request: TypeAlias = Administrative | ImportRequest
+Request: TypeAlias = Administrative | ImportRequest | BrokerRequest
 
 _requests: Final = msgspec.json.Decoder(Request)
 
@@ -152,6 +192,18 @@ class Changed(msgspec.Struct, frozen=True):
     """
 
     position: int
+
+
+class UsersImported(msgspec.Struct, frozen=True):
+    """Users of another broker are on disk.
+
+    Attributes:
+        position: The log position that contains them.
+        written: Names of those that were written; the others were there already.
+    """
+
+    position: int
+    written: list[str]
 
 
 class TableDescription(msgspec.Struct, frozen=True, rename="camel"):

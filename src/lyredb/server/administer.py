@@ -12,6 +12,8 @@ import msgspec
 
 from lyredb.errors import DataDirectoryInUse, StorageFailed
 from lyredb.operations.administration import Administration, Answer
+from lyredb.operations.broker import Broker
+from lyredb.operations.broker_requests import BrokerAnswer, BrokerRequest
 from lyredb.operations.requests import Administrative, GetStatus
 from lyredb.operations.status import Status
 from lyredb.security.passwords import Passwords
@@ -32,7 +34,7 @@ RETURN_S: Final = 15.0
 _LOOK_S: Final = 0.05
 
 
-def administer(place: DataPlace, request: Administrative, answer: type[T]) -> T:
+def administer(place: DataPlace, request: Administrative | BrokerRequest, answer: type[T]) -> T:
     """Do one thing to a data directory.
 
     Args:
@@ -84,7 +86,9 @@ def is_served_soon(path: Path) -> bool:
     return True
 
 
-async def _perform(place: DataPlace, request: Administrative) -> Answer:
+async def _perform(
+    place: DataPlace, request: Administrative | BrokerRequest
+) -> Answer | BrokerAnswer:
     engine = Engine.open(place.path, settings=place.storage)
     try:
         for table in builtin_tables():
@@ -93,6 +97,8 @@ async def _perform(place: DataPlace, request: Administrative) -> Answer:
         writer = Writer(engine, call_soon=_next_tick())
         passwords = Passwords()
         try:
+            if isinstance(request, BrokerRequest):
+                return await Broker(engine, writer).perform(request)
             users, roles = Users(engine, writer), Roles(engine, writer)
             return await Administration(users, roles, passwords).perform(request)
         finally:

@@ -11,6 +11,8 @@ from typing import Final
 from lyredb.applications.application import ROLES_FILE
 from lyredb.errors import LyreError
 from lyredb.operations.administration import Administration
+from lyredb.operations.broker import Broker
+from lyredb.operations.broker_requests import BrokerRequest
 from lyredb.operations.requests import (
     AddUser,
     Changed,
@@ -49,6 +51,7 @@ class Desk:
         launch: What is served.
         engine: Of the writer.
         sequencer: The writer.
+        broker: Knows clients and retained messages.
         passed: Returns once every worker has been told of a log position.
         processes: Tells which processes there are.
     """
@@ -58,12 +61,14 @@ class Desk:
         launch: Launch,
         engine: Engine,
         sequencer: Sequencer,
+        broker: Broker,
         *,
         passed: Callable[[int], Awaitable[None]],
         processes: Callable[[], Awaitable[Sequence[ProcessStatus]]],
     ) -> None:
         self._folder = launch.application.folder
         self._engine = engine
+        self._broker = broker
         self._processes = processes
         self._passed = passed
         self._roles = Roles(engine, sequencer)
@@ -108,6 +113,8 @@ class Desk:
     async def _perform(self, request: Request) -> object:
         if isinstance(request, ImportRequest):
             return await self._intake.perform(request)
+        if isinstance(request, BrokerRequest):
+            return await self._broker.perform(request)
         try:
             answer = await self._administration.perform(request)
         except TimeoutError:  # a worker has not taken note of it yet: it is done

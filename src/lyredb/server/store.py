@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from lyredb.errors import DiskFull, InvalidTopic, LyreError, SchemaError
+from lyredb.operations.broker import Broker
 from lyredb.resources.readmission import Readmission
 from lyredb.resources.registry import Registry
 from lyredb.sessions.claims_service import ClaimsService
@@ -53,6 +54,7 @@ class Store:
         catalogue: The tables.
         expiry: Removes records that are gone.
         claims: Which worker has which client id; there from `serve` on.
+        broker: Does what operators ask about clients; there from `serve` on.
 
     Args:
         engine: The store.
@@ -76,6 +78,7 @@ class Store:
         self.catalogue = catalogue
         self.expiry = Expiry(engine, writer)
         self.claims: ClaimsService | None = None
+        self.broker: Broker | None = None
         self._passed = passed
         self._retire_s = retire_s
         self._evolving = asyncio.Lock()
@@ -128,6 +131,7 @@ class Store:
     def serve(self, service: CallService) -> None:
         """Answer what workers ask beside their writes."""
         loop = asyncio.get_running_loop()
+        self.broker = Broker(self.engine, self.writer, service)
         self.claims = ClaimsService(
             service,
             self.writer,
@@ -240,6 +244,8 @@ class Store:
             task.cancel()
         self.writer.close()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self.broker is not None:
+            await self.broker.close()
         self.engine.close()
 
 

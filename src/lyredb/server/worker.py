@@ -189,7 +189,16 @@ class Worker:
             pid = os.getpid()
             return [ProcessStatus("server", pid, 0, node.tail.position, told, memory_of(pid))]
 
-        desk = Desk(self._launch, node.engine, node.writer, passed=passed, processes=processes)
+        assert node.store is not None, "this process is all"
+        assert node.store.broker is not None, "it serves"
+        desk = Desk(
+            self._launch,
+            node.engine,
+            node.writer,
+            node.store.broker,
+            passed=passed,
+            processes=processes,
+        )
         self._desk = desk
         self.reload(desk.reload)
         await desk.open()

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import TypeAlias, cast
 
+from lyredb.operations.rollcall import Attendant
 from lyredb.plugins.network import ClientCertificates, Peer, Serving
 from lyredb.plugins.scope import Address, Scope
 from lyredb.plugins.settings import Setting
+from lyredb.protocols.mqtt.attending import attend
 from lyredb.protocols.mqtt.limits import Limits
 from lyredb.protocols.mqtt.listener import TcpConnection, known_account
 from lyredb.protocols.mqtt.relayed import read_relayed
@@ -47,6 +49,7 @@ class MqttPlugin:
             loop=asyncio.get_running_loop(),
         )
         read_relayed(scope.resources)
+        attend(self._service, Attendant(scope.calls), scope.worker)
         if scope.settings.flag("mqtt.webSocket"):
             upgrades = Upgrades(self._service, authorize_local=scope.authorize_local)
             scope.http.upgrade(SUBPROTOCOL, upgrades)

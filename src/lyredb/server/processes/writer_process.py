@@ -65,10 +65,12 @@ async def live(order: Order, launch: Launch, channel: Channel, board: Board) -> 
     store.serve(service.calls)
     keeper = Keeper(service.calls, _subjects(store))
     standing = Standing(board, lambda: store.engine.position, keeper.collected)
+    assert store.broker is not None, "it serves"
     desk = Desk(
         launch,
         store.engine,
         store.writer,
+        store.broker,
         passed=lambda position: _passed(board, position),
         processes=standing.processes,
     )

@@ -1,0 +1,152 @@
+"""The clients of a server, connected and sleeping: listed and ended.
+
+Who is connected is told by all workers (`lyredb.operations.rollcall`); who sleeps stands in
+the records of ``system.session``. Without a server there are only those.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from lyredb.errors import RecordNotFound, UnsupportedOperation
+from lyredb.operations.broker_requests import (
+    MAX_FILTERS,
+    ClientEntry,
+    ClientList,
+    KickClient,
+    Kicked,
+    ListClients,
+)
+from lyredb.operations.retained import checked_limit
+from lyredb.operations.rollcall import RollCall
+from lyredb.sessions.terms import CLIENT_PREFIX, Description
+from lyredb.storage.engine import Engine
+from lyredb.storage.keys import encode_key
+from lyredb.storage.layout import SESSION_SLOT
+from lyredb.storage.mutation import Kind, Mutation
+from lyredb.storage.record import body_offset_of
+from lyredb.storage.sequencer import Sequencer
+
+LIST: Final = "mqtt/clients"
+"""A question to workers: `ListClients` → lists of `ClientEntry`."""
+KICK: Final = "mqtt/kick"
+"""A question to workers: a client identifier → a part when its connection was ended."""
+
+_logger: Final = logging.getLogger(__name__)
+_descriptions: Final = msgspec.msgpack.Decoder(Description)
+_entries: Final = msgspec.msgpack.Decoder(list[ClientEntry])
+_START: Final = encode_key(CLIENT_PREFIX)
+
+
+class Clients:
+    """The clients of one data directory.
+
+    Args:
+        engine: Has the sessions that sleep.
+        sequencer: Where deletions of sessions go.
+        workers: Asks those who have connections; ``None`` without a server.
+    """
+
+    def __init__(self, engine: Engine, sequencer: Sequencer, workers: RollCall | None) -> None:
+        self._engine = engine
+        self._sequencer = sequencer
+        self._workers = workers
+
+    async def listed(self, request: ListClients) -> ClientList:
+        """Return clients in the order of their identifiers.
+
+        Raises:
+            InvalidInput: The limit is none.
+        """
+        limit = checked_limit(request.limit)
+        connected, missing = await self._connected(request)
+        sleeping = {entry.client_id: entry for entry in self._sleeping(request)}
+        for one in connected:
+            kept = sleeping.get(one.client_id)
+            if kept is not None:
+                one = replace(one, expiry_s=kept.expiry_s)
+            sleeping[one.client_id] = one
+        wanted = (entry for entry in sleeping.values() if _is_wanted(entry.client_id, request))
+        return ClientList(heapq.nsmallest(limit, wanted, key=_by_id), missing)
+
+    async def kick(self, request: KickClient) -> Kicked:
+        """End a connection, and delete the session where that is asked.
+
+        Raises:
+            RecordNotFound: There is no such client.
+            UnsupportedOperation: No server runs here, and a session is not to be deleted.
+            StorageError: The session could not be deleted.
+        """
+        if self._workers is None and not request.forget:
+            raise UnsupportedOperation("no server runs here, so nobody is connected")
+        ended = 0
+        if self._workers is not None:
+            ended = len((await self._workers.ask(KICK, request.client_id.encode())).parts)
+        is_forgotten = request.forget and await self._forget(request.client_id)
+        if not ended and not is_forgotten:
+            where = "" if request.forget else " connected"
+            raise RecordNotFound(f"there is no client {request.client_id[:60]!r}{where}")
+        _logger.info(
+            "a client was ended by an operator",
+            extra={"client": request.client_id, "forgotten": is_forgotten},
+        )
+        return Kicked(ended, is_forgotten)
+
+    async def _connected(self, request: ListClients) -> tuple[list[ClientEntry], int]:
+        if self._workers is None:
+            return [], 0
+        answers = await self._workers.ask(LIST, msgspec.msgpack.encode(request))
+        return [one for part in answers.parts for one in _entries.decode(part)], answers.missing
+
+    def _sleeping(self, request: ListClients) -> Iterator[ClientEntry]:
+        with self._engine.snapshot() as snapshot:
+            if request.client_id:
+                key = encode_key(CLIENT_PREFIX + request.client_id)
+                stored = snapshot.get(SESSION_SLOT, key)
+                rows: Iterator[tuple[bytes, bytes]] = iter(
+                    () if stored is None else ((key, stored),)
+                )
+            else:
+                rows = snapshot.scan(SESSION_SLOT, _START, _START + b"\xff")
+            for key, stored in rows:
+                entry = _entry_of(key, stored)
+                if entry is not None:
+                    yield entry
+
+    async def _forget(self, client_id: str) -> bool:
+        key = encode_key(CLIENT_PREFIX + client_id)
+        applied = await self._sequencer.commit((Mutation(SESSION_SLOT, key, Kind.DELETE),))
+        return applied.outcomes[0].existed
+
+
+def _entry_of(key: bytes, stored: bytes) -> ClientEntry | None:
+    try:
+        told = _descriptions.decode(memoryview(stored)[body_offset_of(stored) :])
+    except msgspec.DecodeError:
+        _logger.error("the record %r of a session is damaged", key)
+        return None
+    return ClientEntry(
+        client_id=told.client_id,
+        user=told.user,
+        connected=False,
+        since_ms=told.since_ms,
+        expiry_s=told.expiry_s,
+        subscriptions=len(told.subscriptions),
+        filters=tuple(one.filter for one in told.subscriptions[:MAX_FILTERS]),
+    )
+
+
+def _is_wanted(client_id: str, request: ListClients) -> bool:
+    if request.client_id:
+        return client_id == request.client_id
+    return client_id > request.after
+
+
+def _by_id(entry: ClientEntry) -> str:
+    return entry.client_id

@@ -1,0 +1,78 @@
+"""Clients and retained messages by command, beside servers of one process and of several."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+
+import pytest
+
+from tests.e2e.raw_mqtt import RawMqtt
+from tests.e2e.server_process import ServerProcess, running_server
+from tests.e2e.test_commands import lyredb
+from tests.protocols.mqtt import client_frames as frames
+
+
+@pytest.fixture(params=[("run", "--workers", "2"), ("dev",)], ids=["run", "dev"])
+def server(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
+    """A server of several processes, and one of one."""
+    command, *arguments = request.param
+    with running_server("", *arguments, command=command) as running:
+        yield running
+
+
+def clients_of(server: ServerProcess) -> dict[str, dict[str, object]]:
+    told = json.loads(lyredb("clients", "list", "--json", "--data", server.data))
+    return {one["clientId"]: one for one in told}
+
+
+def test_clients_of_all_workers_are_listed_and_ended(server: ServerProcess) -> None:
+    """Eight connections reach both of two workers but once in 128 runs, and then one."""
+    with ExitStack() as stack:
+        connections = [stack.enter_context(RawMqtt(server, 5)) for _ in range(8)]
+        for number, one in enumerate(connections):
+            one.log_in(f"client-{number}")
+        assert_listed_and_ended(server, connections)
+
+
+def assert_listed_and_ended(server: ServerProcess, connections: Sequence[RawMqtt]) -> None:
+    connections[0].send(frames.subscribe(("a/+", 1), "b", version=5))
+    connections[0].until(9)
+    told = clients_of(server)
+    assert sorted(told) == [f"client-{number}" for number in range(8)]
+    first = told["client-0"]
+    assert (first["connected"], first["protocol"], first["subscriptions"]) == (True, "MQTT 5", 2)
+    assert first["filters"] == ["a/+", "b"]
+    assert str(first["address"]).startswith("127.0.0.1:")
+    lyredb("clients", "kick", "client-3", "--data", server.data)
+    assert connections[3].until(14).reason == 0x98
+    assert "client-3" not in clients_of(server)
+    refused = lyredb("clients", "kick", "client-3", "--data", server.data, code=1)
+    assert refused == "lyredb: there is no client 'client-3' connected\n"
+
+
+def test_retained_messages_are_listed_and_cleared(server: ServerProcess) -> None:
+    """And a subscriber is told that they are gone, as by an empty retained message."""
+    with RawMqtt(server, 4) as client:
+        client.log_in("publisher")
+        for number, topic in enumerate(("a/1", "a/2", "b"), 1):
+            client.publish(topic, b"x", number, retain=True)
+        client.send(frames.subscribe(("a/1", 1), packet_id=9))
+        assert client.until(3).payload == b"x"
+        listed = lyredb("retained", "list", "a/#", "--json", "--data", server.data)
+        assert [one["topic"] for one in json.loads(listed)] == ["a/1", "a/2"]
+        cleared = lyredb("retained", "clear", "a/#", "--data", server.data)
+        assert cleared == "cleared 2 retained messages\n"
+        assert client.until(3).payload == b""
+    assert "b  " in lyredb("retained", "list", "--data", server.data)
+
+
+def test_without_a_server_retained_messages_are_still_there(server: ServerProcess) -> None:
+    with RawMqtt(server, 4) as client:
+        client.log_in()
+        client.publish("kept", b"x", 1, retain=True)
+    server.terminate()
+    assert lyredb("retained", "clear", "#", "--data", server.data).startswith("cleared 1 ")
+    assert clients_of(server) == {}
+    assert "no server runs" in lyredb("clients", "kick", "x", "--data", server.data, code=1)
