@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from lyredb.errors import LyreError, Overloaded
+from lyredb.storage.apply import Rows
 from lyredb.storage.mutation import Applied, Mutation, Outcome
 from lyredb.storage.sequencer import Answer, Reply, Result
 
@@ -130,28 +131,51 @@ class FakeWriter:
         error: Raised by the next calls of `submit`.
         waiting: What was taken and not answered.
         written: What was committed.
+        rows: The rows of ``sess``. Those that come alone are there at once, unless
+            ``row_error`` refuses them.
     """
 
     def __init__(self) -> None:
         self.error: LyreError | None = None
-        self.waiting: list[tuple[Mutation, Callable[[Result], None]]] = []
+        self.waiting: list[tuple[Mutation, Rows, Callable[[Result], None]]] = []
         self.written: list[Mutation] = []
+        self.rows: dict[bytes, bytes] = {}
+        self.row_error: LyreError | None = None
 
-    def submit(self, transaction: Sequence[Mutation], on_reply: Callable[[Result], None]) -> None:
+    def submit(
+        self,
+        transaction: Sequence[Mutation],
+        on_reply: Callable[[Result], None],
+        *,
+        session_rows: Rows = (),
+    ) -> None:
         if self.error is not None:
             raise self.error
+        if not transaction:
+            if self.row_error is None:
+                self._put(session_rows)
+            on_reply(self.row_error or Applied(len(self.written), ()))
+            return
         (mutation,) = transaction
-        self.waiting.append((mutation, on_reply))
+        self.waiting.append((mutation, session_rows, on_reply))
 
     def answer(self, error: LyreError | None = None) -> None:
         """Commit, or refuse, what waits."""
         waiting, self.waiting = self.waiting, []
-        for mutation, on_reply in waiting:
+        for mutation, rows, on_reply in waiting:
             if error is None:
+                self._put(rows)
                 self.written.append(mutation)
                 on_reply(Applied(len(self.written), (Outcome(len(self.written), 1, False),)))
             else:
                 on_reply(error)
+
+    def _put(self, rows: Rows) -> None:
+        for name, row in rows:
+            if row is None:
+                self.rows.pop(name, None)
+            else:
+                self.rows[name] = row
 
 
 class HandTimers:

@@ -7,9 +7,10 @@ from typing import cast
 import pytest
 
 from lyredb.errors import DiskFull, LyreError, Overloaded
-from lyredb.sessions.claims import Refusal, Will
+from lyredb.sessions.claims import Refusal
 from lyredb.sessions.claims_client import Claims
 from lyredb.sessions.claims_service import FENCE_S, ClaimsService
+from lyredb.sessions.wills import Will, decode_will
 from lyredb.storage.sequencer import Sequencer
 from tests.sessions.streams import FakeWriter, HandTimers, Streams
 from tests.sessions.wills import will
@@ -41,8 +42,8 @@ class Client:
         assert type(self.result) is int, self.result
         return self.result
 
-    def stop(self) -> None:
-        self._claims.release("c", self.epoch)
+    def stop(self, delay_ms: int = 0) -> None:
+        self._claims.release("c", self.epoch, delay_ms)
 
 
 class World:
@@ -50,6 +51,7 @@ class World:
         self.streams = Streams()
         self.writer = FakeWriter()
         self.timers = HandTimers()
+        self.now_ms = NOW_MS
         self.service = self.new_service()
         self.one = Claims(self.streams.worker(1))
         self.two = Claims(self.streams.worker(2))
@@ -59,7 +61,7 @@ class World:
             self.streams,
             cast(Sequencer, self.writer),
             call_later=self.timers.call_later,
-            now_ms=lambda: NOW_MS,
+            now_ms=lambda: self.now_ms,
         )
 
     def client(self, claims: Claims, user: str = "u", kept: Will | None = None) -> Client:
@@ -266,3 +268,117 @@ def test_an_heir_that_is_lost_before_the_will_is_written_is_not_answered(world: 
     world.streams.run()
     assert new.result is None
     assert world.service.statistics().claims == 0
+
+
+def test_a_will_is_on_disk_from_the_answer_to_its_settlement(world: World) -> None:
+    client = world.client(world.one, kept=will(1))
+    assert len(world.writer.rows) == 1
+    client.stop()
+    world.streams.run()
+    assert not world.writer.rows
+
+
+def test_a_claim_whose_will_cannot_be_kept_is_refused_and_free(world: World) -> None:
+    world.writer.row_error = DiskFull("no room")
+    assert isinstance(world.client(world.one, kept=will(1)).result, DiskFull)
+    assert world.client(world.two, "v").epoch
+
+
+def test_a_delayed_will_is_written_when_its_time_has_come(world: World) -> None:
+    world.client(world.one, kept=will(1, delay_ms=5_000)).stop(5_000)
+    world.streams.run()
+    assert [wait_s for wait_s, _ in world.timers.set] == [5.0]
+    world.now_ms += 4_999
+    world.timers.pass_all()
+    assert not world.writer.waiting, "the clock was set back"
+    world.now_ms += 1
+    world.timers.pass_all()
+    world.writer.answer()
+    assert [mutation.body for mutation in world.writer.written] == [b"1"]
+    assert not world.writer.rows
+
+
+def test_a_will_that_is_due_earlier_is_not_held_up_by_a_later_one(world: World) -> None:
+    for delay_ms in (5_000, 2_000):
+        client_id = f"c{delay_ms}"
+        results: list[object] = []
+        registered = will(delay_ms, delay_ms=delay_ms)
+        world.one.claim(client_id, "u", results.append, lambda: None, registered)
+        world.streams.run()
+        world.one.release(client_id, cast(int, results[0]), delay_ms)
+        world.streams.run()
+    world.now_ms += 2_000
+    world.timers.pass_all()
+    world.writer.answer()
+    assert [mutation.body for mutation in world.writer.written] == [b"2000"]
+
+
+def test_the_end_of_a_session_publishes_its_will_early(world: World) -> None:
+    world.client(world.one, kept=will(1, delay_ms=5_000)).stop(5_000)
+    world.two.end_session("c")
+    world.streams.run()
+    world.writer.answer()
+    assert [mutation.body for mutation in world.writer.written] == [b"1"]
+
+
+def restarted(world: World, grace_s: float) -> None:
+    """Every process is gone; rows are what is left."""
+    world.streams.ends.clear()
+    world.streams.go_away()
+    world.service = world.new_service()
+    world.service.restore([decode_will(row) for row in world.writer.rows.values()], grace_s)
+    world.one = Claims(world.streams.worker(1))
+    world.streams.come_back()
+    world.streams.run()
+
+
+def test_the_wills_of_a_killed_server_are_written_once_after_the_grace(world: World) -> None:
+    world.client(world.one, kept=will(1))
+    restarted(world, 30.0)
+    restarted(world, 30.0)
+    assert [wait_s for wait_s, _ in world.timers.set] == [30.0, 30.0]
+    world.now_ms += 30_000
+    world.timers.set = world.timers.set[1:]
+    world.timers.pass_all()
+    world.writer.answer()
+    assert [mutation.body for mutation in world.writer.written] == [b"1"]
+    restarted(world, 0.0)
+    world.timers.pass_all()
+    assert not world.writer.waiting
+
+
+def test_a_client_that_comes_back_within_the_grace_has_not_gone(world: World) -> None:
+    world.client(world.one, kept=will(1))
+    restarted(world, 30.0)
+    world.client(world.one, kept=will(2))
+    world.now_ms += 30_000
+    world.timers.pass_all()
+    assert not world.writer.waiting
+    assert [decode_will(row).will for row in world.writer.rows.values()] == [will(2)]
+
+
+def test_a_release_while_the_writer_is_away_is_told_to_the_next(world: World) -> None:
+    """Else its will would be published again, by a writer that finds only the row."""
+    old = world.client(world.one, kept=will(1))
+    world.streams.go_away()
+    old.stop()
+    world.streams.run()
+    world.service = world.new_service()
+    world.service.restore([decode_will(row) for row in world.writer.rows.values()], 30.0)
+    world.streams.come_back()
+    world.streams.run()
+    assert not world.writer.rows
+    world.now_ms += 30_000
+    world.timers.pass_all()
+    assert not world.writer.waiting
+
+
+def test_a_row_that_cannot_be_removed_for_now_is_removed_later(world: World) -> None:
+    client = world.client(world.one, kept=will(1))
+    world.writer.row_error = Overloaded("busy")
+    client.stop()
+    world.streams.run()
+    assert world.writer.rows
+    world.writer.row_error = None
+    world.timers.pass_all()
+    assert not world.writer.rows

@@ -129,6 +129,15 @@ CORE_SETTINGS: Final[tuple[Setting, ...]] = (
         choices=("auto", "true", "false"),
     ),
     Setting(
+        "mqtt.willGrace",
+        30.0,
+        "duration",
+        "Time after a start that clients of the last run have to come back, if the server was "
+        "killed; the wills of those that do not are published then. Clients try again at "
+        "intervals of some 10 s, and have not gone as their wills say. 0 publishes at once.",
+        maximum=86_400,
+    ),
+    Setting(
         "queries.maxLookedAt",
         DEFAULT_QUERY_LIMITS.looked_at,
         "integer",

@@ -24,7 +24,7 @@ from lyredb.resources.database import Database
 from lyredb.resources.registry import Registry
 from lyredb.resources.schema_watch import watch_schema
 from lyredb.security.roles import Roles
-from lyredb.server.store import Store, next_tick
+from lyredb.server.store import WILL_GRACE_S, Store, next_tick
 from lyredb.sessions.following import follow_sessions
 from lyredb.storage.engine import Engine
 from lyredb.storage.remote.client import RemoteWriter
@@ -106,6 +106,7 @@ class Node:
         storage: StorageSettings | None = None,
         open_topics: bool | None = None,
         query_limits: QueryLimits = DEFAULT_QUERY_LIMITS,
+        will_grace_s: float = WILL_GRACE_S,
     ) -> Node:
         """Open or make the data directory and bring its tables to the schema.
 
@@ -118,6 +119,7 @@ class Node:
             open_topics: Whether unknown topics are records of ``data.Topic``;
                 ``None``: only when the schema has no tables.
             query_limits: What one query may cost.
+            will_grace_s: As in `Store.serve`.
 
         Raises:
             DataDirectoryInUse, FormatMismatch, SchemaError, StorageError.
@@ -125,7 +127,7 @@ class Node:
         store = Store.open(path, schema, storage=storage)
         try:
             local = LocalCalls(asyncio.get_running_loop())
-            store.serve(local.service)
+            store.serve(local.service, will_grace_s=will_grace_s)
             wanted = not schema.tables if open_topics is None else open_topics
             node = cls(
                 store.engine,
@@ -192,6 +194,7 @@ class Node:
             raise
         node.remote = remote
         remote.before_send = node.hub.flush_to_peers
+        node.hub.tail_may_lead = True
         return node
 
     def _reread(self) -> Iterable[StoredTable]:

@@ -18,6 +18,7 @@ from lyredb.operations.broker import Broker
 from lyredb.resources.readmission import Readmission
 from lyredb.resources.registry import Registry
 from lyredb.sessions.claims_service import ClaimsService
+from lyredb.sessions.wills import kept_wills
 from lyredb.storage.blob_files import BlobFiles
 from lyredb.storage.blob_sweep import ORPHAN_AGE_S, BlobSweep
 from lyredb.storage.data_directory import DirectoryLock
@@ -34,6 +35,9 @@ EXPIRY_S: Final = 0.25
 RETIRE_S: Final = 300.0
 """How long a removed index stays after everybody has heard that it is removed: queries that
 had begun before go on with it, and `queries.maxTime` does not count their clients' time."""
+WILL_GRACE_S: Final = 30.0
+"""Time for clients to come back after a start; a fleet of MQTT clients reconnects with
+pauses of up to some 10 s, and their wills say that they are gone."""
 SWEEP_STEP: Final = 1000
 """Files of blobs that are looked up in one go."""
 MAINTENANCE_S: Final = 10.0
@@ -128,8 +132,17 @@ class Store:
             engine.close()
             raise
 
-    def serve(self, service: CallService) -> None:
-        """Answer what workers ask beside their writes."""
+    def serve(self, service: CallService, *, will_grace_s: float = WILL_GRACE_S) -> None:
+        """Answer what workers ask beside their writes.
+
+        Args:
+            service: Where they ask.
+            will_grace_s: How long clients of the last run have to come back, before their
+                wills are published.
+
+        Raises:
+            FormatMismatch: A will of the last run is in an unknown format.
+        """
         loop = asyncio.get_running_loop()
         self.broker = Broker(self.engine, self.writer, service)
         self.claims = ClaimsService(
@@ -138,6 +151,9 @@ class Store:
             call_later=loop.call_later,
             readmit=Readmission(self.engine, self.catalogue.by_slot),
         )
+        with self.engine.snapshot() as snapshot:
+            wills = list(kept_wills(snapshot))
+        self.claims.restore(wills, will_grace_s)
 
     async def evolve(self, schema: Schema) -> list[str]:
         """Bring the store to another schema while it is in use; return the changed tables.

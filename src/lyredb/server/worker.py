@@ -213,6 +213,7 @@ class Worker:
             storage=storage_settings(launch.settings),
             open_topics=open_topics(launch.settings),
             query_limits=query_limits(launch.settings),
+            will_grace_s=launch.settings.seconds("mqtt.willGrace"),
         )
 
     def _bind(self, node: Node, login: Authentication) -> tuple[HttpServer, HttpServer]:

@@ -9,7 +9,9 @@ Invariants:
 * At most one connection owns an identifier. One that did not stop in time is *fenced*:
   it owns nothing any more, but its will is still kept for it.
 * A will is published once: by the owner's worker before it releases the claim, or by
-  whoever runs this directory (`Orphaned`) when that worker is lost before it did.
+  whoever runs this directory (`Orphaned`) when that worker is lost before it did, or when
+  it has to wait first (`lyredb.sessions.departures`).
+* A will is on disk before its claim is answered, and until it is settled.
 * Each claimant is answered once, unless its worker is lost.
 """
 
@@ -23,25 +25,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from lyredb.storage.mutation import Mutation
-
-
-class Will(msgspec.Struct, frozen=True):
-    """What is written when nobody is left to publish it.
-
-    Attributes:
-        mutation: Ready for the writer, but for its deadline: a MESSAGE, PUT or DELETE.
-        lifetime_ms: From the publication to its deadline, 0 for none.
-    """
-
-    mutation: Mutation
-    lifetime_ms: int = 0
-
-    def at(self, now_ms: int) -> Mutation:
-        """The mutation when it is published at this time."""
-        if not self.lifetime_ms:
-            return self.mutation
-        return msgspec.structs.replace(self.mutation, expires_ms=now_ms + self.lifetime_ms)
+from lyredb.sessions.departures import Departure, Departures
+from lyredb.sessions.wills import KeptWill, Will
 
 
 class Refusal(IntEnum):
@@ -68,6 +53,12 @@ class Claim(msgspec.Struct, frozen=True):
     user: str
     will: Will | None = None
 
+    def kept(self, due_ms: int = 0) -> KeptWill | None:
+        """The will as it is on disk, None when there is none."""
+        if self.will is None:
+            return None
+        return KeptWill(self.client_id, self.epoch, self.user, self.will, due_ms)
+
 
 @dataclass(frozen=True, slots=True)
 class Claimant:
@@ -79,6 +70,7 @@ class Claimant:
         client_id: What it wants.
         user: Whose connection it is.
         will: As in `Claim`.
+        clean_start: It does not go on with the session that the client had.
     """
 
     worker: int
@@ -86,15 +78,17 @@ class Claimant:
     client_id: str
     user: str
     will: Will | None = None
+    clean_start: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """Tell a claimant that the identifier is its own now."""
+    """Tell a claimant that the identifier is its own now, once its will is on disk."""
 
     worker: int
     ticket: int
     epoch: int
+    kept: KeptWill | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +111,27 @@ class Revoked:
 
 @dataclass(frozen=True, slots=True)
 class Orphaned:
-    """Publish the will of a connection whose worker is lost, then grant what waits for it."""
+    """Publish a will, for which nobody else is left, then grant what waits for it."""
 
-    client_id: str
-    will: Will
+    kept: KeptWill
     heir: Granted | None = None
 
 
-Action: TypeAlias = Granted | Refused | Revoked | Orphaned
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Have a will on disk as it is now."""
+
+    kept: KeptWill
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Remove a will from the disk: it is published or discarded."""
+
+    epoch: int
+
+
+Action: TypeAlias = Granted | Refused | Revoked | Orphaned | Kept | Settled
 
 
 @dataclass(slots=True)
@@ -134,6 +141,19 @@ class _Owner:
     worker: int
     claim: Claim
     waiting: Claimant | None = None
+
+
+@dataclass(slots=True)
+class _Fenced:
+    """A connection that lost its identifier before it stopped.
+
+    Attributes:
+        claim: What it was granted.
+        is_continued: Its successor goes on with its session: a will with a delay is void.
+    """
+
+    claim: Claim
+    is_continued: bool
 
 
 class Directory:
@@ -147,7 +167,8 @@ class Directory:
     def __init__(self, first_epoch: int | None = None) -> None:
         self._epoch = time.time_ns() // 1_000 if first_epoch is None else first_epoch
         self._owners: dict[str, _Owner] = {}
-        self._fenced: dict[tuple[int, str, int], Will | None] = {}
+        self._fenced: dict[tuple[int, str, int], _Fenced] = {}
+        self._departures = Departures()
 
     @property
     def claims(self) -> int:
@@ -164,16 +185,38 @@ class Directory:
         """Connections that did not stop in time and have not been heard of since."""
         return len(self._fenced)
 
+    @property
+    def delayed(self) -> int:
+        """Wills of connections that are gone, which wait for their time."""
+        return len(self._departures)
+
+    @property
+    def next_due_ms(self) -> int | None:
+        """No will is due before this time (epoch milliseconds); None when none waits."""
+        return self._departures.next_ms
+
     def owner(self, client_id: str) -> tuple[int, Claim] | None:
         """The worker and the claim of an identifier, None when it is free."""
         owner = self._owners.get(client_id)
         return None if owner is None else (owner.worker, owner.claim)
 
+    def restore(self, wills: Iterable[KeptWill], now_ms: int, grace_ms: int) -> None:
+        """Take over the wills that an earlier directory left on disk; comes first.
+
+        Their connections may be there still and are announced then, or are gone with the
+        server: each has ``grace_ms`` to come back, or its own delay when that is longer.
+        """
+        for kept in wills:
+            self._epoch = max(self._epoch, kept.epoch)
+            due_ms = kept.due_ms or now_ms + kept.will.delay_ms
+            dated = msgspec.structs.replace(kept, due_ms=max(due_ms, now_ms + grace_ms))
+            self._departures.add(Departure(dated, is_cut=not kept.due_ms))
+
     def claim(self, claimant: Claimant) -> list[Action]:
         """Grant, refuse, or let wait and ask the owner to stop."""
         owner = self._owners.get(claimant.client_id)
         if owner is None:
-            return [self._grant(claimant)]
+            return self._grant(claimant, [])
         if owner.claim.user != claimant.user:
             return [_refused(claimant, Refusal.OTHER_USER)]
         before, owner.waiting = owner.waiting, claimant
@@ -182,42 +225,73 @@ class Directory:
             return [_refused(before, Refusal.SUPERSEDED)]
         return [_revoked(owner)]
 
-    def release(self, worker: int, client_id: str, epoch: int) -> list[Action]:
-        """A connection has stopped; its will is published or discarded."""
-        owner = self._owners.get(client_id)
-        if owner is None or owner.worker != worker or owner.claim.epoch != epoch:
-            self._fenced.pop((worker, client_id, epoch), None)
-            return []
-        return _listed(self._pass_on(owner))
+    def release(self, worker: int, client_id: str, epoch: int, due_ms: int = 0) -> list[Action]:
+        """A connection has stopped.
 
-    def set_will(self, worker: int, client_id: str, epoch: int, will: Will | None) -> None:
-        """Replace what is published for a connection when its worker is lost."""
+        Args:
+            worker: Where it was.
+            client_id: What it had.
+            epoch: Of its claim.
+            due_ms: When its will is published, unless the session is taken up before; 0
+                when it is published or discarded already.
+        """
         owner = self._owners.get(client_id)
         if owner is not None and owner.worker == worker and owner.claim.epoch == epoch:
-            owner.claim = msgspec.structs.replace(owner.claim, will=will)
-        elif (worker, client_id, epoch) in self._fenced:
-            self._fenced[worker, client_id, epoch] = will
+            return self._part(owner, due_ms)
+        fenced = self._fenced.pop((worker, client_id, epoch), None)
+        if fenced is not None:
+            kept = fenced.claim.kept()
+            if kept is not None and due_ms and not fenced.is_continued:
+                return [Orphaned(kept)]
+            return [] if kept is None else [Settled(epoch)]
+        # Granted by an earlier directory, and released before it could be announced.
+        departure = self._departures.pop(epoch)
+        if departure is None:
+            return []
+        return self._await(departure.kept, due_ms) if due_ms else [Settled(epoch)]
+
+    def set_will(self, worker: int, client_id: str, epoch: int, will: Will | None) -> list[Action]:
+        """Replace what is published for a connection when its worker is lost."""
+        owner = self._owners.get(client_id)
+        of: _Owner | _Fenced | None = owner
+        if owner is None or owner.worker != worker or owner.claim.epoch != epoch:
+            of = self._fenced.get((worker, client_id, epoch))
+        if of is None:
+            return []
+        of.claim = msgspec.structs.replace(of.claim, will=will)
+        kept = of.claim.kept()
+        return [Settled(epoch)] if kept is None else [Kept(kept)]
 
     def fence(self, client_id: str, epoch: int) -> list[Action]:
         """An owner that was asked to stop has not; whoever waits gets the identifier."""
         owner = self._owners.get(client_id)
         if owner is None or owner.claim.epoch != epoch or owner.waiting is None:
             return []
-        self._set_aside(owner)
-        return _listed(self._pass_on(owner))
+        self._set_aside(owner, is_continued=not owner.waiting.clean_start)
+        return self._pass_on(owner, [])
 
-    def lose(self, worker: int) -> list[Action]:
-        """A worker is gone with all its connections."""
+    def lose(self, worker: int, now_ms: int) -> list[Action]:
+        """A worker is gone with all its connections, at this time."""
         actions: list[Action] = []
         for key in [key for key in self._fenced if key[0] == worker]:
-            will = self._fenced.pop(key)
-            if will is not None:
-                actions.append(Orphaned(key[1], will))
+            actions += _lost(self._fenced.pop(key))
         for owner in list(self._owners.values()):
             if owner.waiting is not None and owner.waiting.worker == worker:
                 owner.waiting = None
             if owner.worker == worker:
-                actions += self._orphan(owner)
+                actions += self._orphan(owner, now_ms)
+        return actions
+
+    def take_due(self, now_ms: int) -> list[Action]:
+        """The delays of some wills have passed."""
+        return [Orphaned(departure.kept) for departure in self._departures.take_due(now_ms)]
+
+    def end_session(self, client_id: str) -> list[Action]:
+        """A session has ended while its client was away: its wills wait no longer."""
+        actions: list[Action] = []
+        for departure in self._departures.of(client_id):
+            self._departures.pop(departure.kept.epoch)
+            actions.append(Orphaned(departure.kept))
         return actions
 
     def announce(self, worker: int, claims: Iterable[Claim]) -> list[Action]:
@@ -229,6 +303,11 @@ class Directory:
         """
         actions: list[Action] = []
         for claim in claims:
+            self._epoch = max(self._epoch, claim.epoch)
+            kept = claim.kept()
+            if self._departures.pop(claim.epoch) is None and kept is not None:
+                # A successor that came before the announcement has taken it off the disk.
+                actions.append(Kept(kept))
             owner = self._owners.get(claim.client_id)
             if owner is None:
                 self._owners[claim.client_id] = _Owner(worker, claim)
@@ -244,34 +323,72 @@ class Directory:
             owner, other = other, owner
             owner.waiting, other.waiting = other.waiting, None
             self._owners[owner.claim.client_id] = owner
-        self._set_aside(other)
+        self._set_aside(other, is_continued=True)
         return _revoked(other)
 
-    def _set_aside(self, owner: _Owner) -> None:
+    def _set_aside(self, owner: _Owner, *, is_continued: bool) -> None:
         claim = owner.claim
-        self._fenced[owner.worker, claim.client_id, claim.epoch] = claim.will
+        key = owner.worker, claim.client_id, claim.epoch
+        self._fenced[key] = _Fenced(claim, is_continued)
 
-    def _orphan(self, owner: _Owner) -> list[Action]:
-        heir = self._pass_on(owner)
-        claim = owner.claim
-        if claim.will is None:
-            return _listed(heir)
-        return [Orphaned(claim.client_id, claim.will, heir)]
+    def _part(self, owner: _Owner, due_ms: int) -> list[Action]:
+        kept = owner.claim.kept()
+        if kept is None:
+            return self._pass_on(owner, [])
+        settled: list[Action] = self._await(kept, due_ms) if due_ms else [Settled(kept.epoch)]
+        return settled + self._pass_on(owner, [])
 
-    def _pass_on(self, owner: _Owner) -> Granted | None:
+    def _orphan(self, owner: _Owner, now_ms: int) -> list[Action]:
+        kept = owner.claim.kept()
+        if kept is None:
+            return self._pass_on(owner, [])
+        if kept.will.delay_ms:
+            return self._part(owner, now_ms + kept.will.delay_ms)
+        return self._pass_on(owner, [Orphaned(kept)])
+
+    def _await(self, kept: KeptWill, due_ms: int) -> list[Action]:
+        dated = msgspec.structs.replace(kept, due_ms=due_ms)
+        self._departures.add(Departure(dated))
+        return [Kept(dated)]
+
+    def _pass_on(self, owner: _Owner, orphans: list[Orphaned]) -> list[Action]:
         """Take an identifier from its owner, for whoever waits for it."""
         del self._owners[owner.claim.client_id]
-        return None if owner.waiting is None else self._grant(owner.waiting)
+        return [*orphans] if owner.waiting is None else self._grant(owner.waiting, orphans)
 
-    def _grant(self, claimant: Claimant) -> Granted:
+    def _grant(self, claimant: Claimant, orphans: list[Orphaned]) -> list[Action]:
+        """Grant an identifier; wills that the new connection makes due are published first.
+
+        [MQTT-3.1.3-9]: whoever goes on with a session before its will's delay has passed
+        takes the will back; a clean start ends the session, and so publishes it.
+        """
+        actions: list[Action] = []
+        for departure in self._departures.of(claimant.client_id):
+            kept = departure.kept
+            if kept.user != claimant.user:
+                continue
+            self._departures.pop(kept.epoch)
+            if departure.is_cut or not claimant.clean_start:
+                actions.append(Settled(kept.epoch))
+            else:
+                orphans.append(Orphaned(kept))
         self._epoch += 1
         claim = Claim(claimant.client_id, self._epoch, claimant.user, claimant.will)
         self._owners[claimant.client_id] = _Owner(claimant.worker, claim)
-        return Granted(claimant.worker, claimant.ticket, self._epoch)
+        granted = Granted(claimant.worker, claimant.ticket, self._epoch, claim.kept())
+        if not orphans:
+            return [*actions, granted]
+        *others, last = orphans
+        return [*actions, *others, Orphaned(last.kept, granted)]
 
 
-def _listed(granted: Granted | None) -> list[Action]:
-    return [] if granted is None else [granted]
+def _lost(fenced: _Fenced) -> list[Action]:
+    """What becomes of the will of a fenced connection whose worker is lost."""
+    kept = fenced.claim.kept()
+    if kept is None:
+        return []
+    is_void = bool(kept.will.delay_ms) and fenced.is_continued
+    return [Settled(kept.epoch)] if is_void else [Orphaned(kept)]
 
 
 def _refused(claimant: Claimant, why: Refusal) -> Refused:

@@ -1,7 +1,9 @@
 """Claims of client identifiers, as a worker makes them; the directory is elsewhere.
 
 A claim that is not answered when the directory's process ends fails and may be made
-again. Claims that were granted outlive that process: they are announced to the next one.
+again. Claims that were granted outlive that process: they are announced to the next one,
+and so is every release that the former one may not have heard of, whose will would be
+published again else.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ from typing import Final, TypeAlias
 
 from lyredb.errors import LyreError
 from lyredb.sessions import claims_wire as wire
-from lyredb.sessions.claims import Claim, Refusal, Will
+from lyredb.sessions.claims import Claim, Refusal
+from lyredb.sessions.wills import Will
 from lyredb.storage.sequencer import Calls
 
 OnResult: TypeAlias = Callable[[int | Refusal | LyreError], None]
@@ -35,6 +38,7 @@ class Claims:
         self._calls = calls
         # By epoch: no two claims of a server have the same, whatever their identifiers.
         self._held: dict[int, tuple[Claim, Callable[[], None]]] = {}
+        self._unheard: dict[int, wire.Release] = {}
         calls.on_notice(wire.REVOKE, self._revoke)
         calls.on_attach(self._announce)
 
@@ -48,6 +52,8 @@ class Claims:
         on_result: OnResult,
         on_revoke: Callable[[], None],
         will: Will | None = None,
+        *,
+        clean_start: bool = False,
     ) -> None:
         """Ask for an identifier; the connection that has it is ended first.
 
@@ -58,7 +64,10 @@ class Claims:
                 stop. With an epoch the claim is held until `release`.
             on_revoke: Called when somebody else claims it later: stop, publish the will,
                 `release`. Called again when that takes long.
-            will: What the directory publishes when this process is lost.
+            will: What the directory publishes when this process is lost. It is on disk
+                before the claim is granted.
+            clean_start: The connection does not go on with the client's session: a will
+                that waits for its delay is published before the claim is granted.
         """
 
         def answered(reply: bytes | LyreError) -> None:
@@ -73,12 +82,35 @@ class Claims:
             self._held[answer.epoch] = claim, on_revoke
             on_result(answer.epoch)
 
-        self._calls.call(wire.CLAIM, wire.encode(wire.Request(client_id, user, will)), answered)
+        request = wire.Request(client_id, user, will, clean_start)
+        self._calls.call(wire.CLAIM, wire.encode(request), answered)
 
-    def release(self, client_id: str, epoch: int) -> None:
-        """Give a claim back; its will is published or discarded by now."""
-        if self._held.pop(epoch, None) is not None:
-            self._calls.notify(wire.RELEASE, wire.encode(wire.Named(client_id, epoch)))
+    def release(self, client_id: str, epoch: int, delay_ms: int = 0) -> None:
+        """Give a claim back.
+
+        Args:
+            client_id: The identifier.
+            epoch: Of the claim; one that is not held is nothing to give back.
+            delay_ms: When the will is published from now, unless its client comes back
+                before; 0 when it is published or discarded by now.
+        """
+        held = self._held.pop(epoch, None)
+        if held is not None:
+            release = wire.Release(client_id, epoch, delay_ms)
+            if held[0].will is not None:
+                self._unheard[epoch] = release
+            self._release(release)
+
+    def end_session(self, client_id: str) -> None:
+        """Tell that the session of a client that is away was removed: its will is due."""
+        self._calls.notify(wire.ENDED, wire.encode(wire.Ended(client_id)))
+
+    def _release(self, release: wire.Release) -> None:
+        def heard(reply: bytes | LyreError) -> None:
+            if not isinstance(reply, LyreError):
+                self._unheard.pop(release.epoch, None)
+
+        self._calls.call(wire.RELEASE, wire.encode(release), heard)
 
     def set_will(self, client_id: str, epoch: int, will: Will | None) -> None:
         """Replace what is published when this process is lost."""
@@ -96,12 +128,15 @@ class Claims:
             held[1]()
         else:
             # It was released while the notice was under way, or in a stream that broke.
-            self._calls.notify(wire.RELEASE, body)
+            unheard = self._unheard.get(named.epoch)
+            self._release(unheard or wire.Release(named.client_id, named.epoch))
 
     def _announce(self) -> None:
         """Tell a directory that may be new what this worker holds."""
         for claims in _batches(claim for claim, _ in self._held.values()):
             self._calls.notify(wire.ANNOUNCE, wire.encode(claims))
+        for release in list(self._unheard.values()):
+            self._release(release)
 
 
 def _batches(claims: Iterable[Claim]) -> Iterator[list[Claim]]:

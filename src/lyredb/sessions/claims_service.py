@@ -1,27 +1,44 @@
 """The directory of claims, beside the writer: answers workers and keeps the time.
 
 A worker that is lost (`CallService.on_detach`) loses its claims; its wills are written
-here, each before the identifier goes to whoever waits for it.
+here, each before the identifier goes to whoever waits for it. So are those that wait for
+their delay, and those that the server's last run has left (`ClaimsService.restore`).
 """
 
 from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from lyredb.errors import LyreError
 from lyredb.sessions import claims_wire as wire
-from lyredb.sessions.claims import Action, Claimant, Directory, Granted, Orphaned, Refused, Revoked
+from lyredb.sessions.claims import (
+    Action,
+    Claimant,
+    Directory,
+    Granted,
+    Kept,
+    Orphaned,
+    Refused,
+    Revoked,
+    Settled,
+)
 from lyredb.sessions.orphans import Orphans
+from lyredb.sessions.will_rows import WillRows
+from lyredb.sessions.wills import KeptWill
 from lyredb.storage.mutation import Mutation
 from lyredb.storage.sequencer import CallService, Reply, Sequencer
 
 FENCE_S: Final = 2.0
 """How long a connection may take to stop for its successor. It needs a tick, and a commit
 when its will is retained; a worker that takes longer is stuck or very busy."""
+
+LONGEST_WAIT_S: Final = 3_600.0
+"""Deadlines are by the wall clock, which may be set: nothing sleeps longer than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +49,8 @@ class ClaimsStatistics:
         claims: Client identifiers in use, on all workers.
         waiting: Connections that wait for another one to stop.
         fenced: Connections that lost their identifier before they stopped.
-        wills_published: Wills of lost workers that were written.
+        wills_delayed: Wills of clients that are gone, which wait for their time.
+        wills_published: Wills that were written here and not by the client's worker.
         wills_failed: Those that the writer refused.
         wills_waiting: Those that are not written yet.
     """
@@ -40,6 +58,7 @@ class ClaimsStatistics:
     claims: int
     waiting: int
     fenced: int
+    wills_delayed: int
     wills_published: int
     wills_failed: int
     wills_waiting: int
@@ -65,19 +84,33 @@ class ClaimsService:
         call_later: Callable[[float, Callable[[], None]], object],
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         directory: Directory | None = None,
-        readmit: Callable[[Mutation], Mutation] = lambda mutation: mutation,
+        readmit: Callable[[Mutation, str], Mutation] = lambda mutation, _: mutation,
     ) -> None:
         self._service = service
         self._call_later = call_later
         self._directory = Directory() if directory is None else directory
-        self._orphans = Orphans(writer, call_later, now_ms, readmit)
+        self._now_ms = now_ms
+        self._rows = WillRows(writer, call_later)
+        self._orphans = Orphans(writer, call_later, now_ms, readmit, self._rows)
+        self._wakes_ms: int | None = None
         self._tickets = itertools.count(1)
         self._replies: dict[int, tuple[int, Reply]] = {}
         service.serve(wire.CLAIM, self._claim)
         service.serve(wire.RELEASE, self._release)
         service.serve(wire.WILL, self._set_will)
         service.serve(wire.ANNOUNCE, self._announce)
+        service.serve(wire.ENDED, self._end_session)
         service.on_detach(self._lose)
+
+    def restore(self, wills: Iterable[KeptWill], grace_s: float) -> None:
+        """Take over the wills that are on disk; before any worker asks something.
+
+        Args:
+            wills: As the last run has left them.
+            grace_s: How long clients have to come back, since the server was what went.
+        """
+        self._directory.restore(wills, self._now_ms(), int(grace_s * 1_000))
+        self._arm()
 
     def statistics(self) -> ClaimsStatistics:
         """The numbers of this moment."""
@@ -85,6 +118,7 @@ class ClaimsService:
             claims=self._directory.claims,
             waiting=self._directory.waiting,
             fenced=self._directory.fenced,
+            wills_delayed=self._directory.delayed,
             wills_published=self._orphans.published,
             wills_failed=self._orphans.failed,
             wills_waiting=self._orphans.waiting,
@@ -96,17 +130,33 @@ class ClaimsService:
         self._replies[ticket] = worker, reply
         self._act(
             self._directory.claim(
-                Claimant(worker, ticket, request.client_id, request.user, request.will)
+                Claimant(
+                    worker,
+                    ticket,
+                    request.client_id,
+                    request.user,
+                    request.will,
+                    request.clean_start,
+                )
             )
         )
 
-    def _release(self, worker: int, body: bytes, _: Reply) -> None:
-        named = wire.named.decode(body)
-        self._act(self._directory.release(worker, named.client_id, named.epoch))
+    def _release(self, worker: int, body: bytes, reply: Reply) -> None:
+        release = wire.releases.decode(body)
+        due_ms = self._now_ms() + release.delay_ms if release.delay_ms else 0
+        self._act(self._directory.release(worker, release.client_id, release.epoch, due_ms))
+        reply(b"")
 
     def _set_will(self, worker: int, body: bytes, _: Reply) -> None:
         new = wire.new_wills.decode(body)
-        self._directory.set_will(worker, new.client_id, new.epoch, new.will)
+        self._act(self._directory.set_will(worker, new.client_id, new.epoch, new.will))
+
+    def _end_session(self, worker: int, body: bytes, _: Reply) -> None:
+        self.end_session(wire.ended.decode(body).client_id)
+
+    def end_session(self, client_id: str) -> None:
+        """Publish what waits of a client whose session has ended: nobody can take it up."""
+        self._act(self._directory.end_session(client_id))
 
     def _announce(self, worker: int, body: bytes, _: Reply) -> None:
         self._act(self._directory.announce(worker, wire.announced.decode(body)))
@@ -115,13 +165,13 @@ class ClaimsService:
         gone = [ticket for ticket, (owner, _) in self._replies.items() if owner == worker]
         for ticket in gone:
             del self._replies[ticket]
-        self._act(self._directory.lose(worker))
+        self._act(self._directory.lose(worker, self._now_ms()))
 
     def _act(self, actions: Sequence[Action]) -> None:
         for action in actions:
             match action:
                 case Granted():
-                    self._answer(action.ticket, wire.Answer(action.epoch))
+                    self._grant(action)
                 case Refused():
                     self._answer(action.ticket, wire.Answer(0, action.why))
                 case Revoked():
@@ -129,7 +179,45 @@ class ClaimsService:
                 case Orphaned():
                     heirs = () if action.heir is None else (action.heir,)
                     then = partial(self._act, heirs)
-                    self._orphans.publish(action.client_id, action.will, then)
+                    self._orphans.publish(action.kept, then)
+                case Kept():
+                    self._rows.replace(action.kept)
+                case Settled():
+                    self._rows.delete(action.epoch)
+        self._arm()
+
+    def _grant(self, granted: Granted) -> None:
+        """Answer a claim, once its will is on disk: the client may rely on it from then on."""
+        kept = granted.kept
+        if kept is None:
+            self._answer(granted.ticket, wire.Answer(granted.epoch))
+            return
+
+        def then(error: LyreError | None) -> None:
+            if error is None:
+                self._answer(granted.ticket, wire.Answer(granted.epoch))
+                return
+            _, reply = self._replies.pop(granted.ticket, (0, None))
+            self._act(self._directory.release(granted.worker, kept.client_id, kept.epoch))
+            if reply is not None:
+                reply(error)
+
+        self._rows.put(kept, then)
+
+    def _arm(self) -> None:
+        """Look again when the next will is due."""
+        due_ms = self._directory.next_due_ms
+        if due_ms is None or (self._wakes_ms is not None and self._wakes_ms <= due_ms):
+            return
+        self._wakes_ms = due_ms
+        wait_s = min(max(0, due_ms - self._now_ms()) / 1_000, LONGEST_WAIT_S)
+        self._call_later(wait_s, partial(self._wake, due_ms))
+
+    def _wake(self, due_ms: int) -> None:
+        if self._wakes_ms != due_ms:
+            return  # an earlier one was set after this
+        self._wakes_ms = None
+        self._act(self._directory.take_due(self._now_ms()))
 
     def _answer(self, ticket: int, answer: wire.Answer) -> None:
         _, reply = self._replies.pop(ticket, (0, None))

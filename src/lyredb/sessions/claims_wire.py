@@ -9,12 +9,15 @@ from typing import Final
 
 import msgspec
 
-from lyredb.sessions.claims import Claim, Refusal, Will
+from lyredb.sessions.claims import Claim, Refusal
+from lyredb.sessions.wills import Will
 
 CLAIM: Final = "claims/claim"
 """A call: `Request` → `Answer`, as soon as the identifier is free or refused."""
 RELEASE: Final = "claims/release"
-"""A notice to the directory: `Named`."""
+"""A call: `Release` → nothing, once the directory knows of it."""
+ENDED: Final = "claims/ended"
+"""A notice to the directory: `Ended`."""
 WILL: Final = "claims/will"
 """A notice to the directory: `NewWill`."""
 ANNOUNCE: Final = "claims/announce"
@@ -29,6 +32,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     client_id: str
     user: str
     will: Will | None = None
+    clean_start: bool = False
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):
@@ -45,6 +49,20 @@ class Named(msgspec.Struct, frozen=True, array_like=True):
     epoch: int
 
 
+class Release(msgspec.Struct, frozen=True, array_like=True):
+    """A claim that is given back; its will is settled, or due after some milliseconds."""
+
+    client_id: str
+    epoch: int
+    delay_ms: int = 0
+
+
+class Ended(msgspec.Struct, frozen=True, array_like=True):
+    """A session that was removed while its client was away."""
+
+    client_id: str
+
+
 class NewWill(msgspec.Struct, frozen=True, array_like=True):
     """What is published for a claim from now on, when its worker is lost."""
 
@@ -57,5 +75,7 @@ encode: Final = msgspec.msgpack.Encoder().encode
 requests: Final = msgspec.msgpack.Decoder(Request)
 answers: Final = msgspec.msgpack.Decoder(Answer)
 named: Final = msgspec.msgpack.Decoder(Named)
+releases: Final = msgspec.msgpack.Decoder(Release)
+ended: Final = msgspec.msgpack.Decoder(Ended)
 new_wills: Final = msgspec.msgpack.Decoder(NewWill)
 announced: Final = msgspec.msgpack.Decoder(list[Claim])

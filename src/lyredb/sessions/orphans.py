@@ -1,4 +1,4 @@
-"""Wills of connections whose worker is lost: written by whoever has the directory.
+"""Wills for which no connection is left: written by whoever has the directory.
 
 They go to the log, retained or not, so that every worker tells them to its subscribers.
 A worker may have had thousands of clients: a bounded number waits at the writer, and when
@@ -12,8 +12,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from lyredb.errors import LyreError, Overloaded
-from lyredb.sessions.claims import Will
+from lyredb.errors import EngineClosed, LyreError, Overloaded, StorageFailed
+from lyredb.sessions.will_rows import WillRows
+from lyredb.sessions.wills import KeptWill, row_name
 from lyredb.storage.mutation import Mutation
 from lyredb.storage.sequencer import Result, Sequencer
 
@@ -24,7 +25,7 @@ _RETRY_S: Final = 0.1
 
 
 class Orphans:
-    """Writes wills, in order.
+    """Writes wills, in order, each together with the removal of its row.
 
     Attributes:
         published: Wills that were written.
@@ -34,7 +35,9 @@ class Orphans:
         writer: Where they go.
         call_later: As ``loop.call_later``.
         now_ms: Wall clock in epoch milliseconds, for deadlines.
-        readmit: Decides about each by the rights of now; raises `NotAuthorised`.
+        readmit: Decides about each, and its client, by the rights of now; raises
+            `NotAuthorised`.
+        rows: Where those that cannot be published are removed from.
     """
 
     def __init__(
@@ -42,7 +45,8 @@ class Orphans:
         writer: Sequencer,
         call_later: Callable[[float, Callable[[], None]], object],
         now_ms: Callable[[], int],
-        readmit: Callable[[Mutation], Mutation],
+        readmit: Callable[[Mutation, str], Mutation],
+        rows: WillRows,
     ) -> None:
         self.published = 0
         self.failed = 0
@@ -50,7 +54,8 @@ class Orphans:
         self._call_later = call_later
         self._now_ms = now_ms
         self._readmit = readmit
-        self._queue: deque[tuple[str, Will, Callable[[], None]]] = deque()
+        self._rows = rows
+        self._queue: deque[tuple[KeptWill, Callable[[], None]]] = deque()
         self._sent = 0
         self._is_resting = False
 
@@ -59,30 +64,32 @@ class Orphans:
         """Wills that are not written yet."""
         return len(self._queue) + self._sent
 
-    def publish(self, client_id: str, will: Will, then: Callable[[], None]) -> None:
+    def publish(self, kept: KeptWill, then: Callable[[], None]) -> None:
         """Write a will; ``then`` is called when that is done or cannot be."""
-        self._queue.append((client_id, will, then))
+        self._queue.append((kept, then))
         self._go_on()
 
     def _go_on(self) -> None:
         while self._queue and self._sent < _AT_ONCE and not self._is_resting:
             self._send(*self._queue.popleft())
 
-    def _send(self, client_id: str, will: Will, then: Callable[[], None]) -> None:
+    def _send(self, kept: KeptWill, then: Callable[[], None]) -> None:
         def replied(result: Result) -> None:
             self._sent -= 1
-            self._note(client_id, result)
+            self._note(kept, result)
             then()
             self._go_on()
 
         try:
-            self._writer.submit((self._readmit(will.at(self._now_ms())),), replied)
+            mutation = self._readmit(kept.will.at(self._now_ms()), kept.client_id)
+            removal = row_name(kept.epoch), None
+            self._writer.submit((mutation,), replied, session_rows=(removal,))
         except Overloaded:
-            self._queue.appendleft((client_id, will, then))
+            self._queue.appendleft((kept, then))
             self._is_resting = True
             self._call_later(_RETRY_S, self._wake)
         except LyreError as error:
-            self._note(client_id, error)
+            self._note(kept, error)
             then()
         else:
             self._sent += 1
@@ -91,9 +98,12 @@ class Orphans:
         self._is_resting = False
         self._go_on()
 
-    def _note(self, client_id: str, result: Result) -> None:
-        if isinstance(result, LyreError):
-            self.failed += 1
-            _logger.warning("the will of %r could not be published: %s", client_id, result)
-        else:
+    def _note(self, kept: KeptWill, result: Result) -> None:
+        if not isinstance(result, LyreError):
             self.published += 1
+            return
+        self.failed += 1
+        _logger.warning("the will of %r could not be published: %s", kept.client_id, result)
+        if not isinstance(result, (EngineClosed, StorageFailed)):
+            # Else it may be written, or will be: the row tells the next start.
+            self._rows.delete(kept.epoch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lyredb.errors import InvalidBody
+from lyredb.errors import DiskFull, InvalidBody
 from lyredb.plugins.context import Context
 from lyredb.resources.requests import Write
 from lyredb.security.authenticator import Account
@@ -167,5 +167,89 @@ def test_a_will_is_published_once_by_a_stop_and_the_end_of_its_connection() -> N
         peer.lose()
         await harness.tick()
         assert [packet.payload for packet in watcher.take()] == [b"x"]
+
+    run(body)
+
+
+def delay_of(delay_s: int) -> bytes:
+    return b"\x18" + delay_s.to_bytes(4, "big")
+
+
+def expiry_of(expiry_s: int) -> bytes:
+    return b"\x11" + expiry_s.to_bytes(4, "big")
+
+
+def test_a_will_with_a_delay_waits_at_the_directory_and_not_at_the_worker() -> None:
+    """The client may come back to another worker, which takes it back [MQTT-3.1.3-9]."""
+
+    async def body() -> None:
+        harness = Harness()
+        delay, expiry = delay_of(5), expiry_of(60)
+        peer = harness.connected(5, will=("open/w", b"x"), will_properties=delay, props=expiry)
+        peer.lose()
+        assert harness.directory.statistics().wills_delayed == 1
+        assert [round(wait_s) for wait_s, _ in harness.timers.set] == [5]
+        harness.streams.lose(1)
+        assert harness.directory.statistics().wills_delayed == 1
+        assert not harness.will_writer.waiting
+        other = Harness(streams=harness.streams, worker=2)
+        other.peer(5).send(client.connect(5, clean=False, props=expiry))
+        assert harness.directory.statistics().wills_delayed == 0
+        assert not harness.will_writer.rows
+
+    run(body)
+
+
+@pytest.mark.parametrize(("delay_s", "expiry_s", "waits_s"), [(9, 4, 4), (9, 0xFFFF_FFFF, 9)])
+def test_a_will_waits_no_longer_than_its_session_lasts(
+    delay_s: int, expiry_s: int, waits_s: int
+) -> None:
+    """§3.1.3.2.2: the delay or the end of the session, whichever is first."""
+
+    async def body() -> None:
+        harness = Harness()
+        delay, expiry = delay_of(delay_s), expiry_of(expiry_s)
+        harness.connected(5, will=("open/w", b"x"), will_properties=delay, props=expiry).lose()
+        assert [round(wait_s) for wait_s, _ in harness.timers.set] == [waits_s]
+
+    run(body)
+
+
+def test_a_will_with_a_delay_of_a_session_that_ends_at_once_is_published_at_once() -> None:
+    async def body() -> None:
+        harness = Harness()
+        watcher = harness.connected(4, "watcher")
+        watcher.send(client.subscribe("open/#"))
+        watcher.take()
+        harness.connected(5, "c", will=("open/w", b"x"), will_properties=delay_of(9)).lose()
+        await harness.tick()
+        assert [packet.payload for packet in watcher.take()] == [b"x"]
+
+    run(body)
+
+
+def test_a_normal_disconnect_discards_a_will_with_a_delay() -> None:
+    async def body() -> None:
+        harness = Harness()
+        delay, expiry = delay_of(5), expiry_of(60)
+        peer = harness.connected(5, will=("open/w", b"x"), will_properties=delay, props=expiry)
+        peer.send(client.disconnect(0))
+        assert harness.directory.statistics().wills_delayed == 0
+        assert not harness.will_writer.rows
+
+    run(body)
+
+
+def test_a_will_is_on_disk_before_the_connect_is_answered() -> None:
+    async def body() -> None:
+        harness = Harness()
+        harness.will_writer.row_error = DiskFull("no room")
+        peer = harness.peer(5)
+        peer.send(client.connect(5, will=("open/w", b"x")))
+        assert [packet.reason for packet in peer.take()] == [0x97]
+        assert harness.directory.statistics().claims == 0
+        harness.will_writer.row_error = None
+        harness.connected(5, will=("open/w", b"x"))
+        assert len(harness.will_writer.rows) == 1
 
     run(body)

@@ -16,6 +16,7 @@ from lyredb.plugins.context import Context
 from lyredb.protocols.mqtt import handshake, login
 from lyredb.protocols.mqtt.errors import answer_for, sentence_of
 from lyredb.protocols.mqtt.packets import Connect
+from lyredb.protocols.mqtt.properties import Property
 from lyredb.protocols.mqtt.reasons import Reason, Violation
 from lyredb.protocols.mqtt.service import Service
 from lyredb.protocols.mqtt.wills import LastWill
@@ -153,7 +154,13 @@ class Entrance:
                 client_id,
             )
         )
-        will = LastWill(connect.will, service, context, self._origin.content_type)
+        will = LastWill(
+            connect.will,
+            service,
+            context,
+            self._origin.content_type,
+            expiry_s=connect.properties.number(Property.SESSION_EXPIRY),
+        )
         try:
             registered = will.prepare()
         except LyreError as error:
@@ -168,7 +175,14 @@ class Entrance:
             else:
                 self._let_in(Admitted(connect, context, client_id, result, will))
 
-        service.claim(client_id, account.name, on_result, self._gate.take_over, registered)
+        service.claim(
+            client_id,
+            account.name,
+            on_result,
+            self._gate.take_over,
+            registered,
+            clean_start=connect.clean_start,
+        )
 
     def _let_in(self, admitted: Admitted) -> None:
         self._is_over = True

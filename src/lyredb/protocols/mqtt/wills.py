@@ -3,7 +3,9 @@
 It is decided when the client connects, so that a client with a will that it may not
 publish learns of it, and again when it is published. The worker of the connection
 publishes it; a copy that is ready for the writer is registered with the claim of the
-client's identifier, for the case that the worker is lost.
+client's identifier. That copy is what is published when the worker or the whole server is
+lost, and when there is a Will Delay Interval, since the client may come back to another
+worker meanwhile.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from lyredb.protocols.mqtt.messages import check_topic, expires_ms, retained_wri
 from lyredb.protocols.mqtt.properties import Property
 from lyredb.protocols.mqtt.service import Service
 from lyredb.resources.requests import Write, Written
-from lyredb.sessions.claims import Will
 from lyredb.sessions.claims_client import MAX_WILL_BYTES
+from lyredb.sessions.wills import Will
 from lyredb.storage.mutation import Mutation
 
 logger = logging.getLogger("lyredb.mqtt")
@@ -35,17 +37,34 @@ class LastWill:
         service: What all connections share.
         context: Whose rights decide.
         content_type: Of payloads that say none themselves, ``""`` for nothing known.
+        expiry_s: How long the session outlives the connection, which bounds the delay.
     """
 
-    __slots__ = ("_content_type", "_context", "_on_settled", "_service", "_will")
+    __slots__ = (
+        "_content_type",
+        "_context",
+        "_is_kept",
+        "_on_settled",
+        "_service",
+        "_will",
+        "expiry_s",
+    )
 
     def __init__(
-        self, will: packets.Will | None, service: Service, context: Context, content_type: str
+        self,
+        will: packets.Will | None,
+        service: Service,
+        context: Context,
+        content_type: str,
+        *,
+        expiry_s: int = 0,
     ) -> None:
+        self.expiry_s = expiry_s
         self._will = will
         self._service = service
         self._context = context
         self._content_type = content_type
+        self._is_kept = False
         self._on_settled: list[Callable[[], None]] | None = None
         """Who waits for the write of a retained one, while it is under way."""
 
@@ -53,6 +72,17 @@ class LastWill:
     def is_left(self) -> bool:
         """True while there is something to publish."""
         return self._will is not None
+
+    @property
+    def delay_ms(self) -> int:
+        """From the end of the connection to the publication; 0 for at once.
+
+        The Will Delay Interval, or until the session ends when that is earlier (§3.1.3.2.2).
+        """
+        if self._will is None or not self._is_kept:
+            return 0
+        delay_s = self._will.properties.number(Property.WILL_DELAY)
+        return 1000 * min(delay_s, self.expiry_s)
 
     def discard(self) -> None:
         """Publish nothing: the client said goodbye [MQTT-3.14.4-3]."""
@@ -66,7 +96,7 @@ class LastWill:
         """Decide the will, and make the copy for the writer.
 
         None when there is none, or when it goes to the root topic of a table, which has no
-        record that the log could name: such a will is lost with the worker.
+        record that the log could name: such a will is lost with the worker, and has no delay.
 
         Raises:
             NotAuthorised: This user may not publish it.
@@ -80,11 +110,13 @@ class LastWill:
         _check_size(len(will.payload) + len(will.properties.forward), limits.max_will_bytes)
         mutation = self._written(will) if will.retain else self._told(will)
         _check_size(mutation.size_bytes, MAX_WILL_BYTES)
-        if not mutation.key:
+        self._is_kept = bool(mutation.key)
+        if not self._is_kept:
             return None
         has_expiry = will.properties.has(Property.MESSAGE_EXPIRY)
         lifetime_s = will.properties.number(Property.MESSAGE_EXPIRY) if has_expiry else 0
-        return Will(msgspec.structs.replace(mutation, expires_ms=0), 1000 * lifetime_s)
+        told = msgspec.structs.replace(mutation, expires_ms=0)
+        return Will(told, 1000 * lifetime_s, self.delay_ms)
 
     def _written(self, will: packets.Will) -> Mutation:
         return self._service.database.prepare(self._write_of(will), self._context)
@@ -94,10 +126,23 @@ class LastWill:
             will.topic,
             will.payload,
             self._context,
-            qos=_qos(will),
+            qos=will.qos,
             content_type=will.properties.text(Property.CONTENT_TYPE) or self._content_type,
             properties=will.properties.forward,
         )
+
+    def part(self, release: Callable[[int], None]) -> None:
+        """The connection has ended: publish the will, or leave it to the directory.
+
+        Args:
+            release: Called once, as `Service.release`, with what is left of the delay.
+        """
+        delay_ms = self.delay_ms
+        if delay_ms:
+            self.discard()
+            release(delay_ms)
+        else:
+            self.publish(lambda: release(0))
 
     def publish(self, on_settled: Callable[[], None]) -> None:
         """Publish the will now, and never again.
@@ -143,7 +188,7 @@ class LastWill:
             will.topic.decode(),
             will.payload,
             self._context,
-            qos=_qos(will),
+            qos=will.qos,
             content_type=will.properties.text(Property.CONTENT_TYPE) or self._content_type,
             properties=will.properties.forward,
             expires_ms=expires_ms(will.properties, self._service.now_ms()),
@@ -155,7 +200,7 @@ class LastWill:
             self._context,
             will.topic,
             will.payload,
-            _qos(will),
+            will.qos,
             will.properties,
             self._content_type,
         )
@@ -168,11 +213,6 @@ class LastWill:
             type(error).__name__,
             error,
         )
-
-
-def _qos(will: packets.Will) -> int:
-    """A 3.1.1 will with QoS 2 goes out with QoS 1, which is what readers are granted."""
-    return min(will.qos, 1)
 
 
 def _check_size(size: int, most: int) -> None:

@@ -104,7 +104,13 @@ _STORAGE = (
         "claims", "fenced", "client_ids_fenced",
         "Connections that lost their identifier before they had stopped.",
     ),
-    _counter("claims", "wills_published", "lost_wills_published", "Wills of lost workers."),
+    _gauge("claims", "wills_delayed", "delayed_wills", "Wills that wait for their delay."),
+    _counter(
+        "claims",
+        "wills_published",
+        "lost_wills_published",
+        "Wills of lost workers, and of clients that were gone for their delay.",
+    ),
     _counter("claims", "wills_failed", "lost_wills_failed", "Wills that the writer refused."),
     _gauge("claims", "wills_waiting", "lost_wills_waiting", "Wills that are not written yet."),
 )  # fmt: skip

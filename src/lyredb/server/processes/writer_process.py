@@ -62,7 +62,7 @@ async def live(order: Order, launch: Launch, channel: Channel, board: Board) -> 
     service = WriterService(store.engine, store.writer, loop=asyncio.get_running_loop())
     reload = Reload()
     reload(reload_logs)
-    store.serve(service.calls)
+    store.serve(service.calls, will_grace_s=launch.settings.seconds("mqtt.willGrace"))
     keeper = Keeper(service.calls, _subjects(store))
     standing = Standing(board, lambda: store.engine.position, keeper.collected)
     assert store.broker is not None, "it serves"
