@@ -22,6 +22,7 @@ from bench.delivery import Rig, Sink
 from lyredb.plugins.context import Context
 from lyredb.protocols.mqtt.limits import Limits
 from lyredb.protocols.mqtt.packets import V5, V311
+from lyredb.protocols.mqtt.passing import Passing
 from lyredb.protocols.mqtt.publishing import Owner, Publishing
 from lyredb.protocols.mqtt.service import Service
 from lyredb.protocols.mqtt.statistics import Counters
@@ -33,14 +34,20 @@ TOPIC = "plant/7/press/pressure"
 
 
 def frame(
-    topic: str, payload: bytes, *, qos: int = 0, version: int = V311, number: int = 1
+    topic: str,
+    payload: bytes,
+    *,
+    qos: int = 0,
+    version: int = V311,
+    number: int = 1,
+    properties: bytes = b"",
 ) -> bytes:
-    """A PUBLISH without properties."""
+    """A PUBLISH."""
     body = len(topic).to_bytes(2, "big") + topic.encode()
     if qos:
         body += number.to_bytes(2, "big")
     if version == V5:
-        body += b"\x00"
+        body += bytes((len(properties),)) + properties
     body += payload
     length = len(body)
     digits = bytes((length,)) if length < 128 else bytes((length & 127 | 128, length >> 7))
@@ -54,10 +61,27 @@ def payloads(*sizes: int) -> Iterator[bytes]:
         yield random.randbytes(random.choice(sizes))
 
 
+def two_properties(number: int) -> bytes:
+    """Two user properties, as tracing has them."""
+    pairs = {"trace": f"4bf92f3577b34da6-{number:016x}", "unit": "hPa"}
+    return b"".join(
+        b"\x26" + b"".join(len(part).to_bytes(2, "big") + part.encode() for part in pair)
+        for pair in pairs.items()
+    )
+
+
 def stream(
-    topics: list[str], *sizes: int, burst: int = 1, qos: int = 0, version: int = V311
+    topics: list[str],
+    *sizes: int,
+    burst: int = 1,
+    qos: int = 0,
+    version: int = V311,
+    traces: int = 0,
 ) -> bytes:
-    """A chunk over the topics in turn, ``burst`` frames on each."""
+    """A chunk over the topics in turn, ``burst`` frames on each.
+
+    With ``traces`` frames have two user properties, of so many different ones.
+    """
     source = payloads(*sizes)
     return b"".join(
         frame(
@@ -66,6 +90,7 @@ def stream(
             qos=qos,
             version=version,
             number=n + 1,
+            properties=two_properties(n % traces) if traces else b"",
         )
         for n in range(CHUNK_FRAMES)
     )
@@ -85,6 +110,11 @@ CASES: dict[str, tuple[bytes, int]] = {
     "two topics in turn": (stream(MANY[:2], 64), V311),
     "10 topics, 5 each": (stream(MANY[:10], 64, burst=5), V311),
     "10 topics, 50 each": (stream(MANY[:10], 64, burst=50), V311),
+    "two properties": (stream([TOPIC], 64, version=V5, traces=1), V5),
+    "two properties, QoS 1": (stream([TOPIC], 64, version=V5, traces=1, qos=1), V5),
+    "1,000 topics, two properties": (stream(MANY, 64, version=V5, traces=1), V5),
+    "1,000 different properties": (stream(MANY, 64, version=V5, traces=1_000), V5),
+    "1,000 topics, v5": (stream(MANY, 64, version=V5), V5),
     "1,000 topics": (stream(MANY, 64), V311),
     "1,000 topics, sizes": (stream(MANY, *range(60, 70)), V311),
     "1,000 topics, QoS 1": (stream(MANY, 64, qos=1), V311),
@@ -100,7 +130,11 @@ class Publisher:
         self.counters = Counters()
         database = SimpleNamespace(ingress=lambda context, kind, content_type: self.rig.ingress)
         service = SimpleNamespace(
-            database=database, limits=Limits(), counters=self.counters, stretches=Stretches()
+            database=database,
+            limits=Limits(),
+            counters=self.counters,
+            stretches=Stretches(),
+            passing=Passing(),
         )
         self.publishing = Publishing(
             cast(Owner, self.rig.source),

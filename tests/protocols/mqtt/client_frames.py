@@ -116,6 +116,10 @@ def pubrec(packet_id: int, reason: int = 0) -> bytes:
     return packet(0x50, packet_id.to_bytes(2, "big") + (bytes([reason]) if reason else b""))
 
 
+def pubrel(packet_id: int, reason: int = 0) -> bytes:
+    return packet(0x62, packet_id.to_bytes(2, "big") + (bytes([reason]) if reason else b""))
+
+
 def pubcomp(packet_id: int, reason: int = 0) -> bytes:
     return packet(0x70, packet_id.to_bytes(2, "big") + (bytes([reason]) if reason else b""))
 

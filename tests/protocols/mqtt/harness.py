@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import TypeVar, cast
@@ -28,6 +28,7 @@ from lyredb.protocols.mqtt.limits import Limits
 from lyredb.protocols.mqtt.service import Service
 from lyredb.protocols.mqtt.wheel import Cancellable, Wheel
 from lyredb.resources.database import Database
+from lyredb.resources.logged import Logged, LoggedMessage
 from lyredb.resources.requests import SubscribeOptions, Write, Written
 from lyredb.resources.subscription import State
 from lyredb.resources.target import Target
@@ -36,6 +37,7 @@ from lyredb.security.principals import ANONYMOUS, SUPER_USER
 from lyredb.security.revocations import Revocations
 from lyredb.sessions.claims_client import Claims
 from lyredb.sessions.claims_service import ClaimsService
+from lyredb.storage.apply import Rows
 from lyredb.storage.mutation import Kind, Mutation
 from lyredb.storage.sequencer import Sequencer
 from lyredb.tables.stored import StoredTable
@@ -123,12 +125,24 @@ class Submitted:
     write: Write
     context: Context
     done: Done
+    rows: Rows = ()
+
+
+@dataclass
+class LogCall:
+    messages: tuple[LoggedMessage, ...]
+    context: Context
+    done: Logged
+    rows: Rows = ()
 
 
 class FakeDatabase:
     """Records in a dict; writes wait until `commit` or `reject`.
 
     Attributes:
+        logging: What waits for the log, until `commit_log`.
+        logged: What was committed there.
+        rows: Of sessions, committed with messages and writes.
         knowing: Who waits until other workers know of a subscription; None: they do.
         full: Raise `Overloaded` on `submit`.
         fault: Raise this on `submit`.
@@ -142,6 +156,9 @@ class FakeDatabase:
         self.waiting: list[Submitted] = []
         self.subscriptions: list[FakeSubscription] = []
         self.drained_by: list[Subscriber] = []
+        self.logging: list[LogCall] = []
+        self.logged: list[LoggedMessage] = []
+        self.rows: list[tuple[bytes, bytes | None]] = []
         self.knowing: list[Callable[[], None]] | None = None
         self.full = False
         self.fault: Exception | None = None
@@ -224,14 +241,60 @@ class FakeDatabase:
         destination = self.access.publish(context.principal, context.protocol, topic)
         return mutation_of(destination.key, Kind.MESSAGE, payload, qos, context)
 
-    def submit(self, write: Write, context: Context, done: Done) -> None:
+    def submit(self, write: Write, context: Context, done: Done, session_rows: Rows = ()) -> None:
         if context.principal in self.access.denied:
             raise NotAuthorised(f"{context.principal.name} may not update here")
         if self.fault is not None:
             raise self.fault
         if self.full:
             raise Overloaded("too many writes wait")
-        self.waiting.append(Submitted(write, context, done))
+        self.waiting.append(Submitted(write, context, done, session_rows))
+
+    def log(
+        self,
+        messages: Sequence[LoggedMessage],
+        context: Context,
+        done: Logged,
+        session_rows: Rows = (),
+    ) -> None:
+        error = self.fault if isinstance(self.fault, LyreError) else None
+        if self.full:
+            error = Overloaded("too many writes wait")
+        if error is not None:
+            done(error)
+            return
+        for message in messages:
+            self.hub.hold(message.destination.slot, message.destination.key)
+        self.logging.append(LogCall(tuple(messages), context, done, session_rows))
+
+    def commit_log(self, count: int | None = None, error: LyreError | None = None) -> None:
+        """Commit what waits for the log, or fail it; it is told to the hub's readers then."""
+        now, self.logging = self.logging[:count], self.logging[len(self.logging[:count]) :]
+        for call in now:
+            for message in call.messages:
+                seq = 0 if error is not None else self.hub.position + 1
+                if seq:
+                    self.logged.append(message)
+                    self.tell(message, call.context, seq)
+                self.hub.release(message.destination.slot, message.destination.key, seq)
+            if error is None:
+                self.rows += call.rows
+            call.done(self.hub.position if error is None else error)
+
+    def tell(self, message: LoggedMessage, context: Context, seq: int) -> None:
+        """Tell a logged message as the tail does."""
+        told = message_of(
+            str(message.destination.id),
+            message.payload,
+            kind="message",
+            content_type=message.content_type,
+            properties=message.properties,
+            expires_ms=message.expires_ms,
+        )
+        told.seq, told.qos, told.session = seq, message.qos, context.session
+        route = self.hub.ingress(context.principal, "mqtt").path(told.topic).route
+        self.hub.distribute(route, told, None, "", b"", 0)
+        self.hub.pass_by(seq, (message.destination.slot, message.destination.key))
 
     def commit(self, count: int | None = None) -> None:
         """Commit what waits, in order."""
@@ -242,6 +305,7 @@ class FakeDatabase:
                 self.records.pop(topic, None)
             else:
                 self.records[topic] = submitted.write.payload
+            self.rows += submitted.rows
             submitted.done(Written(topic, 1, 1, False, cast(StoredTable, None)))
 
     def reject(self, error: LyreError) -> None:

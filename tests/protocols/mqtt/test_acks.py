@@ -22,7 +22,7 @@ def test_order_of_arrival_holds_whatever_commits_first(
         frame = encode.puback(number)
         expected += frame
         if waits:
-            waiting.append(queue.reserve(number))
+            waiting.append(queue.reserve(1, number))
         else:
             queue.add(frame, 1)
         if waiting and end_one < len(waiting):
@@ -42,7 +42,7 @@ def test_what_waits_is_outstanding_and_so_is_what_waits_behind_it() -> None:
     queue = AckQueue()
     queue.add(encode.puback(1), 1)
     assert queue.outstanding == 0
-    pending = queue.reserve(2)
+    pending = queue.reserve(1, 2)
     queue.add(encode.puback(3) + encode.puback(4), 2)
     assert queue.outstanding == 3
     queue.decide(pending, b"")

@@ -51,7 +51,7 @@ def test_connack_of_v5_says_what_is_not_available() -> None:
         assert properties_of(connack) == {
             0x11: b"\x00\x00\x00\x00",  # Session Expiry Interval 0
             0x21: (1_000).to_bytes(2, "big"),  # Receive Maximum
-            0x22: b"\x00\x00",  # Topic Alias Maximum
+            0x22: b"\x00\x64",  # Topic Alias Maximum
             0x25: b"\x01",  # Retain Available
             0x27: (1_200_000).to_bytes(4, "big"),  # Maximum Packet Size
             0x2A: b"\x00",  # Shared Subscription Available

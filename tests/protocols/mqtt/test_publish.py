@@ -299,25 +299,6 @@ def test_a_3_1_1_message_that_may_succeed_later_is_not_acknowledged() -> None:
     run(body)
 
 
-@pytest.mark.parametrize("retain", [False, True])
-def test_qos_2_is_refused_honestly(retain: bool) -> None:
-    """§3.2.2.3.4: v5 0x9B; 3.1.1 has no words and is closed."""
-
-    async def body() -> None:
-        harness = Harness()
-        new, old = harness.connected(5, "new"), harness.connected(4, "old")
-        new.send(client.publish("open/a", b"1", version=5, qos=2, retain=retain))
-        old.send(client.publish("open/a", b"1", qos=2, retain=retain))
-        (ended,) = new.take()
-        assert (ended.kind, ended.reason) == (14, 0x9B)
-        assert not old.take()
-        assert new.is_closed
-        assert old.is_closed
-        assert not harness.database.waiting
-
-    run(body)
-
-
 def test_a_v5_client_beyond_the_receive_maximum_is_disconnected() -> None:
     """[MQTT-3.3.4-7], 0x93; messages behind a commit count, also plain ones."""
 

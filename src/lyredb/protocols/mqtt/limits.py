@@ -17,6 +17,7 @@ class Limits:
     max_keep_alive_s: int = 65_535
     max_packet_bytes: int = 1_200_000
     receive_maximum: int = 1_000
+    topic_alias_maximum: int = 100
     max_inflight: int = 100
     buffer_bytes: int = 1_000_000
     max_queued: int = 10_000
@@ -41,6 +42,7 @@ class Limits:
             max_keep_alive_s=int(settings.seconds("mqtt.maxKeepAlive")),
             max_packet_bytes=settings.integer("mqtt.maxPacketSize"),
             receive_maximum=settings.integer("mqtt.receiveMaximum"),
+            topic_alias_maximum=settings.integer("mqtt.topicAliasMaximum"),
             max_inflight=settings.integer("mqtt.maxInflight"),
             buffer_bytes=settings.integer("mqtt.bufferSize"),
             max_queued=settings.integer("mqtt.maxQueued"),

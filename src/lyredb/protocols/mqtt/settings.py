@@ -84,9 +84,20 @@ MQTT_SETTINGS: Final = (
         "mqtt.receiveMaximum",
         1_000,
         "integer",
-        "QoS 1 messages of a client that may wait for the disk; a v5 client is told and "
-        "disconnected beyond it, a 3.1.1 client is not read until there are fewer.",
+        "QoS 1 and 2 messages of a client that may wait for the disk or, of QoS 2, for their "
+        "PUBREL; a v5 client is told and disconnected beyond it, another one is not read until "
+        "fewer wait for the disk.",
         minimum=1,
+        maximum=65_535,
+    ),
+    Setting(
+        "mqtt.topicAliasMaximum",
+        100,
+        "integer",
+        "Topic aliases that a v5 client may use for what it publishes; 0 for none. Each keeps "
+        "a topic for as long as the connection lasts, of up to `mqtt.maxTopicLength`; a device "
+        "has few topics.",
+        minimum=0,
         maximum=65_535,
     ),
     Setting(

@@ -34,10 +34,18 @@ Shape: TypeAlias = tuple[int, int, int]
 """Of one size: bytes of the head, bytes of the rest, form. Of several: bytes of the topic
 with its length, the window of sizes, `_SEVERAL` or one less."""
 
-_QOS0: Final = 0
 _QOS1: Final = 1
 _QOS1_V5: Final = 2
 _SEVERAL: Final = 3
+_PROPERTIES: Final = 16
+
+
+def qos1_form(size: int) -> int:
+    """The form of frames of QoS 1, by the bytes of their properties with the length before them.
+
+    0 in 3.1.1. All have the same properties; those of QoS 0 are in the head.
+    """
+    return _QOS1 + size if size < 2 else _PROPERTIES + size
 
 
 class Stretches:
@@ -66,7 +74,7 @@ class Stretches:
             end: Where the PUBLISH ends.
             limit: Of the last frame's end; within ``data``.
             form: 0 where payloads follow ``head``; for QoS 1, whose packet identifiers
-                follow there and may not be 0, 1 for 3.1.1 and 2 for v5 without properties.
+                follow there and may not be 0, what `qos1_form` says.
         """
         shape = (head - start, end - head, form)
         pattern = self._patterns.get(shape) or self._learn(shape)
@@ -104,21 +112,25 @@ class Stretches:
         self._uses[shape] = uses
         if uses < self._uses_before:
             return None
-        pattern = _one_size(*shape) if shape[2] < _SEVERAL else _several_sizes(*shape)
+        several = shape[2] in (_SEVERAL, _SEVERAL + 1)
+        pattern = _several_sizes(*shape) if several else _one_size(*shape)
         self._patterns[shape] = pattern
         return pattern
 
 
 def _one_size(head: int, rest: int, form: int) -> re.Pattern[bytes]:
-    """The first frame as it is, then any number with its first bytes."""
-    identifier = rb"(?!\x00\x00).." if form else b""
+    """The first frame as it is, then any number with its first bytes and its properties."""
+    first, taken, frame = b"", 0, b""
+    if form:
+        first, taken, frame = rb"..", 2, rb"(?!\x00\x00).."
     if form == _QOS1_V5:
-        identifier += rb"\x00"  # no properties
-    taken = (0, 2, 3)[form]
-    frame = rb"\1" + identifier + rb".{%d}+" % (rest - taken)
-    return re.compile(
-        rb"(.{%d}).{%d}+(?:%s)*+(?:%s)*+" % (head, rest, frame * _UNROLLED, frame), re.DOTALL
-    )
+        first, taken, frame = first + b".", 3, frame + rb"\x00"  # no properties
+    elif form > _PROPERTIES:
+        size = form - _PROPERTIES
+        first, taken, frame = first + rb"(.{%d})" % size, 2 + size, frame + rb"\2"
+    frame = rb"\1" + frame + rb".{%d}+" % (rest - taken)
+    first = rb"(.{%d})" % head + first + rb".{%d}+" % (rest - taken)
+    return re.compile(first + rb"(?:%s)*+(?:%s)*+" % (frame * _UNROLLED, frame), re.DOTALL)
 
 
 def _several_sizes(topic: int, window: int, form: int) -> re.Pattern[bytes]:
