@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
+import httpx
 import pytest
 
 from tests.e2e.raw_mqtt import RawMqtt
 from tests.e2e.server_process import ServerProcess, running_server
-from tests.e2e.test_commands import lyredb
+from tests.e2e.test_commands import ADMIN, lyredb
 from tests.protocols.mqtt import client_frames as frames
 
 
@@ -76,3 +77,32 @@ def test_without_a_server_retained_messages_are_still_there(server: ServerProces
     assert lyredb("retained", "clear", "#", "--data", server.data).startswith("cleared 1 ")
     assert clients_of(server) == {}
     assert "no server runs" in lyredb("clients", "kick", "x", "--data", server.data, code=1)
+
+
+def test_super_users_ask_by_rest(server: ServerProcess) -> None:
+    with RawMqtt(server, 5) as client, httpx.Client(base_url=server.http, auth=ADMIN) as rest:
+        client.log_in("a/b c")
+        client.publish("kept/1", b"x", 1, retain=True)
+        assert rest.get("/$clients/a%2Fb%20c").json()["connected"] is True
+        told = rest.get("/$clients?limit=1").json()
+        assert [one["clientId"] for one in told["clients"]] == ["a/b c"]
+        assert told["missingWorkers"] == 0
+        assert rest.get("/$retained?filter=kept/%2B").json()["messages"][0]["topic"] == "kept/1"
+        assert rest.delete("/$retained?filter=kept/%23").json() == {"count": 1}
+        ended = rest.delete("/$clients/a%2Fb%20c").json()
+        assert ended == {"connections": 1, "session": False}
+        assert client.until(14).reason == 0x98
+        assert rest.get("/$clients/a%2Fb%20c").status_code == 404
+        assert rest.delete("/$retained").status_code == 400
+        assert rest.get("/$clients?limit=0").status_code == 400
+        assert rest.post("/$clients").status_code == 405
+
+
+def test_nobody_else_asks_by_rest(server: ServerProcess) -> None:
+    lyredb("role", "set", "reader", "*.*=read", "--data", server.data)
+    place = ("--role", "reader", "--data", server.data)
+    lyredb("user", "add", "eve", *place, stdin="one\n")
+    with httpx.Client(base_url=server.http, auth=("eve", "one")) as rest:
+        for path in ("/$clients", "/$clients/x", "/$retained"):
+            assert rest.get(path).status_code == 403
+            assert rest.delete(f"{path}?filter=%23").status_code == 403

@@ -14,6 +14,8 @@ from lyredb.protocols.rest.dispatch import Rest
 from lyredb.protocols.rest.openapi.api import Api
 from lyredb.protocols.rest.openapi.offered import api_of_server
 from lyredb.protocols.rest.openapi.serving import PRIORITY, OpenApi
+from lyredb.protocols.rest.operators import PRIORITY as OPERATORS_PRIORITY
+from lyredb.protocols.rest.operators import Operators
 from lyredb.protocols.rest.service import RestOptions, Service
 from lyredb.protocols.rest.settings import REST_SETTINGS
 from lyredb.resources.database import Database
@@ -37,7 +39,11 @@ class RestPlugin:
         service = Service(scope.resources, RestOptions.of(scope.settings))
         rest = Rest(service, login)
         described = OpenApi(partial(_api, scope, service, login), login)
+        operators = Operators(scope.calls, login)
         scope.http.mount("openapi", described.wants, described.answer, priority=PRIORITY)
+        scope.http.mount(
+            "operators", operators.wants, operators.answer, priority=OPERATORS_PRIORITY
+        )
         scope.http.mount(
             "rest", rest.wants_table, rest.answer, now=rest.now, body_limit=rest.body_limit
         )
