@@ -15,6 +15,7 @@ import typer
 from lyredb.cli import data as data_commands
 from lyredb.cli import transfer
 from lyredb.cli.clients import clients_app
+from lyredb.cli.mosquitto import mosquitto_app
 from lyredb.cli.retained import retained_app
 from lyredb.cli.role import role_app
 from lyredb.cli.settings_help import CommandWithSettings
@@ -108,6 +109,7 @@ def run(
 
 app.add_typer(user_app, name="user")
 app.add_typer(role_app, name="role")
+app.add_typer(mosquitto_app, name="mosquitto")
 app.add_typer(clients_app, name="clients")
 app.add_typer(retained_app, name="retained")
 data_commands.register(app)

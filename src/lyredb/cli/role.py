@@ -69,15 +69,27 @@ def set_role(
             "Attributes in parentheses, read(name,phone), are the only ones that a right is for.",
         ),
     ] = None,
+    topics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--topic",
+            metavar="PATTERN=RIGHT",
+            help="What it may do with open topics: read, write, both, or none to take away what "
+            "others give. + and # as in topic filters, %u for the user, %c for the client "
+            "identifier. May be given several times.",
+        ),
+    ] = None,
     super_user: Annotated[bool, typer.Option("--super-user", help="It may do everything.")] = False,
     app: AppOption = Path("."),
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Define a role, or replace what it may do; it holds at once."""
-    if super_user and rights:
+    if super_user and (rights or topics):
         raise InvalidInput("a super user may do everything: list nothing else")
-    definition = {"super_user": True} if super_user else read_rights(rights or ())
+    definition: dict[str, Any] = {"super_user": True} if super_user else read_rights(rights or ())
+    if topics:
+        definition["topics"] = read_patterns(topics)
     _put({name: definition}, app, data, config)
     typer.echo(f"set the role {name}")
 
@@ -145,6 +157,23 @@ def read_rights(texts: Sequence[str]) -> dict[str, Any]:
     return definition
 
 
+def read_patterns(texts: Sequence[str]) -> dict[str, str]:
+    """Return what ``in/%u/#=write`` and the like stand for; a pattern may have ``=`` in it.
+
+    Raises:
+        InvalidInput: One has another form, or a pattern comes twice.
+    """
+    patterns: dict[str, str] = {}
+    for text in texts:
+        pattern, equals, word = text.rpartition("=")
+        if not (equals and pattern and word):
+            raise InvalidInput(f"{text!r} is not of the form PATTERN=RIGHT")
+        if pattern in patterns:
+            raise InvalidInput(f"{pattern} is named twice")
+        patterns[pattern] = word
+    return patterns
+
+
 def _read_list(text: str) -> dict[str, Any]:
     """Read ``read(name,phone),insert``."""
     from lyredb.security.rights import ATTRIBUTE_RIGHTS
@@ -202,5 +231,14 @@ def _put(roles: dict[str, Any], app: Path, data: str | None, config: Path | None
 def _summary(role: RoleEntry) -> str:
     if role.super_user:
         return "everything"
-    tables = sum(len(tables) for tables in role.definition.values())
-    return f"{tables} table{'' if tables == 1 else 's'}" if tables else "nothing"
+    tables = patterns = 0
+    for given in role.definition.values():
+        names = [isinstance(one, str) for one in given.values()]  # a pattern has a word
+        patterns += sum(names)
+        tables += len(names) - sum(names)
+    counted = [_counted(tables, "table"), _counted(patterns, "topic pattern")]
+    return ", ".join(filter(None, counted)) or "nothing"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}" if number else ""

@@ -16,6 +16,7 @@ from lyredb.operations.requests import (
     Changed,
     ChangeUser,
     GetStatus,
+    ImportUsers,
     ListRoles,
     ListUsers,
     PutRoles,
@@ -23,14 +24,15 @@ from lyredb.operations.requests import (
     RemoveUser,
     RoleEntry,
     UserEntry,
+    UsersImported,
 )
 from lyredb.operations.status import Status
-from lyredb.security.passwords import Passwords
+from lyredb.security.passwords import Passwords, is_known_hash
 from lyredb.security.rights import RoleDefinition, read_role
 from lyredb.security.roles import Roles
 from lyredb.security.users import User, Users
 
-Answer = Changed | list[UserEntry] | list[RoleEntry] | Status
+Answer = Changed | UsersImported | list[UserEntry] | list[RoleEntry] | Status
 
 
 async def at_once(position: int) -> None:
@@ -79,6 +81,8 @@ class Administration:
                 return await self._changed(await self._change(request))
             case RemoveUser():
                 return await self._changed(await self._remove(request.name))
+            case ImportUsers():
+                return await self._import(request)
             case ListRoles():
                 return [_entry_of(role) for role in self._roles.all()]
             case PutRoles():
@@ -96,6 +100,15 @@ class Administration:
         hashed = await self._hash(request.password)
         user = User(request.name, hashed, request.role, request.active)
         return await self._users.put(user, must_be_new=True)
+
+    async def _import(self, request: ImportUsers) -> UsersImported:
+        for one in request.users:
+            if not is_known_hash(one.hash):
+                raise InvalidInput(f"the hash of {one.name[:60]!r} is of no known form")
+        users = [User(one.name, one.hash, one.role) for one in request.users]
+        position, written = await self._users.add_all(users, replacing=request.replacing)
+        await self._passed(position)
+        return UsersImported(position, written)
 
     async def _change(self, request: ChangeUser) -> int:
         hashed = None if request.password is None else await self._hash(request.password)

@@ -1,4 +1,4 @@
-"""``roles.yaml``: role → database → table → rights, as people write them.
+"""``roles.yaml``: role → database → table → rights, or topic patterns, as people write them.
 
 ::
 
@@ -8,6 +8,8 @@
         Employee:
           read: true
           attributes: {name: {read: true}}
+    device:
+      topics: {"in/%u/#": write}
 
 What the file names is set. What it does not name stays: a role that was made by
 ``lyredb role`` is not removed because a file does not know of it.
@@ -75,7 +77,10 @@ def _short(definition: Mapping[str, object]) -> dict[str, object]:
     short: dict[str, object] = {}
     for database, tables in definition.items():
         if isinstance(tables, Mapping):
-            short[database] = {table: _given(rights) for table, rights in tables.items()}
+            short[database] = {
+                table: rights if isinstance(rights, str) else _given(rights)  # a topic pattern's
+                for table, rights in tables.items()
+            }
         else:
             short[database] = tables
     return short

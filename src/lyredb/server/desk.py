@@ -17,6 +17,7 @@ from lyredb.operations.requests import (
     AddUser,
     Changed,
     ChangeUser,
+    ImportUsers,
     ImportRequest,
     PutRoles,
     RemoveRole,
@@ -162,6 +163,8 @@ def _note(request: Request) -> None:
                 given["password"] = "changed"
         case RemoveUser():
             given = {"user": request.name}
+        case ImportUsers():
+            given = {"user": f"{len(request.users)} imported"}
         case PutRoles():
             given = {"role": ", ".join(request.roles)}
         case RemoveRole():
