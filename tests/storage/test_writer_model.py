@@ -141,6 +141,9 @@ class WriterModel(RuleBasedStateMachine):
         return None
 
     def note_versions(self, transaction: list[Any], reply: Applied) -> None:
+        if not reply.outcomes:
+            assert all(kind == "message" for kind, *_ in transaction)
+            return
         for (kind, name, _, _), outcome in zip(transaction, reply.outcomes, strict=True):
             if kind == "delete":
                 self.versions.pop(name, None)

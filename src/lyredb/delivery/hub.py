@@ -78,6 +78,8 @@ class Hub:
         outbox: What waits in this tick.
         peers: The other workers of the node.
         durable: The filters of sessions that outlive their connections.
+        tail_may_lead: The tail may tell two writes before the reply to the first has come,
+            since the writer is another process.
     """
 
     def __init__(
@@ -131,6 +133,7 @@ class Hub:
         self._entries = 0
         self.position = 0
         self.log_id = ""
+        self.tail_may_lead = False
 
     # Subscriptions
 
@@ -386,18 +389,26 @@ class Hub:
         hold.expect()
 
     def take_held(self, slot: int, key: bytes) -> list[HeldMessage]:
-        """Take the messages that wait behind the last write of a record, if others want them.
+        """Take the messages that wait behind the last write of a record, if they are wanted.
 
         Called before the next write of it. Another worker reads both writes from the log,
-        perhaps at once, so what was published between them has to go through it as well;
-        whoever takes them sends them there, or gives them back by `push_held`.
+        perhaps at once, and so does this one where its tail may lead; what was published
+        between them has to go through it as well. Whoever takes them sends them there, or
+        gives them back by `push_held`.
         """
         hold = self._holds.get((slot, key))
-        if hold is None or not self.peers.want(self._routes.by_address.get((slot, key), {})):
+        if hold is None or not self._must_be_logged((slot, key)):
             return []
         taken = hold.take_last()
         hold.resume()
         return taken
+
+    def _must_be_logged(self, address: Address) -> bool:
+        """Whether somebody would get what was published between two writes in another place."""
+        routes = self._routes.by_address.get(address, {})
+        if self.tail_may_lead and any(route.targets for route in routes.values()):
+            return True
+        return self.peers.want(routes)
 
     def push_held(self, held: HeldMessage) -> None:
         """Push a message that `take_held` gave and that could not be logged."""

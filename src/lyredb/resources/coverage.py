@@ -107,6 +107,7 @@ def _rest_below(levels: list[str], path: list[str]) -> list[str] | None:
 
 def _ranges(table: StoredTable, rest: Sequence[str]) -> Iterator[KeyRange]:
     if not rest:
+        yield KeyRange(table.slot, b"", b"\x00")  # the root topic, which has messages alone
         return
     fixed = _fixed(rest)
     if not fixed:

@@ -47,6 +47,12 @@ class Clock:
         self._last = max(self._last + 1, self._now_ms() << COUNTER_BITS)
         return self._last
 
+    def ticks(self, count: int) -> int:
+        """Return the first of so many versions, which follow one another."""
+        first = self.tick()
+        self._last += count - 1
+        return first
+
 
 def version_ms(version: int) -> int:
     """Return the millisecond of a version."""

@@ -14,7 +14,7 @@ from lyredb.errors import (
 )
 from lyredb.storage.clock import version_ms
 from lyredb.storage.keys import LONGEST_NATURAL, SHORT_FORM_BYTES
-from lyredb.storage.mutation import Mutation, Precondition
+from lyredb.storage.mutation import Kind, Mutation, Precondition
 from lyredb.storage.record import RecordHeader
 
 LONGEST_FULL_ID: Final = 0xFFFF
@@ -31,6 +31,8 @@ def check_key(mutation: Mutation) -> None:
     if size == SHORT_FORM_BYTES:
         if not LONGEST_NATURAL < len(mutation.full_id) <= LONGEST_FULL_ID:
             raise InvalidKey(f"a key may have {LONGEST_FULL_ID} bytes")
+    elif not size and mutation.kind is Kind.MESSAGE:
+        pass  # to the root topic of a table, which has no record
     elif not 0 < size <= LONGEST_NATURAL or mutation.full_id:
         raise InvalidKey(f"a stored key has 1 to {LONGEST_NATURAL} bytes, got {size}")
     if len(mutation.user) * 4 > LONGEST_USER:

@@ -232,6 +232,58 @@ def encode_plain_put(
     return fixed + key + parts + image
 
 
+def encode_message(
+    mutation: Mutation, flags: int, local_ms: int, version: int, prev_seq: int, index: int
+) -> bytes:
+    """Return what `encode_entry` does for the entry of a message, in a third of the time.
+
+    Args:
+        mutation: Of the kind MESSAGE.
+        flags: Without those of the parts.
+        local_ms: As in `Entry`.
+        version: As in `Entry`.
+        prev_seq: As in `Entry`.
+        index: As in `Entry`.
+    """
+    parts = b""
+    if mutation.session:
+        flags |= HAS_SESSION
+        parts = _U64.pack(mutation.session)
+    if mutation.expires_ms:
+        flags |= HAS_EXPIRES
+        parts += _U64.pack(mutation.expires_ms)
+    if mutation.user:
+        flags |= HAS_USER
+        user = mutation.user.encode()
+        parts += _U16.pack(len(user)) + user
+    if mutation.full_id:
+        flags |= HAS_FULL_ID
+        parts += _U16.pack(len(mutation.full_id)) + mutation.full_id
+    if mutation.metadata:
+        flags |= HAS_METADATA
+        parts += _U32.pack(len(mutation.metadata)) + mutation.metadata
+    payload = mutation.body
+    if payload:
+        flags |= HAS_PAYLOAD
+        parts += _U32.pack(len(payload))
+    key = mutation.key
+    fixed = _FIXED.pack(
+        ENTRY_FORMAT,
+        4,
+        flags,
+        0,
+        mutation.slot,
+        0,
+        local_ms,
+        version,
+        prev_seq,
+        index,
+        0,
+        len(key),
+    )
+    return fixed + key + parts + payload
+
+
 def decode_entry(seq: int, stored: bytes) -> Entry:
     """Return the entry at position `seq`.
 

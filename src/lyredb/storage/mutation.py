@@ -137,7 +137,10 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Applied(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A committed transaction: the position after it, and one outcome per mutation."""
+    """A committed transaction: the position after it, and one outcome per mutation.
+
+    One of messages alone has no outcomes: each has an entry, at the positions up to this one.
+    """
 
     position: int
     outcomes: tuple[Outcome, ...]

@@ -33,6 +33,7 @@ from lyredb.storage.entry import Entry, encode_entry, encode_plain_put
 from lyredb.storage.keys import LONGEST_NATURAL
 from lyredb.storage.layout import TableLayout
 from lyredb.storage.merge import MAP_BYTES
+from lyredb.storage.message_staging import are_messages, stage_messages, state_after
 from lyredb.storage.mutation import Applied, DeleteReason, Kind, Mutation, Outcome
 from lyredb.storage.overlay import Draft, Overlay, State
 from lyredb.storage.record import (
@@ -48,7 +49,6 @@ from lyredb.storage.record import (
     encode_record,
     has_files,
     history_of,
-    with_last_seq,
 )
 from lyredb.storage.snapshot import seq_key
 
@@ -127,6 +127,8 @@ class Staging:
         """
         if is_plain_put(transaction):
             return self._stage_plain_put(transaction[0])
+        if are_messages(transaction):
+            return stage_messages(self, transaction)
         return self._stage_any(transaction)
 
     def _stage_plain_put(self, mutation: Mutation) -> Applied:
@@ -212,6 +214,10 @@ class Staging:
         """Return the next version."""
         return self._clock.tick()
 
+    def ticks(self, count: int) -> int:
+        """Return the first of so many versions."""
+        return self._clock.ticks(count)
+
     @property
     def now_ms(self) -> int:
         """The wall clock of the group."""
@@ -278,7 +284,7 @@ class _Work:
         if kind is Kind.SCHEMA or kind is Kind.ACCESS:
             return self._note(mutation)
         layout = self._staging.layout(mutation.slot)
-        state = self.draft.get((mutation.slot, mutation.key))
+        state = self.draft.get((mutation.slot, mutation.key)) if mutation.key else _NOTHING
         header = self._staging.live_header(state)
         if kind is Kind.MESSAGE:
             return self._message(mutation, state, header)
@@ -373,20 +379,9 @@ class _Work:
         seq = self._next_seq()
         stamp = self._staging.tick()
         self._log(mutation, state, stamp, payload=mutation.body, metadata=mutation.metadata)
-        if state.image is not None:
-            image = with_last_seq(state.image, seq, add_flags=MESSAGED)
-            self.draft.put((mutation.slot, mutation.key), State(image, None))
-        else:
-            grave = (
-                with_last_seq(state.grave, seq, add_flags=MESSAGED)
-                if state.grave
-                else (
-                    encode_record(
-                        b"", version=0, last_seq=seq, flags=MESSAGED, full_id=mutation.full_id
-                    )
-                )
-            )
-            self.draft.put((mutation.slot, mutation.key), State(None, grave))
+        if mutation.key:
+            after = state_after(state, seq, mutation.full_id)
+            self.draft.put((mutation.slot, mutation.key), after)
         return Outcome(seq, header.version if header else 0, header is not None)
 
     def _note(self, mutation: Mutation) -> Outcome:
