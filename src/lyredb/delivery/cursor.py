@@ -3,36 +3,31 @@
 `CatchUp.current` gives the records that a filter matches, and what happens to those
 while it reads (the moving frontier of `lyredb.storage.frontier`). `CatchUp.resume`
 gives what the log got after a position, found through its index, never by reading all
-entries. Both end at a position from which the tail goes on, without gap or double; a
-subscriber that stops in between resumes at the token of the last message it got.
+entries; `CatchUp.replay` what it got after a time, or its last entries. All end at a
+position from which the tail goes on, without gap or double; a subscriber that stops in
+between resumes at the token of the last message it got.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator, Mapping, Sequence
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Protocol
 
 from lyredb.delivery.filters import INTERNAL, matches, parse_filter
+from lyredb.delivery.log_source import LogSource, Source, is_void
 from lyredb.delivery.message import Message, RecordTable
 from lyredb.delivery.position import Position, format_position
+from lyredb.delivery.replay import ReplaySource, ReplayStart
 from lyredb.errors import PositionLost
 from lyredb.storage.entry import Entry
 from lyredb.storage.frontier import Frontier, FrontierScan, KeyRange, Row
-from lyredb.storage.mutation import Kind
 from lyredb.storage.record import decode_header
 
 if TYPE_CHECKING:
     from lyredb.storage.engine import Engine
-    from lyredb.storage.snapshot import Snapshot
 
 STEP_BYTES: Final = 64 * 1024
 """One step's records: about what a socket takes at once."""
-STEP_ENTRIES: Final = 200
-"""One step's log entries, about 1 ms of work: what is live waits for no more than that."""
-
-_seq = attrgetter("seq")
 
 
 class Catalogue(Protocol):
@@ -44,24 +39,6 @@ class Catalogue(Protocol):
 
     def of(self, slot: int, key: bytes) -> tuple[bytes, ...]:
         """See `lyredb.delivery.admission.Topics`."""
-
-
-class Source(Protocol):
-    """Where items come from, in the order in which they are told."""
-
-    @property
-    def done(self) -> bool:
-        """True when everything up to `position` was given."""
-
-    @property
-    def position(self) -> int:
-        """The log position that has been reached."""
-
-    def covers(self, slot: int, key: bytes) -> bool:
-        """Tell whether the state of a record was given as of `position`."""
-
-    def step(self, max_bytes: int) -> list[tuple[Entry | Row, str]]:
-        """Return the next items, each with the token to resume after it."""
 
 
 class CatchUp:
@@ -119,9 +96,34 @@ class CatchUp:
         if not engine.floor - 1 <= after.seq <= engine.position:
             raise PositionLost("the log does not hold what followed this position")
         if after.slot is None or after.key is None:
-            return cls(engine, catalogue, topic_filter, _Log(engine, ranges, after.seq))
+            return cls(engine, catalogue, topic_filter, LogSource(engine, ranges, after.seq))
         place = Frontier(after.slot, after.key, after.seq)
         return cls(engine, catalogue, topic_filter, _Scan(engine, ranges, place))
+
+    @classmethod
+    def replay(
+        cls,
+        engine: Engine,
+        catalogue: Catalogue,
+        topic_filter: str,
+        ranges: Sequence[KeyRange],
+        start: ReplayStart,
+    ) -> CatchUp:
+        """Go on after a time, or with the last entries that the filter matches.
+
+        Raises:
+            PositionLost: The log does not reach back to the time. A `step` raises it when
+                the log has none of the last entries any more.
+        """
+        levels = parse_filter(topic_filter, allow_internal=topic_filter[:1] == INTERNAL)
+
+        def is_wanted(entry: Entry) -> bool:
+            topics = catalogue.of(entry.slot, entry.full_id or entry.key)
+            return entry.slot in catalogue.tables and any(
+                matches(levels, topic) for topic in topics
+            )
+
+        return cls(engine, catalogue, topic_filter, ReplaySource(engine, ranges, start, is_wanted))
 
     @property
     def done(self) -> bool:
@@ -163,7 +165,7 @@ class CatchUp:
             full_key = decode_header(item.stored).full_id or item.key
             for topic in self._topics(item.slot, full_key):
                 yield Message.of_record(table, item.key, item.stored, topic, token)
-        elif not _is_void(item, now_ms):
+        elif not is_void(item, now_ms):
             for topic in self._topics(item.slot, item.full_id or item.key):
                 yield Message.of_entry(item, table, topic, "", position=token)
 
@@ -171,11 +173,6 @@ class CatchUp:
         return (
             topic for topic in self._catalogue.of(slot, full_key) if matches(self._levels, topic)
         )
-
-
-def _is_void(entry: Entry, now_ms: int) -> bool:
-    """A message past its expiry is not sent any more [MQTT-3.3.2-5]."""
-    return entry.kind is Kind.MESSAGE and 0 < entry.expires_ms <= now_ms
 
 
 class _Scan:
@@ -215,56 +212,3 @@ class _Scan:
                 token = format_position(self._log_id, item.seq, before.slot, before.key)
             items.append((item, token))
         return items
-
-
-class _Log:
-    """What the log got after a position; implements `Source`."""
-
-    def __init__(self, engine: Engine, ranges: Sequence[KeyRange], after: int) -> None:
-        self._engine = engine
-        self._log_id = engine.log_id.hex()
-        self._ranges = ranges
-        self.position = after
-        self.done = False
-
-    def covers(self, slot: int, key: bytes) -> bool:
-        return self.done
-
-    def step(self, max_bytes: int) -> list[tuple[Entry | Row, str]]:
-        items: list[tuple[Entry | Row, str]] = []
-        with self._engine.snapshot() as snapshot:
-            if self.position < snapshot.floor - 1:
-                raise PositionLost("the log no longer holds what followed this position")
-            entries = heapq.merge(*self._sources(snapshot), key=_seq)
-            for looked_at, entry in enumerate(entries, 1):
-                if self._concerns(entry):
-                    items.append((entry, format_position(self._log_id, entry.seq)))
-                    max_bytes -= len(entry.image) + len(entry.payload)
-                self.position = entry.seq
-                if max_bytes <= 0 or looked_at == STEP_ENTRIES:
-                    return items
-            self.position = snapshot.position
-        self.done = True
-        return items
-
-    def _sources(self, snapshot: Snapshot) -> Iterator[Iterator[Entry]]:
-        """One source per table; per record where only single records are wanted."""
-        after, upto = self.position, snapshot.position
-        by_slot: dict[int, list[KeyRange]] = {}
-        for wanted in self._ranges:
-            by_slot.setdefault(wanted.slot, []).append(wanted)
-        for slot, ranges in by_slot.items():
-            if all(_is_one_key(wanted) for wanted in ranges):
-                for wanted in ranges:
-                    yield snapshot.entries_of(slot, wanted.start, after, upto)
-            else:
-                yield snapshot.entries_of(slot, None, after, upto)
-
-    def _concerns(self, entry: Entry) -> bool:
-        return entry.kind <= Kind.MESSAGE and any(
-            wanted.contains(entry.slot, entry.key) for wanted in self._ranges
-        )
-
-
-def _is_one_key(wanted: KeyRange) -> bool:
-    return wanted.stop == wanted.start + b"\x00"

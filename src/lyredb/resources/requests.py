@@ -150,6 +150,12 @@ class SubscribeOptions:
         retain_as_published: Keep the publisher's RETAIN flag on changes.
         no_local: Leave out what the same session published.
         omit_current: Send changes only.
+        start_ms: Instead of current state, what was committed after this time (epoch
+            milliseconds), then what comes. Current state after all, and ``on_reset``,
+            when the log does not reach back so far.
+        previous_count: Instead of current state, the last changes and messages, at most
+            so many, 1 to `lyredb.resources.replay.MAX_COUNT`; 0 for not. Together with
+            ``start_ms`` for one record only: the last ones after that time.
         on_ready: Called with the position token when current state (or the missed
             part of the log) has been sent and everything later follows.
         on_reset: Called with a sentence when the position to resume after is not
@@ -165,6 +171,8 @@ class SubscribeOptions:
     retain_as_published: bool = False
     no_local: bool = False
     omit_current: bool = False
+    start_ms: int | None = None
+    previous_count: int = 0
     on_ready: Callable[[str], None] | None = None
     on_reset: Callable[[str], None] | None = None
     on_gap: Callable[[Gap], None] | None = None

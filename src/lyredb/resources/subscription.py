@@ -31,6 +31,7 @@ from lyredb.resources.batches import batch_of
 from lyredb.resources.coverage import coverage
 from lyredb.resources.held import Held, Place
 from lyredb.resources.in_process import ENCODING
+from lyredb.resources.replay import check_replay, first_reading, is_replay
 from lyredb.resources.requests import SubscribeOptions
 from lyredb.resources.subscription_parts import Rooms as Rooms
 from lyredb.resources.subscription_parts import State as State
@@ -63,6 +64,7 @@ class Subscription:
         "_options",
         "_ranges",
         "_reading",
+        "_replayed_upto",
         "_rooms",
         "_siblings",
         "_subscriber",
@@ -85,6 +87,7 @@ class Subscription:
         siblings: Callable[[], Iterable[Subscription]],
         on_close: Callable[[Subscription], None],
     ) -> None:
+        check_replay(topic_filter, options)
         self.filter = topic_filter
         self.state = State.PREPARED
         self.live_since = 0
@@ -108,6 +111,7 @@ class Subscription:
         # From here on, so that whoever answers before the start can wait for it to be known,
         # and then start at once, whatever others have announced meanwhile.
         self._is_known = False
+        self._replayed_upto = 0  # what is in the log up to there is told as a replay
         rooms.hub.peers.interest.add(topic_filter)
         rooms.hub.peers.when_known(self._note_known)
 
@@ -143,20 +147,17 @@ class Subscription:
     def _open(self) -> CatchUp | None:
         """What is to be read first; ``None`` when changes from now on are enough."""
         rooms = self._rooms
-        if self._after is not None:
-            rooms.engine.refresh()  # another worker may have told it already
-            try:
-                return CatchUp.resume(
-                    rooms.engine, rooms.registry, self.filter, self._ranges, self._after
-                )
-            except PositionLost as error:
-                self._reset(str(error))
-        elif self._options.omit_current:
-            return None
+        if self._after is None and is_replay(self._options):
+            self._replayed_upto = rooms.engine.refresh()
+        try:
+            return first_reading(rooms, self.filter, self._ranges, self._after, self._options)
+        except PositionLost as error:
+            self._reset(str(error))
         return CatchUp.current(rooms.engine, rooms.registry, self.filter, self._ranges)
 
     def _reset(self, reason: str) -> None:
         self._is_returning = False  # what follows is news to the subscriber
+        self._replayed_upto = 0
         if self._options.on_reset is not None:
             self._options.on_reset(reason)
 
@@ -281,8 +282,11 @@ class Subscription:
         return max(readers, key=lambda one: one.qos, default=self) is self
 
     def _is_brought(self, message: Message) -> bool:
-        """Tell whether another subscription of the same subscriber brings this change."""
-        return any(
+        """Tell whether another subscription of the same subscriber brings this change.
+
+        What is replayed was asked for besides, whatever else has told it.
+        """
+        return message.seq > self._replayed_upto and any(
             one is not self and one.matches(message) and one.brings(message, self.qos)
             for one in self._siblings()
         )
@@ -297,7 +301,8 @@ class Subscription:
         if self.qos < qos:
             return False
         if self.state is State.LIVE:
-            return not self._options.omit_current or change.seq > self.live_since
+            told_after = self.live_since if self._options.omit_current else self._replayed_upto
+            return change.seq > told_after
         reading = self._reading
         if reading is None or not reading.covers(*self._place_of(change)):
             return False
