@@ -170,10 +170,10 @@ def openapi(
 
 @app.command()
 def version() -> None:
-    """Print the version."""
-    from lyredb.server.version import version
+    """Print the version, and whether delivery and MQTT are compiled."""
+    from lyredb.server.version import form, version
 
-    typer.echo(version())
+    typer.echo(f"{version()} ({form()})")
 
 
 @app.command("help")

@@ -67,6 +67,9 @@ class Wheel:
         self.remove(timed)
         timed.due = self.tick + max(1, ticks)
         self._buckets.setdefault(timed.due, set()).add(timed)
+        self._start()
+
+    def _start(self) -> None:
         if self._timer is None:
             self._timer = self._call_later(TICK_S, self._advance)
 
@@ -97,5 +100,5 @@ class Wheel:
             if timed.due == self.tick:
                 timed.due = -1
                 timed.on_time()
-        if self._buckets and self._timer is None:
-            self._timer = self._call_later(TICK_S, self._advance)
+        if self._buckets:
+            self._start()
