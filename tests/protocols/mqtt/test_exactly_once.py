@@ -76,8 +76,17 @@ def answers(peer: Peer) -> list[tuple[int, int, int]]:
     return [(packet.kind, packet.packet_id, packet.reason) for packet in peer.take()]
 
 
-def publish(number: int, payload: bytes = b"x", *, version: int = 4, **more: bool) -> bytes:
-    return client.publish("open/a", payload, version=version, qos=2, packet_id=number, **more)
+def publish(
+    number: int,
+    payload: bytes = b"x",
+    *,
+    version: int = 4,
+    dup: bool = False,
+    retain: bool = False,
+) -> bytes:
+    return client.publish(
+        "open/a", payload, version=version, qos=2, packet_id=number, dup=dup, retain=retain
+    )
 
 
 @pytest.mark.parametrize("version", [4, 5])

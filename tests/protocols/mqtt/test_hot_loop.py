@@ -13,6 +13,8 @@ from tests.protocols.mqtt import client_frames as client
 from tests.protocols.mqtt.harness import Harness, run
 
 USER = b"\x26" + client.text("k") + client.text("v")
+LONG = USER * 40
+"""Longer than one byte can say."""
 EXPIRY = b"\x02\x00\x00\x00\x3c"
 
 
@@ -40,21 +42,22 @@ SENT = st.builds(
     Sent,
     topic=st.sampled_from(("open/a", "open/b", "open/long" + "g" * 130, "Sensor/unheard")),
     size=st.sampled_from((0, 1, 100, 128, 17_000)),
-    qos=st.integers(0, 1),
+    qos=st.integers(0, 2),
     dup=st.sampled_from((False, False, False, True)),
-    props=st.sampled_from((b"", b"", b"", USER, EXPIRY)),
+    props=st.sampled_from((b"", b"", b"", USER, USER, LONG, EXPIRY)),
 )
 
 
 @settings(max_examples=120, deadline=None)
-@given(st.lists(SENT, min_size=1, max_size=25), st.sampled_from((4, 5)), st.integers(0, 1))
+@given(st.lists(SENT, min_size=1, max_size=25), st.sampled_from((4, 5)), st.integers(0, 2))
 def test_one_reader_of_the_same_version_gets_each_frame_as_it_was_meant(
     sent: list[Sent], version: int, granted: int
 ) -> None:
     """One group of the writer's own kind, which is where frames pass unparsed.
 
-    Runs over topics, of both QoS, around frames that are decoded and topics that nobody
-    hears: all arrive once, in order, with the identifiers of the reader.
+    Runs over topics, of every QoS, with properties and without, around frames that are
+    decoded and topics that nobody hears: all arrive once, in order, with the reader's
+    identifiers.
     """
 
     async def body() -> None:
@@ -75,12 +78,15 @@ def test_one_reader_of_the_same_version_gets_each_frame_as_it_was_meant(
                 assert packet.payload == b"%d:" % number + b"x" * one.size
                 assert packet.flags == min(one.qos, granted) << 1, "neither DUP nor RETAIN"
                 if version == 5:
-                    assert packet.properties[:1] == one.props[:1]
+                    left = packet.properties[:1] if one.props == EXPIRY else packet.properties
+                    assert left == (EXPIRY[:1] if one.props == EXPIRY else one.props)
                 if packet.qos:
                     assert packet.packet_id == next_id
                     next_id += 1
-            acknowledged = [packet.packet_id for packet in writer.take()]
-            assert acknowledged == [n for n, one in enumerate(sent, 1) if one.qos]
+            acknowledged = [(packet.kind - 3, packet.packet_id) for packet in writer.take()]
+            assert acknowledged == [(one.qos, n) for n, one in enumerate(sent, 1) if one.qos]
+            writer.send(*[client.pubrel(n) for n, one in enumerate(sent, 1) if one.qos == 2])
+            writer.take()
 
     asyncio.run(body())
 
@@ -95,6 +101,14 @@ def test_one_reader_of_the_same_version_gets_each_frame_as_it_was_meant(
         (client.packet(0x32, client.text("open/a") + b"\x00\x01"), 0x81),
         (client.packet(0x32, client.text("open/a") + b"\x00"), 0x81),
         (client.packet(0x30, client.text("open/a") + b"\x05"), 0x81),
+        (client.publish("open/a", version=5, props=b"\x26\x00\x01a\x00\x01"), 0x81),
+        (client.publish("open/a", version=5, props=b"\x26\x00\x01a\x00\x01\x00"), 0x81),
+        (client.publish("open/a", version=5, props=b"\x26\x00\x01\xff\x00\x01b"), 0x81),
+        (client.publish("open/a", version=5, props=b"\x26\x00\x01a\x00\x01b\x0b\x01"), 0x82),
+        (client.publish("open/a", version=5, qos=2, props=b"\x08\x00\x01+"), 0x82),
+        (client.publish("open/a", b"\xff", version=5, props=b"\x01\x01"), 0x99),
+        (client.publish("open/a", b"1", version=5, qos=2, packet_id=0), 0x82),
+        (client.packet(0x30, client.text("open/a") + b"\x80\x00"), 0x81),
         (client.packet(0x30, b"\x00"), 0x81),
         (b"\x30\x89\x00" + client.text("open/a") + b"\x00", 0x81),
         (b"\x30\x89\x80\x00" + client.text("open/a") + b"\x00", 0x81),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lyredb.protocols.mqtt.stretches import BLOCK, SPAN, Stretches
+from lyredb.protocols.mqtt.stretches import BLOCK, SPAN, Stretches, qos1_form
 from tests.protocols.mqtt import client_frames as client
 from tests.protocols.mqtt.harness import Harness
 
@@ -61,6 +61,25 @@ def test_a_frame_of_qos_1_needs_an_identifier_and_no_properties(version: int) ->
         full = client.publish(TOPIC, b"", version=5, qos=1, packet_id=1, props=user)
         assert len(full) == len(good[0]), "or its length would tell them apart"
         assert one_size([*good, full], 1, version) == 2
+
+
+@pytest.mark.parametrize("size", [1, 20, 140])
+def test_frames_of_qos_1_with_the_same_properties_are_found(size: int) -> None:
+    """Up to the first with other properties, or with an identifier of 0."""
+    user = b"\x26" + client.text("k") + client.text("v" * size)
+    other = user[:-1] + b"w"
+    good = [
+        client.publish(TOPIC, b"%05d" % n, version=5, qos=1, packet_id=n, props=user)
+        for n in (1, 256, 2_570)
+    ]
+    form = qos1_form(len(client.properties(user, 5)))
+    head = len(good[0]) - len(client.properties(user, 5)) - 5 - 2
+    for last in (
+        client.publish(TOPIC, b"12345", version=5, qos=1, packet_id=9, props=other),
+        client.publish(TOPIC, b"12345", version=5, qos=1, packet_id=0, props=user),
+    ):
+        data = b"".join([*good, last, good[0]])
+        assert eager().of_one_size(data, 0, head, len(good[0]), len(data), form) == 2
 
 
 @settings(max_examples=100, deadline=None)

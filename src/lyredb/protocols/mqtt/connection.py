@@ -146,7 +146,8 @@ class Connection:
                     position = session.publishing.take_releases(data, position)
                     if position > before and not intake.is_turn_over:
                         continue
-                if position >= size:
+                # What could not go to the log may have ended it.
+                if position >= size or not self.is_open:
                     break
             elif data[position] != 0x10:
                 # Said at the first byte: whatever speaks another protocol may never
