@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,8 +74,8 @@ def test_options_say_what_the_settings_table_says(command: str) -> None:
 
 def test_version_is_one_line() -> None:
     done = lyredb("version")
-    assert (done.returncode, len(done.stdout.split())) == (0, 1)
-    assert done.stdout[0].isdigit()
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 1)
+    assert re.fullmatch(r"\d+\.\d+\.\d+ \((compiled|pure Python)\)\n", done.stdout)
 
 
 def test_an_unknown_option_is_a_usage_error() -> None:
