@@ -61,6 +61,11 @@ class DurableFilters:
         """How many sessions have any."""
         return len(self._by_session)
 
+    @property
+    def session_keys(self) -> set[bytes]:
+        """The names of the sessions that have any."""
+        return set(self._by_session)
+
     def replace(self, session_key: bytes, filters: Iterable[str]) -> None:
         """Say what a session has from now on; saying it twice changes nothing.
 

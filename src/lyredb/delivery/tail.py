@@ -50,6 +50,7 @@ class Tail:
         self._is_scheduled = False
         self._handlers: dict[Kind, list[Callable[[Entry], None]]] = {}
         self._slot_handlers: dict[int, list[Callable[[Entry], None]]] = {}
+        self._skip_handlers: list[Callable[[], None]] = []
         self.position = engine.position
         self.on_progress: Callable[[int], None] | None = None
         hub.log_id = engine.log_id.hex()
@@ -63,6 +64,10 @@ class Tail:
     def on_slot(self, slot: int, handler: Callable[[Entry], None]) -> None:
         """Call a handler for each entry of a table, before any later entry is told."""
         self._slot_handlers.setdefault(slot, []).append(handler)
+
+    def on_skip(self, handler: Callable[[], None]) -> None:
+        """Call a handler after entries were passed over unseen: the log was trimmed meanwhile."""
+        self._skip_handlers.append(handler)
 
     def poke(self, position: int) -> None:
         """Note that the log has come to a position; it is read in the next ticks."""
@@ -148,6 +153,8 @@ class Tail:
         """
         _log.error("the log was trimmed to beyond position %d, which was not told", self.position)
         self.position = self._hub.position = position
+        for handler in self._skip_handlers:
+            handler()
         self._hub.close_all(error)
         if self.on_progress is not None:
             self.on_progress(position)

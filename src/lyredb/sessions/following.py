@@ -48,10 +48,18 @@ def follow_sessions(engine: Engine, tail: Tail, durable: DurableFilters) -> None
         else:
             durable.remove(entry.key)
 
+    def read_all() -> None:
+        found = set()
+        with engine.snapshot() as snapshot:
+            for key, image in snapshot.scan_stored(SESSION_SLOT):
+                found.add(key)
+                durable.replace(key, _filters_in(key, image))
+        for key in durable.session_keys - found:
+            durable.remove(key)
+
     tail.on_slot(SESSION_SLOT, heed)
-    with engine.snapshot() as snapshot:
-        for key, image in snapshot.scan_stored(SESSION_SLOT, b"", None):
-            durable.replace(key, _filters_in(key, image))
+    tail.on_skip(read_all)
+    read_all()
 
 
 def _filters_in(key: bytes, image: bytes) -> list[str]:
