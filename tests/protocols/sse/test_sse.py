@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import pytest
 
 from lyredb.protocols.rest.plugin import RestPlugin
 from lyredb.protocols.sse.handler import wants_stream
@@ -326,6 +329,57 @@ def test_conditions_on_a_stream_are_refused_rather_than_ignored() -> None:
                     assert (reply.status, reply.body[:14]) == (400, b'"InvalidQuery:'), path
             for path in ("/Sensor/?", "/Sensor/?lastEventId="):
                 await (await source(node, path)).until_ready()
+
+    asyncio.run(body())
+
+
+def values(events: Sequence[Event]) -> list[object]:
+    found = [one.envelope["value"] for one in events]
+    return [one["value"] for one in found if isinstance(one, dict)]
+
+
+def test_a_stream_begins_with_what_its_query_asks_of_the_log() -> None:
+    """Instead of current state; an EventSource that comes back goes on where it was."""
+
+    async def body() -> None:
+        async with serving(*plugins()) as node:
+            for number in range(1, 6):
+                await node.put("Sensor/a", {"value": number})
+            told = await (await source(node, "/Sensor/?startTime=0")).until_ready()
+            assert values(told) == [1, 2, 3, 4, 5]
+            assert not any("current" in one.envelope for one in told)
+            last = await source(node, "/Sensor/?previousCount=2")
+            assert values(await last.until_ready()) == [4, 5]
+            assert await (await source(node, "/Sensor/?omitCurrent")).until_ready() == []
+            again = await source(node, "/Sensor/?startTime=0", last=told[3].id)
+            assert values(await again.until_ready()) == [5]
+            await node.put("Sensor/a", {"value": 6})
+            assert values([await last.next()]) == [6]
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "startTime=yesterday",
+        "startTime=",
+        "startTime=-1",
+        "previousCount=0",
+        "previousCount=1001",
+        "previousCount=x",
+        "omitCurrent=maybe",
+        "startTime=0&previousCount=1",
+        "startTime=0&value=1",
+    ],
+)
+def test_a_beginning_that_makes_no_sense_is_refused(query: str) -> None:
+    async def body() -> None:
+        async with serving(*plugins()) as node:
+            reply = await node.call(
+                "GET", f"/Sensor/?{query}", head=b"accept: text/event-stream\r\n"
+            )
+            assert (reply.status, reply.body[:14]) == (400, b'"InvalidQuery:')
 
     asyncio.run(body())
 

@@ -152,6 +152,26 @@ def test_position_resumes_without_gap_or_double() -> None:
     asyncio.run(body())
 
 
+def test_a_socket_begins_with_what_its_query_asks_of_the_log() -> None:
+    async def body() -> None:
+        async with serving(WebSocketPlugin()) as node:
+            for number in range(1, 5):
+                await node.put("Sensor/a", {"value": number})
+            for query, values in (
+                ("startTime=0", [1, 2, 3, 4]),
+                ("startTime=1970-01-01T00:00:00Z", [1, 2, 3, 4]),
+                ("startTime=9999-01-01", []),
+                ("previousCount=3", [2, 3, 4]),
+                ("omitCurrent=true", []),
+                ("omitCurrent=false", [4]),
+            ):
+                async with open_socket(node, f"/Sensor/?{query}") as socket:
+                    told = await until_ready(socket)
+                    assert [event["value"]["value"] for event in told] == values, query
+
+    asyncio.run(body())
+
+
 def test_conditions_on_a_subscription_are_refused_rather_than_ignored() -> None:
     async def body() -> None:
         async with serving(WebSocketPlugin()) as node:

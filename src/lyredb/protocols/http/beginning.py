@@ -1,29 +1,47 @@
-"""The query of a subscription: the position to resume after, and nothing else."""
+"""The query of a subscription: where it begins, and nothing else."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from lyredb.errors import InvalidQuery
+from lyredb.resources.replay import NAMES, Replay, parse_replay
 
 
-def position_in(query: bytes, name: str) -> str:
-    """Return the position that the query gives, ``""`` for none.
+class Beginning(NamedTuple):
+    """Where a subscription begins.
+
+    Attributes:
+        after: The position to resume after, as it came; ``""`` for none. It wins.
+        replay: What is told first otherwise.
+    """
+
+    after: str
+    replay: Replay
+
+
+def beginning_in(query: bytes, position: str) -> Beginning:
+    """Return what the query says.
 
     Args:
         query: What stands after ``?``.
-        name: Of the only parameter that there is.
+        position: The name of the parameter with the position.
 
     Raises:
-        InvalidQuery: There is more in it. Who asks for some records must not get all.
+        InvalidQuery: There is more in it, or a value makes no sense. Who asks for some
+            records must not get all.
     """
-    if not query:
-        return ""
-    found = ""
+    after = ""
+    said: list[tuple[str, str]] = []
     for key, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
-        if key != name:
+        if key == position:
+            after = value.strip()
+        elif key in NAMES:
+            said.append((key, value.strip()))
+        else:
+            known = ", ".join((position, *sorted(NAMES)))
             raise InvalidQuery(
-                f"conditions on subscriptions are not supported yet; the query may be {name}=… only"
+                f"conditions on subscriptions are not supported yet; a query may have {known}"
             )
-        found = value.strip()
-    return found
+    return Beginning(after, parse_replay(said))

@@ -11,7 +11,7 @@ from lyredb.plugins.context import Context
 from lyredb.protocols.http.accept import quality_of
 from lyredb.protocols.http.authentication import Authentication
 from lyredb.protocols.http.backlog import Outflow
-from lyredb.protocols.http.position import position_in
+from lyredb.protocols.http.beginning import Beginning, beginning_in
 from lyredb.protocols.http.request import Request
 from lyredb.protocols.http.statistics import StreamStatistics
 from lyredb.protocols.sse.stream import HEAD, Stream
@@ -82,11 +82,11 @@ class Streams:
         topic_filter = target.filter
         await self._authentication.authenticate(request)
         self._authentication.admit_stream(request)
-        after = last_event_id(request)
+        beginning = beginning_of(request)
         if self._is_stopping:
             raise ServerStopping("the server is shutting down")
         stream = self._stream(request)
-        subscription, reset = self._subscribe(stream, topic_filter, request, after)
+        subscription, reset = self._subscribe(stream, topic_filter, request, beginning)
         if request.method == "HEAD":
             subscription.close()  # whoever may have the stream learns what it would be
             request.respond_head(200, HEAD)
@@ -113,12 +113,15 @@ class Streams:
         return Stream(exchange, outflow, self._database.drained)
 
     def _subscribe(
-        self, stream: Stream, topic_filter: str, request: Request, after: str
+        self, stream: Stream, topic_filter: str, request: Request, beginning: Beginning
     ) -> tuple[Subscription, str]:
         """Prepare the subscription; with why the position is of no use, ``""`` otherwise."""
         context = request.context(PROTOCOL)
         options = SubscribeOptions(
             stream.encoding,
+            omit_current=beginning.replay.omit_current,
+            start_ms=beginning.replay.start_ms,
+            previous_count=beginning.replay.previous_count,
             on_ready=stream.ready,
             on_reset=stream.reset,
             on_gap=stream.gap,
@@ -126,7 +129,7 @@ class Streams:
         )
         subscribe = self._database.subscribe
         try:
-            return subscribe(topic_filter, stream, context, options, after), ""
+            return subscribe(topic_filter, stream, context, options, beginning.after), ""
         except InvalidHeader as error:
             # An EventSource never comes back after a 400, so this is as if the position
             # were lost.
@@ -154,11 +157,12 @@ class Streams:
         self.start()
 
 
-def last_event_id(request: Request) -> str:
-    """The position to resume after, ``""`` for none; the header wins over ``?lastEventId=``.
+def beginning_of(request: Request) -> Beginning:
+    """Where the stream begins; the header ``Last-Event-ID`` wins over ``?lastEventId=``.
 
     Raises:
-        InvalidQuery: There are conditions.
+        InvalidQuery: There are conditions, or a value makes no sense.
     """
-    asked = position_in(request.query, "lastEventId")
-    return request.header(b"last-event-id").strip() or asked
+    asked = beginning_in(request.query, "lastEventId")
+    header = request.header(b"last-event-id").strip()
+    return asked._replace(after=header) if header else asked

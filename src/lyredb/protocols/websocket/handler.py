@@ -13,8 +13,8 @@ from lyredb.formats import FORMATS, StructuredFormat, negotiate
 from lyredb.plugins.context import Context
 from lyredb.protocols.http.authentication import Authentication
 from lyredb.protocols.http.backlog import Outflow
+from lyredb.protocols.http.beginning import Beginning, beginning_in
 from lyredb.protocols.http.extension import split_extension
-from lyredb.protocols.http.position import position_in
 from lyredb.protocols.http.request import Request
 from lyredb.protocols.http.statistics import StreamStatistics
 from lyredb.protocols.websocket.encoding import ENCODINGS
@@ -63,7 +63,7 @@ class Sockets:
         self._authentication.admit_socket(request)  # strangers' pages learn nothing of logins
         await self._authentication.authenticate(request)
         self._authentication.admit_socket(request)  # a cookie demands more
-        after = position_of(request)
+        beginning = beginning_in(request.query, "position")
         if self._is_stopping:
             raise ServerStopping("the server is shutting down")
         context = request.context(PROTOCOL)
@@ -72,7 +72,7 @@ class Sockets:
         reader = Reader(
             request.connection, encoding, self._outflow(request), self._database.drained
         )
-        await self._serve(request, reader, target.filter, context, after)
+        await self._serve(request, reader, target.filter, context, beginning)
 
     def _outflow(self, request: Request) -> Outflow:
         connection = request.connection
@@ -100,10 +100,18 @@ class Sockets:
             return target, chosen
 
     async def _serve(
-        self, request: Request, reader: Reader, topic_filter: str, context: Context, after: str
+        self,
+        request: Request,
+        reader: Reader,
+        topic_filter: str,
+        context: Context,
+        beginning: Beginning,
     ) -> None:
         options = SubscribeOptions(
             reader.encoding,
+            omit_current=beginning.replay.omit_current,
+            start_ms=beginning.replay.start_ms,
+            previous_count=beginning.replay.previous_count,
             on_ready=reader.ready,
             on_reset=reader.reset,
             on_gap=reader.gap,
@@ -112,7 +120,7 @@ class Sockets:
         subscribe = self._database.subscribe
         reset = ""
         try:
-            subscription = subscribe(topic_filter, reader, context, options, after)
+            subscription = subscribe(topic_filter, reader, context, options, beginning.after)
         except InvalidHeader as error:
             reset = str(error)  # as if the position were lost: current state, and a mark
             subscription = subscribe(topic_filter, reader, context, options)
@@ -138,12 +146,3 @@ class Sockets:
         self._is_stopping = True
         for reader in list(self._readers):
             reader.close(ServerStopping("the server is shutting down"))
-
-
-def position_of(request: Request) -> str:
-    """The position to resume after, from ``?position=``; ``""`` for none.
-
-    Raises:
-        InvalidQuery: There are conditions.
-    """
-    return position_in(request.query, "position")
