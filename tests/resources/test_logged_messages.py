@@ -282,7 +282,7 @@ def test_everything_after_when_told_is_in_the_log_whichever_worker_takes_it() ->
                     await know(nodes[number % 2], described("bea", "t/#"))
                     for at, node in enumerate(nodes):
                         payload = b"%d.%d" % (number, at)
-                        send(node, f"t/{number}", payload, 1 + number % 2)
+                        send(node, f"t/{at}", payload, 1 + number % 2)
                         wanted.append(payload)
                     # Not waited for: what was published before is under way meanwhile.
                     nodes[0].writer.submit([ended("bea")], lambda _: None)
@@ -290,6 +290,26 @@ def test_everything_after_when_told_is_in_the_log_whichever_worker_takes_it() ->
                 await until(lambda: {one.payload for one in entries(nodes[0])} >= set(wanted))
                 found = [one.payload for one in entries(nodes[0]) if one.payload != b"between"]
                 assert sorted(found) == sorted(wanted)
+
+    asyncio.run(body())
+
+
+def test_a_message_keeps_its_place_where_the_tail_is_ahead_of_the_replies() -> None:
+    """Both logged messages are told at once, before this worker has heard of either."""
+
+    async def body() -> None:
+        with data_directory() as path:
+            async with two_workers(path, SDL) as nodes:
+                await know(nodes[0], described("bea", "t"))
+                reader = listen(nodes[0], "t")
+                await _known(nodes)
+                before = nodes[0].engine.position
+                for payload, qos in ((b"1", 1), (b"2", 0), (b"3", 2)):
+                    send(nodes[0], "t", payload, qos)
+                await until(lambda: nodes[0].engine.position > before + 1)
+                nodes[0].tail.advance_to(nodes[0].engine.position)
+                await until(lambda: len(reader.messages) == 3)
+                assert [one.payload(NOTHING) for one in reader.messages] == [b"1", b"2", b"3"]
 
     asyncio.run(body())
 
