@@ -96,6 +96,18 @@ def stream(
     )
 
 
+def released(topics: list[str]) -> bytes:
+    """A chunk of QoS 2 in windows of 100, each of which is released after it."""
+    frames = []
+    for first in range(1, CHUNK_FRAMES, 100):
+        numbers = range(first, first + 100)
+        frames += [
+            frame(topics[n % len(topics)], bytes(64), qos=2, number=n % 100 + 1) for n in numbers
+        ]
+        frames += [b"\x62\x02" + (n % 100 + 1).to_bytes(2, "big") for n in numbers]
+    return b"".join(frames)
+
+
 MANY = [f"plant/{n:04}/pressure" for n in range(1000)]
 CASES: dict[str, tuple[bytes, int]] = {
     "one size": (stream([TOPIC], 64), V311),
@@ -110,6 +122,8 @@ CASES: dict[str, tuple[bytes, int]] = {
     "two topics in turn": (stream(MANY[:2], 64), V311),
     "10 topics, 5 each": (stream(MANY[:10], 64, burst=5), V311),
     "10 topics, 50 each": (stream(MANY[:10], 64, burst=50), V311),
+    "one size, QoS 2": (released([TOPIC]), V311),
+    "1,000 topics, QoS 2": (released(MANY), V311),
     "two properties": (stream([TOPIC], 64, version=V5, traces=1), V5),
     "two properties, QoS 1": (stream([TOPIC], 64, version=V5, traces=1, qos=1), V5),
     "1,000 topics, two properties": (stream(MANY, 64, version=V5, traces=1), V5),
@@ -126,7 +140,7 @@ class Publisher:
 
     def __init__(self, version: int) -> None:
         self.rig = Rig(raw=f"m{version}")
-        self.rig.join(Sink(), "#", raw=f"m{version}", qos=1)
+        self.rig.join(Sink(), "#", raw=f"m{version}", qos=2)
         self.counters = Counters()
         database = SimpleNamespace(ingress=lambda context, kind, content_type: self.rig.ingress)
         service = SimpleNamespace(
@@ -159,6 +173,8 @@ class Publisher:
         while position < size:
             before = position
             position = self.publishing.take(data, position)
+            if position < size and data[position] == 0x62:
+                position = self.publishing.take_releases(data, position)
             if position == before:
                 raise RuntimeError(f"{data[position : position + 20]!r} was not taken")
         self.publishing.acks.ready = b""

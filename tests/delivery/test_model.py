@@ -117,7 +117,7 @@ class Machine:
         raw_id = len(text) + 1 if qos else 0
         ingress = self.world.hub.ingress(Someone("publisher"), "mqtt", raw_kind)
         path = ingress.path(topic.encode())
-        solo = (path.solo0, path.solo1, None)[qos]
+        solo = (path.solo0, path.solo1, path.solo2)[qos]
         if solo is not None:
             before = b"junk"
             borders = ([4 + len(raw)], [4 + raw_id]) if qos else ((), ())

@@ -158,7 +158,7 @@ def read_lines(ingress: Ingress, frames: bytes) -> int:
 def feed_line(ingress: Ingress, frame: bytes, qos: int) -> None:
     _, topic, payload, *_ = frame.split()
     path = ingress.path(topic)
-    solo = path.solo1 if qos else path.solo0
+    solo = (path.solo0, path.solo1, path.solo2)[qos]
     size = len(frame)
     if solo is not None:
         borders = ([size], [size - 3]) if qos else ((), ())

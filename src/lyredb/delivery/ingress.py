@@ -88,15 +88,15 @@ class Ingress:
         """Deliver adjacent raw frames whose paths all have this same solo group. O(1).
 
         Args:
-            group: `Path.solo0` of all of them, or `Path.solo1`.
+            group: `Path.solo0` of all of them, or `Path.solo1`, or `Path.solo2`.
             chunk: Bytes as received; ``chunk[start:end]`` are the frames.
             start: Where the first frame begins.
             end: Where the last one ends.
             count: How many frames.
             publisher: Who may be paused when a subscriber cannot keep up.
-            ends: For QoS 1: the end of each frame in ``chunk``. Belongs to the hub
+            ends: Above QoS 0: the end of each frame in ``chunk``. Belongs to the hub
                 afterwards, as does ``ids``.
-            ids: For QoS 1: the offset of each frame's packet identifier in ``chunk``,
+            ids: Above QoS 0: the offset of each frame's packet identifier in ``chunk``,
                 0 for a frame without one.
         """
         # One copy out of the chunk, so that a small run does not keep 256 kB alive.

@@ -85,8 +85,12 @@ class Router:
         destination = self._admission.publish(ingress.principal, ingress.protocol, topic)
         route = self.route(topic, (destination.slot, destination.key))
         relay = self.relay(ingress, route)
-        solo1 = None if route.is_logged else self._solo(route, ingress, relay, 1)
-        solos = (self._solo(route, ingress, relay, 0), solo1)
+        solo0 = self._solo(route, ingress, relay, 0)
+        solo1 = solo2 = None
+        if not route.is_logged:
+            solo1 = self._solo(route, ingress, relay, 1)
+            solo2 = self._solo(route, ingress, relay, 2)
+        solos = (solo0, solo1, solo2)
         path = Path(ingress, route, destination, solos, relay)
         route.paths.append(path)
         ingress.paths[topic] = path

@@ -100,6 +100,7 @@ class Path:
         solo0: Not ``None`` when unparsed QoS 0 frames of the ingress' kind only have to
             be appended to this group (`Ingress.push_run`).
         solo1: As ``solo0`` for QoS 1; always ``None`` where that is logged.
+        solo2: The same for QoS 2.
         is_slow: True when a message may not simply be appended: messages wait for a
             write of the record, or the topic is not direct.
     """
@@ -107,6 +108,7 @@ class Path:
     __slots__ = (
         "_solo0",
         "_solo1",
+        "_solo2",
         "destination",
         "ingress",
         "is_logged",
@@ -115,6 +117,7 @@ class Path:
         "route",
         "solo0",
         "solo1",
+        "solo2",
         "topic",
     )
 
@@ -123,7 +126,7 @@ class Path:
         ingress: Ingress,
         route: Route,
         destination: Destination,
-        solos: tuple[Group | None, Group | None],
+        solos: tuple[Group | None, Group | None, Group | None],
         relay: Relay | None,
     ) -> None:
         self.topic = route.topic
@@ -132,9 +135,10 @@ class Path:
         self.ingress = ingress
         self.relay = relay
         self.is_logged = route.is_logged
-        self._solo0, self._solo1 = solos
+        self._solo0, self._solo1, self._solo2 = solos
         self.solo0: Group | None = None
         self.solo1: Group | None = None
+        self.solo2: Group | None = None
         self.is_slow = True
 
     @property
@@ -144,13 +148,13 @@ class Path:
 
     def close(self) -> None:
         """Have all messages go through `Ingress.push`, which holds them back."""
-        self.solo0 = self.solo1 = None
+        self.solo0 = self.solo1 = self.solo2 = None
         self.is_slow = True
 
     def open(self) -> None:
         """Let messages go straight to the groups, unless the topic is not direct."""
         if self.destination.kind == "direct":
-            self.solo0, self.solo1 = self._solo0, self._solo1
+            self.solo0, self.solo1, self.solo2 = self._solo0, self._solo1, self._solo2
             self.is_slow = False
 
 

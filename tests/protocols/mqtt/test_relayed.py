@@ -23,7 +23,7 @@ FRAMES = st.lists(
     st.tuples(
         st.sampled_from(TOPICS),
         st.sampled_from([0, 1, 125, 130, 20_000]),
-        st.integers(0, 1),
+        st.integers(0, 2),
         st.booleans(),
     ),
     min_size=1,
@@ -71,14 +71,14 @@ def told(reader: Reader, version: int) -> list[tuple[bytes, bytes, int]]:
 def test_frames_reach_readers_of_each_version_in_order(
     version: int, sent: list[tuple[str, int, int, bool]], others: bool
 ) -> None:
-    """Any length of the length, with and without properties, in runs and alone."""
+    """Any length of the length, any QoS, with and without properties, in runs and alone."""
     node = Node(2).attach_all()
     here, there = node.workers
     there.peers.read_raw(raw_kind(version, JSON), partial(feed, version))
     readers = {4: Reader(), 5: Reader()}
     for number, reader in readers.items():
         if others or number == version:
-            there.join("#", reader, encoding=MqttEncoding(number), qos=1)
+            there.join("#", reader, encoding=MqttEncoding(number), qos=2)
     there.join("a", Reader(), encoding=LineEncoding("line"), qos=1)
     node.settle()
     ingress = here.hub.ingress(ROOT, "mqtt", raw_kind(version, JSON))

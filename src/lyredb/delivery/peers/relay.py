@@ -98,7 +98,7 @@ class Relay:
             frames: Of the lane's kind, nothing but whole ones.
             count: How many.
             publisher: Who may be paused.
-            acknowledged: Whether they are of QoS 1, which is not lost lightly.
+            acknowledged: Whether they are above QoS 0, which is not lost lightly.
         """
         lane = self.lane
         for peer in self.peers:
@@ -114,7 +114,7 @@ class Relay:
             raw: The frame as received when it is good as it is, else ``b""``.
         """
         qos = message.qos
-        if raw and self.lane.carries_raw and qos < 2 and not message.retain:
+        if raw and self.lane.carries_raw and not message.retain:
             self.push_run(raw, 1, publisher, acknowledged=qos > 0)
             return
         packed = packed_message(message)

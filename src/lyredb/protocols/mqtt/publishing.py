@@ -201,7 +201,7 @@ class Publishing:
                     if not self._remember(number, will_log=must_log):
                         break
                     held += not must_log
-                    solo = None
+                    solo = path.solo2
                     acks += _PUBREC
                 acks += number
                 budget -= 1
@@ -233,7 +233,7 @@ class Publishing:
                     logged, logged_ids, acks, held = [], [], bytearray(), 0
                     waiting = self.acks.outstanding
                     budget = limit - waiting
-                    solo = path.solo0 if first == 0x30 else path.solo1
+                    solo = path.solo0 if first == 0x30 else path.solo1 if first == 0x32 else None
                 group = solo
                 kind = first
                 start = position
@@ -246,12 +246,12 @@ class Publishing:
             count += 1
             begin = position
             position = end
-            if first == 0x32:
+            if first != 0x30:
                 ends.append(end)
                 ids.append(after)
             if path is not before:
                 before = path
-            elif end >= look_at and end < size:
+            elif end >= look_at and end < size and first != 0x34:
                 found, position = self._follow(data, begin, body, after, tail, end, budget)
                 if found and first == 0x32:
                     step = end - begin

@@ -30,7 +30,7 @@ def read_relayed(database: Database) -> None:
 
 
 def feed(version: int, ingress: Ingress, frames: bytes) -> int:
-    """Push whole PUBLISH packets of QoS 0 or 1 in their order.
+    """Push whole PUBLISH packets in their order.
 
     Args:
         version: Of the clients they came from, 4 or 5.
@@ -70,7 +70,7 @@ def feed(version: int, ingress: Ingress, frames: bytes) -> int:
         if path is None:
             path = _path(ingress, topic)
         if path is not None:
-            solo = path.solo0 if first == 0x30 else path.solo1
+            solo = path.solo0 if first == 0x30 else path.solo1 if first == 0x32 else path.solo2
         if solo is None or solo is not group or first != kind:
             if group is not None:
                 ingress.push_run(group, frames, start, position, count, None, ends, ids)
@@ -90,7 +90,7 @@ def feed(version: int, ingress: Ingress, frames: bytes) -> int:
                 continue
         count += 1
         position = end
-        if first == 0x32:
+        if first != 0x30:
             ends.append(end)
             ids.append(after)
     if group is not None:
