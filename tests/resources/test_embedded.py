@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import lyredb
 from lyredb import Col, CreatedTime, Indexed, Key, Table, UpdatedTime, field
 from lyredb.errors import (
     DataDirectoryInUse,
+    InvalidQuery,
     InvalidRecord,
     ServerStopping,
     SlowSubscriber,
@@ -90,6 +92,43 @@ def test_table_class_finds_the_open_database(tmp_path: Path) -> None:
         found = await Sensor.search(Sensor.site == "roof").list()
         assert [one.id for one in found] == ["a"]
         assert [one.id async for one in Sensor.search(limit=1)] == ["a"]
+
+    in_database(tmp_path, body)
+
+
+def test_a_subscription_begins_with_what_is_asked_of_the_log(tmp_path: Path) -> None:
+    """After a time, or the last changes; what comes later follows."""
+
+    async def body(db: EmbeddedDatabase) -> None:
+        begun = datetime.now(UTC) - timedelta(seconds=1)
+        for number in range(4):
+            await Sensor.put("a", {"value": float(number)})
+        for time in (begun, begun.timestamp() * 1000, begun.replace(tzinfo=None)):
+            async with Sensor.subscribe("a", start_time=time) as events:
+                told = [await anext(events) for _ in range(4)]
+            assert [one.value.value for one in told if one.value] == [0, 1, 2, 3]
+            assert not any(one.current for one in told)
+        async with db.tables.Sensor.subscribe(previous_count=2) as events:
+            await Sensor.put("b", {"value": 9.0})
+            seen = [(await anext(events)).value for _ in range(3)]
+        assert [one["value"] for one in seen if one] == [2, 3, 9]
+        async with Sensor.subscribe(start_time=begun + timedelta(days=1)) as events:
+            await Sensor.put("c", {"value": 7.0})
+            assert (await anext(events)).id == "c"
+
+    in_database(tmp_path, body)
+
+
+def test_a_beginning_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
+    async def body(db: EmbeddedDatabase) -> None:
+        with pytest.raises(InvalidQuery):
+            Sensor.subscribe(start_time=0, previous_count=2)  # which ones of a whole table?
+        with pytest.raises(InvalidQuery):
+            Sensor.subscribe("a", previous_count=1001)
+        with pytest.raises(InvalidQuery):
+            Sensor.subscribe("a", previous_count=-1)
+        with pytest.raises(InvalidQuery):
+            Sensor.subscribe("a", start_time=float("nan"))
 
     in_database(tmp_path, body)
 

@@ -26,7 +26,7 @@ from lyredb.storage.blob import PackedBlob
 from lyredb.storage.keys import KeyValue
 from lyredb.tables.declare import Table
 from lyredb.tables.declare.table import ClassShape, table_name
-from lyredb.tables.gateway import RecordWritten, WriteKind
+from lyredb.tables.gateway import Beginning, RecordWritten, WriteKind
 from lyredb.tables.handle import DictShape, TableHandle
 from lyredb.tables.hints import did_you_mean
 from lyredb.tables.query.terms import Query
@@ -211,9 +211,7 @@ class EmbeddedDatabase:
         stored = self.stored(table)
         return self.database.registry.base_of(stored) if stored.schema.export else None
 
-    def follow_records(
-        self, table: str, id: KeyValue | None, *, omit_current: bool, after: str
-    ) -> EventStream:
+    def follow_records(self, table: str, id: KeyValue | None, start: Beginning) -> EventStream:
         """See `Gateway`."""
         stored = self.stored(table)
         if id is None or (isinstance(id, str) and id.endswith("/")):
@@ -222,9 +220,9 @@ class EmbeddedDatabase:
             topic_filter = self._record(stored, id).topic
 
         def subscribe(inbox: Inbox, options: SubscribeOptions) -> Subscription:
-            return self.database.subscribe(topic_filter, inbox, TRUSTED, options, after)
+            return self.database.subscribe(topic_filter, inbox, TRUSTED, options, start.after)
 
-        return EventStream(subscribe, self.database.drained, omit_current=omit_current)
+        return EventStream(subscribe, self.database.drained, start)
 
 
 class Tables:

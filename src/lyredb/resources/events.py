@@ -14,7 +14,7 @@ from lyredb.resources.in_process import ENCODING
 from lyredb.resources.requests import SubscribeOptions
 from lyredb.resources.subscription import Subscription
 from lyredb.storage.keys import KeyValue
-from lyredb.tables.gateway import Event
+from lyredb.tables.gateway import Beginning, Event
 
 MAX_WAITING = 10_000
 """Events that wait for a slow loop body; publishers are slowed down from half of it."""
@@ -86,19 +86,24 @@ class EventStream:
     Args:
         subscribe: Makes the subscription, which is started at once.
         drained: Told when there is room again.
-        omit_current: Changes only.
+        start: What comes first.
     """
 
     def __init__(
         self,
         subscribe: Callable[[Inbox, SubscribeOptions], Subscription],
         drained: Callable[[Inbox], None],
-        *,
-        omit_current: bool,
+        start: Beginning,
     ) -> None:
         self._drained = drained
         self._inbox = Inbox()
-        options = SubscribeOptions(ENCODING, qos=1, omit_current=omit_current)
+        options = SubscribeOptions(
+            ENCODING,
+            qos=1,
+            omit_current=start.omit_current,
+            start_ms=start.start_ms,
+            previous_count=start.previous_count,
+        )
         self._subscription = subscribe(self._inbox, options)
         self._subscription.start()
 

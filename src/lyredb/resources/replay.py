@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from lyredb.delivery.cursor import CatchUp
@@ -20,6 +19,7 @@ from lyredb.resources.coverage import WILDCARDS
 from lyredb.resources.requests import SubscribeOptions
 from lyredb.resources.subscription_parts import Rooms
 from lyredb.storage.frontier import KeyRange
+from lyredb.tables.gateway import Beginning
 from lyredb.tables.times import ms_of_date, parse_date
 
 MAX_COUNT: Final = 1000
@@ -35,29 +35,22 @@ _MAX_MS: Final = 253_402_300_799_999
 """The end of the year 9999, as of dates."""
 
 
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """What a client has said; the attributes are those of `SubscribeOptions`."""
-
-    start_ms: int | None = None
-    previous_count: int = 0
-    omit_current: bool = False
-
-
-def parse_replay(pairs: Iterable[tuple[str, str]]) -> Replay:
-    """Read it from names and values; of equal names the last counts.
+def parse_beginning(pairs: Iterable[tuple[str, str]], after: str = "") -> Beginning:
+    """Read where to begin from names and values; of equal names the last counts.
 
     Args:
         pairs: Only with names in `NAMES`.
+        after: The position to resume after, ``""`` for none.
 
     Raises:
         InvalidQuery: A value makes no sense; the message names it.
     """
     said = dict(pairs)
-    return Replay(
+    return Beginning(
+        _flag(said[OMIT_CURRENT]) if OMIT_CURRENT in said else False,
+        after,
         _start_ms(said[START_TIME]) if START_TIME in said else None,
         _count(said[PREVIOUS_COUNT]) if PREVIOUS_COUNT in said else 0,
-        _flag(said[OMIT_CURRENT]) if OMIT_CURRENT in said else False,
     )
 
 

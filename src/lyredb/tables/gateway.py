@@ -49,6 +49,23 @@ class RecordWritten:
     existed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a subscription tells first; by default current state.
+
+    Attributes:
+        omit_current: Changes only.
+        after: The position to resume after, which wins; ``""`` for none.
+        start_ms: What was committed after this time, in epoch milliseconds; ``None``.
+        previous_count: The last changes and messages, at most so many; 0 for not.
+    """
+
+    omit_current: bool = False
+    after: str = ""
+    start_ms: int | None = None
+    previous_count: int = 0
+
+
 class EventSource(Protocol):
     """The events of one subscription, in order."""
 
@@ -144,14 +161,14 @@ class Gateway(Protocol):
     def path_of(self, table: str) -> str | None:
         """Return the path under which HTTP has a table, ``None`` when it is not exported."""
 
-    def follow_records(
-        self, table: str, id: KeyValue | None, *, omit_current: bool, after: str
-    ) -> EventSource:
+    def follow_records(self, table: str, id: KeyValue | None, start: Beginning) -> EventSource:
         """Begin a subscription.
 
         Args:
             table: Full name.
             id: A record; text that ends with a slash: all below it; ``None``: all.
-            omit_current: Changes only.
-            after: The position to resume after, ``""`` for current state.
+            start: What comes first.
+
+        Raises:
+            InvalidQuery: The log cannot be replayed so.
         """

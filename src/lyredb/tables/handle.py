@@ -6,6 +6,7 @@ The two differ in the shape of a record only: an instance of a class, or a dicti
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Generic, Protocol, Self, TypeVar, cast, overload
 
@@ -13,11 +14,12 @@ from lyredb.errors import InvalidQuery
 from lyredb.storage.keys import KeyValue
 from lyredb.tables.blob import blob_of
 from lyredb.tables.computing import register_function
-from lyredb.tables.gateway import Event, EventSource, Gateway
+from lyredb.tables.gateway import Beginning, Event, EventSource, Gateway
 from lyredb.tables.query.parse_object import SelectLike, WhereLike, read_query
 from lyredb.tables.query.parse_url import parse_query
 from lyredb.tables.query.terms import Condition, Query
 from lyredb.tables.search import Search
+from lyredb.tables.times import ms_of_date, parse_date
 from lyredb.tables.validation import OPERATION
 
 NOT_GIVEN: Final = object()
@@ -183,7 +185,14 @@ class TableHandle(Generic[T]):
         await self._gateway.publish_message(self.name, id, plain(message))
 
     def subscribe(
-        self, id: KeyValue | None = None, /, *, omit_current: bool = False, after: str = ""
+        self,
+        id: KeyValue | None = None,
+        /,
+        *,
+        omit_current: bool = False,
+        after: str = "",
+        start_time: datetime | float | None = None,
+        previous_count: int = 0,
     ) -> Subscription[T]:
         """Follow a record, those below a prefix (``"plant/"``), or the whole table.
 
@@ -199,8 +208,18 @@ class TableHandle(Generic[T]):
             id: ``None`` for the table.
             omit_current: Changes only.
             after: The position of an event, to resume after it.
+            start_time: Instead of current state, what was committed after this time: a
+                date (without a zone: UTC) or epoch milliseconds. Current state after all
+                when the log does not reach back so far.
+            previous_count: Instead of current state, the last changes and messages, at most
+                so many, 1 to 1000; together with `start_time` for one record only.
+
+        Raises:
+            InvalidQuery: It cannot begin so.
         """
-        source = self._gateway.follow_records(self.name, id, omit_current=omit_current, after=after)
+        start_ms = None if start_time is None else _ms_of(start_time)
+        start = Beginning(omit_current, after, start_ms, previous_count)
+        source = self._gateway.follow_records(self.name, id, start)
         return Subscription(source, self.wrap)
 
     @overload
@@ -357,3 +376,10 @@ def plain(value: object) -> object:
         return [plain(item) for item in value]
     record = getattr(type(value), "_lyre_record", None)
     return record(value) if record else value
+
+
+def _ms_of(time: datetime | float) -> int:
+    date = parse_date(time)
+    if date is None:
+        raise InvalidQuery(f"start_time must be a date or epoch milliseconds, got {time!r}")
+    return int(ms_of_date(date) // 1)

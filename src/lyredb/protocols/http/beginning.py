@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from lyredb.errors import InvalidQuery
-from lyredb.resources.replay import NAMES, Replay, parse_replay
-
-
-class Beginning(NamedTuple):
-    """Where a subscription begins.
-
-    Attributes:
-        after: The position to resume after, as it came; ``""`` for none. It wins.
-        replay: What is told first otherwise.
-    """
-
-    after: str
-    replay: Replay
+from lyredb.resources.replay import NAMES, parse_beginning
+from lyredb.tables.gateway import Beginning
 
 
 def beginning_in(query: bytes, position: str) -> Beginning:
@@ -44,4 +32,4 @@ def beginning_in(query: bytes, position: str) -> Beginning:
             raise InvalidQuery(
                 f"conditions on subscriptions are not supported yet; a query may have {known}"
             )
-    return Beginning(after, parse_replay(said))
+    return parse_beginning(said, after)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Final
 
 from lyredb.errors import InvalidHeader, ServerStopping
@@ -11,7 +12,7 @@ from lyredb.plugins.context import Context
 from lyredb.protocols.http.accept import quality_of
 from lyredb.protocols.http.authentication import Authentication
 from lyredb.protocols.http.backlog import Outflow
-from lyredb.protocols.http.beginning import Beginning, beginning_in
+from lyredb.protocols.http.beginning import beginning_in
 from lyredb.protocols.http.request import Request
 from lyredb.protocols.http.statistics import StreamStatistics
 from lyredb.protocols.sse.stream import HEAD, Stream
@@ -19,6 +20,7 @@ from lyredb.resources.database import Database
 from lyredb.resources.requests import SubscribeOptions
 from lyredb.resources.subscription import Subscription
 from lyredb.security.principals import ANONYMOUS
+from lyredb.tables.gateway import Beginning
 
 PROTOCOL: Final = "sse"
 MEDIA_TYPE: Final = "text/event-stream"
@@ -119,9 +121,9 @@ class Streams:
         context = request.context(PROTOCOL)
         options = SubscribeOptions(
             stream.encoding,
-            omit_current=beginning.replay.omit_current,
-            start_ms=beginning.replay.start_ms,
-            previous_count=beginning.replay.previous_count,
+            omit_current=beginning.omit_current,
+            start_ms=beginning.start_ms,
+            previous_count=beginning.previous_count,
             on_ready=stream.ready,
             on_reset=stream.reset,
             on_gap=stream.gap,
@@ -165,4 +167,4 @@ def beginning_of(request: Request) -> Beginning:
     """
     asked = beginning_in(request.query, "lastEventId")
     header = request.header(b"last-event-id").strip()
-    return asked._replace(after=header) if header else asked
+    return replace(asked, after=header) if header else asked

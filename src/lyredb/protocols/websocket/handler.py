@@ -13,7 +13,7 @@ from lyredb.formats import FORMATS, StructuredFormat, negotiate
 from lyredb.plugins.context import Context
 from lyredb.protocols.http.authentication import Authentication
 from lyredb.protocols.http.backlog import Outflow
-from lyredb.protocols.http.beginning import Beginning, beginning_in
+from lyredb.protocols.http.beginning import beginning_in
 from lyredb.protocols.http.extension import split_extension
 from lyredb.protocols.http.request import Request
 from lyredb.protocols.http.statistics import StreamStatistics
@@ -22,6 +22,7 @@ from lyredb.protocols.websocket.reader import Reader
 from lyredb.resources.database import Database
 from lyredb.resources.requests import SubscribeOptions
 from lyredb.resources.target import Target
+from lyredb.tables.gateway import Beginning
 
 PROTOCOL: Final = "ws"
 
@@ -109,9 +110,9 @@ class Sockets:
     ) -> None:
         options = SubscribeOptions(
             reader.encoding,
-            omit_current=beginning.replay.omit_current,
-            start_ms=beginning.replay.start_ms,
-            previous_count=beginning.replay.previous_count,
+            omit_current=beginning.omit_current,
+            start_ms=beginning.start_ms,
+            previous_count=beginning.previous_count,
             on_ready=reader.ready,
             on_reset=reader.reset,
             on_gap=reader.gap,

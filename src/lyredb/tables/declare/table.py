@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ClassVar, Final, Never, Self, dataclass_transform, overload
 
 from lyredb.storage.keys import KeyValue
@@ -179,10 +180,23 @@ class Table(Fields):
 
     @classmethod
     def subscribe(
-        cls, id: KeyValue | None = None, /, *, omit_current: bool = False, after: str = ""
+        cls,
+        id: KeyValue | None = None,
+        /,
+        *,
+        omit_current: bool = False,
+        after: str = "",
+        start_time: datetime | float | None = None,
+        previous_count: int = 0,
     ) -> Subscription[Self]:
         """Follow a record or the table; see `TableHandle.subscribe`."""
-        return _handle(cls).subscribe(id, omit_current=omit_current, after=after)
+        return _handle(cls).subscribe(
+            id,
+            omit_current=omit_current,
+            after=after,
+            start_time=start_time,
+            previous_count=previous_count,
+        )
 
     @overload
     @classmethod
