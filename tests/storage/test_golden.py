@@ -23,11 +23,17 @@ from lyredb.storage.request_row import decode_request_row, encode_request_row, r
 from lyredb.storage.sequencer import Result
 from lyredb.storage.session_row import (
     SESSION_FORMAT,
+    InboundMark,
     InFlight,
-    ScanProgress,
     SessionProgress,
-    decode_session,
-    encode_session,
+    Start,
+    decode_mark,
+    decode_progress,
+    encode_mark,
+    encode_progress,
+    inbound_name,
+    packet_id_of,
+    progress_name,
 )
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -115,8 +121,15 @@ FULL_LAYOUT = TableLayout(
     blobs=("picture",),
 )
 SESSION = SessionProgress(
-    3, 100, (102, 105), ScanProgress(16, b"0a", 99), (InFlight(1, 101, released=True),), (7, 9)
+    3,
+    bytes(range(8)),
+    100,
+    (102, 105, 1_000_000),
+    (Start("a/#", 110), Start("+", 99, 16, b"0a")),
+    (InFlight(1, 101, 2, released=True), InFlight(65_535, 7, 1, slot=16, key=b"0a")),
+    (7, 9),
 )
+ASLEEP = SessionProgress(1_700_000_000_000_000, bytes(range(8)), 10_000_000)
 RESULTS: list[tuple[int, Result]] = [
     (5, Applied(1002, (Outcome(1001, VERSION, True), Outcome(0, 0, False)))),
     (6, Overloaded("wait", retry_after_s=3)),
@@ -209,7 +222,12 @@ def forms() -> dict[str, str]:
                 encode_request_row(77, [replied(*each) for each in RESULTS]),
             ),
         ),
-        "sess": lines(("every part", encode_session(SESSION))),
+        "sess": lines(
+            ("every part", encode_progress(SESSION)),
+            ("asleep", encode_progress(ASLEEP)),
+            (progress_name(258).hex(), b""),
+            (inbound_name(258, 515).hex(), encode_mark(InboundMark(3, True))),
+        ),
         "blob": lines(
             ("record", BLOB_RECORD),
             *((name.hex(), row or b"") for name, row in blob_rows().items()),
@@ -270,7 +288,11 @@ def test_golden_entries_and_rows_are_read_as_they_were_written() -> None:
     assert [(number, repr(error), vars(error)) for number, error in read_back[1:]] == [
         (number, repr(error), vars(error)) for number, error in RESULTS[1:]
     ]
-    assert decode_session(golden_rows("sess")["every part"]) == SESSION
+    sessions = golden_rows("sess")
+    assert decode_progress(sessions["every part"]) == SESSION
+    assert decode_progress(sessions["asleep"]) == ASLEEP
+    assert decode_mark(sessions[inbound_name(258, 515).hex()]) == InboundMark(3, True)
+    assert packet_id_of(inbound_name(258, 515)) == 515
 
 
 def test_the_record_of_the_formats_names_every_tag_and_flag() -> None:

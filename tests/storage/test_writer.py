@@ -25,7 +25,7 @@ from lyredb.storage.keys import encode_full_key, encode_index_value, encode_key,
 from lyredb.storage.layout import IntegerBounds, TableLayout
 from lyredb.storage.mutation import Applied, DeleteReason, Kind, Mutation, Precondition
 from lyredb.storage.record import decode_header, pack_body
-from lyredb.storage.session_row import SessionProgress, encode_session
+from lyredb.storage.session_row import SessionProgress, encode_progress
 from lyredb.storage.settings import StorageSettings
 from lyredb.storage.writer import Writer
 from tests.storage.store import (
@@ -408,7 +408,7 @@ def test_a_full_map_refuses_and_rolls_back(tmp_path: Path) -> None:
 
 def test_session_rows_commit_with_the_messages_beside_them(store: Store) -> None:
     """And with nothing beside them, without moving the position."""
-    row = encode_session(SessionProgress(1, 7))
+    row = encode_progress(SessionProgress(1, b"log", 7))
     store.writer.submit([message("a")], lambda _: None, session_rows=[(b"s1", row)])
     store.writer.submit([], lambda _: None, session_rows=[(b"s2", row)])
     store.run()

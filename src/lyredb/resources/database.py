@@ -33,6 +33,7 @@ from lyredb.resources.mutations import message_mutation
 from lyredb.resources.queries import Queries
 from lyredb.resources.registry import Registry
 from lyredb.resources.requests import Reading, SubscribeOptions, Write, WriteOperation, Written
+from lyredb.resources.session_store import SessionStore
 from lyredb.resources.subscription import Rooms, Subscription
 from lyredb.resources.subscriptions import Subscriptions
 from lyredb.resources.target import Target
@@ -58,6 +59,7 @@ class Database:
     Attributes:
         registry: Resolves paths and topics.
         subscriptions: All that are open.
+        session_store: What sessions that outlive their connections read and write.
         blobs: The files of blobs.
         uploads: Takes the content of one in parts.
     """
@@ -101,6 +103,7 @@ class Database:
         self._writing = Writing(writer, hub, access, most, self._intake)
         self._log = MessageLog(self._writing)
         self._barrier = Barrier(tail, self._loop.call_later, passed)
+        self.session_store = SessionStore(rooms, writer, self._barrier.when_told)
         self.uploads = BlobUploads(engine, self._writing, self.blobs, self.write)
         self._on_access_change: list[Callable[[Principal], None]] = []
 

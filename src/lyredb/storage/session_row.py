@@ -1,79 +1,172 @@
 """Rows of ``sess``: how far a session has come. Not logged, committed with its messages.
 
-A row is a format byte and a MessagePack array; see
-``docs/design/0001-stored-formats.md``.
+A session has one row of progress, and one small row for each packet identifier of an
+inbound QoS 2 message that is newer than that. A row is a format byte and a MessagePack
+array; see ``docs/design/0001-stored-formats.md`` and the record that supersedes its part on
+sessions.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable, Iterator
+from itertools import accumulate, pairwise
+from typing import Final, TypeVar
 
 import msgspec
 
 from lyredb.errors import FormatMismatch
 
-SESSION_FORMAT: Final = 1
+SESSION_FORMAT: Final = 2
+_PREFIX: Final = b"s"
+_INBOUND: Final = b"i"
+# Other rows of ``sess`` have names that begin with NUL.
+
+T = TypeVar("T")
 
 
-class ScanProgress(msgspec.Struct, frozen=True, array_like=True):
-    """The frontier of a scan that is not done: slot, key, position."""
+class Start(msgspec.Struct, frozen=True, array_like=True):
+    """Where one filter of a session goes on, when that is not simply the session's position.
 
-    slot: int
-    key: bytes
-    position: int
+    Attributes:
+        filter: As the client sent it.
+        seq: Its changes after this position are wanted.
+        slot: Of the table whose current state was being told, ``None`` for no scan.
+        key: The last one that was told.
+    """
+
+    filter: str
+    seq: int
+    slot: int | None = None
+    key: bytes = b""
 
 
-class InFlight(msgspec.Struct, frozen=True, array_like=True):
+class InFlight(msgspec.Struct, array_like=True):
     """An outbound message without its last acknowledgement.
 
     Attributes:
         packet_id: 1 to 65,535.
-        seq: Its log entry.
+        seq: Its log entry; of current state the record's last one; 0 for a message that
+            is in no log.
+        qos: That it was sent with, 1 or 2.
         released: PUBREC has come, PUBREL is due (QoS 2).
+        slot: Of the record, for current state only.
+        key: Of the record, for current state only; else empty.
     """
 
     packet_id: int
     seq: int
+    qos: int = 1
     released: bool = False
+    slot: int = 0
+    key: bytes = b""
+
+    @property
+    def is_current(self) -> bool:
+        """It was sent as current state, with RETAIN set."""
+        return bool(self.key)
 
 
 class SessionProgress(msgspec.Struct, frozen=True, array_like=True):
     """Progress of one session.
 
     Attributes:
-        epoch: Counts the owners; a former owner's rows are older.
-        position: All entries up to here are acknowledged.
-        acknowledged: Positions beyond it that are too, ascending.
-        scan: The frontier of a running scan.
+        epoch: Of the owner that wrote it; rows of inbound identifiers with another one
+            are void.
+        log: The first 8 bytes of the log's identity; positions in another are worth nothing.
+        position: Everything up to here is acknowledged, in flight, or not for this session.
+        acknowledged: Positions beyond it that are acknowledged, ascending.
+        starts: Of filters that do not go on at the position.
         in_flight: In the order of sending.
-        inbound: Packet ids of inbound QoS 2 messages without PUBREL.
+        inbound: Packet ids of inbound QoS 2 messages without PUBREL, as of this row.
     """
 
     epoch: int
+    log: bytes
     position: int
     acknowledged: tuple[int, ...] = ()
-    scan: ScanProgress | None = None
+    starts: tuple[Start, ...] = ()
     in_flight: tuple[InFlight, ...] = ()
     inbound: tuple[int, ...] = ()
 
 
-_decoder: Final = msgspec.msgpack.Decoder(SessionProgress)
+class InboundMark(msgspec.Struct, frozen=True, array_like=True):
+    """What became of an inbound packet identifier since the row of progress was written.
+
+    Attributes:
+        epoch: Of the owner that wrote it.
+        is_received: False: it was released, whatever the row of progress says.
+    """
+
+    epoch: int
+    is_received: bool
 
 
-def encode_session(progress: SessionProgress) -> bytes:
-    """Return the row."""
-    return bytes((SESSION_FORMAT,)) + msgspec.msgpack.encode(progress)
+_progress: Final = msgspec.msgpack.Decoder(SessionProgress)
+_mark: Final = msgspec.msgpack.Decoder(InboundMark)
+_encode: Final = msgspec.msgpack.Encoder().encode
+_FORMAT: Final = bytes((SESSION_FORMAT,))
 
 
-def decode_session(row: bytes) -> SessionProgress:
+def progress_name(number: int) -> bytes:
+    """The name of the row of progress of a session, by its number."""
+    return _PREFIX + number.to_bytes(8, "big")
+
+
+def inbound_name(number: int, packet_id: int) -> bytes:
+    """The name of the row of one inbound packet identifier."""
+    return progress_name(number) + _INBOUND + packet_id.to_bytes(2, "big")
+
+
+def packet_id_of(name: bytes) -> int:
+    """The packet identifier in the name of a row of one."""
+    return int.from_bytes(name[-2:], "big")
+
+
+def inbound_names(number: int) -> tuple[bytes, bytes]:
+    """Where the rows of a session's inbound identifiers begin, and what is behind them."""
+    first = progress_name(number) + _INBOUND
+    return first, first + b"\xff\xff\xff"
+
+
+def encode_progress(progress: SessionProgress) -> bytes:
+    """Return the row; positions beyond the first are kept as what they are more."""
+    steps = tuple(_steps(progress.position, progress.acknowledged))
+    return _FORMAT + _encode(msgspec.structs.replace(progress, acknowledged=steps))
+
+
+def decode_progress(row: bytes) -> SessionProgress:
     """Return the progress of a row.
 
     Raises:
         FormatMismatch: An unknown format or a damaged row.
     """
+    progress = _decode(_progress, row)
+    sums = accumulate(progress.acknowledged, initial=progress.position)
+    return msgspec.structs.replace(progress, acknowledged=tuple(sums)[1:])
+
+
+def encode_mark(mark: InboundMark) -> bytes:
+    """Return the row of an inbound packet identifier."""
+    return _FORMAT + _encode(mark)
+
+
+def decode_mark(row: bytes) -> InboundMark:
+    """Return what a row of an inbound packet identifier says.
+
+    Raises:
+        FormatMismatch: An unknown format or a damaged row.
+    """
+    return _decode(_mark, row)
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[T], row: bytes) -> T:
     if not row or row[0] != SESSION_FORMAT:
         raise FormatMismatch("a session's row has a format that this version cannot read")
     try:
-        return _decoder.decode(memoryview(row)[1:])
+        return decoder.decode(memoryview(row)[1:])
     except msgspec.DecodeError as error:
         raise FormatMismatch("a session's row is damaged") from error
+
+
+def _steps(first: int, ascending: Iterable[int]) -> Iterator[int]:
+    return (after - before for before, after in pairwise((first, *ascending)))

@@ -1,0 +1,216 @@
+"""What goes out to a client with a session: what waits, what is in flight, what is done.
+
+No protocol and no I/O. Messages come from the session's subscriptions in the order in which
+they are to be sent, and wait here until the connection sends them. What was sent is not
+taken again when the log is read once more, whatever the reason: after a wake, or by another
+filter that begins earlier.
+
+Invariants: a position of the log is at most once in the queue and in flight; what is in
+flight is in the order of sending; `acknowledged` has every position that was sent, beyond
+the one up to which all is done.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from lyredb.errors import LyreError
+from lyredb.plugins.delivery import Message
+from lyredb.sessions.reading import Reader, Scan, Starts
+from lyredb.storage.session_row import InFlight, Start
+
+Committed = Callable[[LyreError | None], None]
+
+
+class Finder(Protocol):
+    """Finds what is to be sent again."""
+
+    def place_of(self, message: Message) -> tuple[int, bytes]:
+        """Slot and key of a message's record."""
+
+    def find(self, one: InFlight) -> Message | None:
+        """The message, ``None`` when it is gone, void, or not to be seen any more."""
+
+
+class Outbound:
+    """The messages to one client; see the module.
+
+    Attributes:
+        in_flight: By packet identifier, in the order of sending.
+
+    Args:
+        starts: Where each filter goes on.
+        acknowledged: Positions that were sent and acknowledged, of the last owner.
+        in_flight: Of the last owner, in the order of sending.
+        finder: Finds messages again.
+        on_change: Called when progress was made that is to be written some time.
+        on_commit: Called with what is to be called back once all progress is on disk.
+    """
+
+    __slots__ = (
+        "_finder",
+        "_on_change",
+        "_on_commit",
+        "_queue",
+        "_sent",
+        "_starts",
+        "in_flight",
+    )
+
+    def __init__(
+        self,
+        starts: Starts,
+        acknowledged: Iterable[int],
+        in_flight: Iterable[InFlight],
+        *,
+        finder: Finder,
+        on_change: Callable[[], None],
+        on_commit: Callable[[Committed], None],
+    ) -> None:
+        self.in_flight: dict[int, InFlight] = {one.packet_id: one for one in in_flight}
+        self._starts = starts
+        self._finder = finder
+        self._on_change = on_change
+        self._on_commit = on_commit
+        self._queue: deque[tuple[Message, Scan | None]] = deque()
+        self._sent = {*acknowledged, *(one.seq for one in self.in_flight.values() if not one.key)}
+        self._sent.discard(0)  # which stands for messages that are in no log
+
+    # What waits
+
+    def __len__(self) -> int:
+        """How many messages wait."""
+        return len(self._queue)
+
+    @property
+    def head(self) -> Message | None:
+        """The next message to send."""
+        return self._queue[0][0] if self._queue else None
+
+    def take(self, messages: Sequence[Message], filter: str = "") -> None:
+        """Have messages wait that were not sent yet.
+
+        Args:
+            messages: In order.
+            filter: Of the subscription that has read them; ``""`` for live ones.
+        """
+        sent = self._sent
+        scan = self._starts.scan_of(filter) if filter else None
+        for message in messages:
+            if message.seq in sent and not message.current:
+                continue
+            # Direct messages that were held while it was read are no part of it.
+            part_of = scan if message.position else None
+            if part_of is not None:
+                part_of.waiting += 1
+            self._queue.append((message, part_of))
+
+    # What leaves
+
+    def send(self, packet_id: int, qos: int) -> Message:
+        """Take the head from the queue; it is in flight with this identifier from now on.
+
+        Args:
+            packet_id: 1 to 65,535, not in flight.
+            qos: That it is sent with, 1 or 2.
+        """
+        message = self._leave()
+        one = InFlight(packet_id, message.seq, qos)
+        if message.current:
+            one.slot, one.key = self._finder.place_of(message)
+        self.in_flight[packet_id] = one
+        return message
+
+    def skip(self) -> Message:
+        """Take the head from the queue; nobody acknowledges it (QoS 0, or too large)."""
+        return self._leave()
+
+    def _leave(self) -> Message:
+        message, scan = self._queue.popleft()
+        if scan is not None:
+            scan.note_sent(message)
+        if message.seq and not message.current:
+            self._sent.add(message.seq)
+        self._on_change()
+        return message
+
+    # What is acknowledged
+
+    def acknowledge(self, packet_id: int) -> bool:
+        """Take a PUBACK; False when nothing of QoS 1 has this identifier."""
+        one = self.in_flight.get(packet_id)
+        if one is None or one.qos != 1:
+            return False
+        del self.in_flight[packet_id]
+        self._on_change()
+        return True
+
+    def received(self, packet_id: int) -> bool:
+        """Take a PUBREC; False when nothing of QoS 2 has this identifier.
+
+        From now on PUBREL is due; `commit` before it is sent. A second one changes nothing.
+        """
+        one = self.in_flight.get(packet_id)
+        if one is None or one.qos != 2:
+            return False
+        one.released = True
+        self._on_change()
+        return True
+
+    def completed(self, packet_id: int) -> bool:
+        """Take a PUBCOMP, or a PUBREC that says no; False when nothing was due."""
+        one = self.in_flight.get(packet_id)
+        if one is None or one.qos != 2:
+            return False
+        del self.in_flight[packet_id]
+        self._on_change()
+        return True
+
+    def commit(self, done: Committed) -> None:
+        """Have everything up to now on disk, then ``done``.
+
+        Before a PUBLISH of QoS 2 leaves, and before its PUBREL does. All that asks in one
+        tick is one transaction.
+        """
+        self._on_commit(done)
+
+    def resend(self) -> list[tuple[InFlight, Message | None]]:
+        """What is in flight, in the order of sending, each with its message.
+
+        Called once, after a wake and before anything else is sent. Of what was released
+        PUBREL is sent again, and there is no message. Where the message is gone or may not
+        be seen any more, QoS 1 is over and is left out, and QoS 2 is released, so that
+        the client forgets the identifier too.
+        """
+        again: list[tuple[InFlight, Message | None]] = []
+        for one in list(self.in_flight.values()):
+            message = None if one.released else self._finder.find(one)
+            if message is None and one.qos == 1:
+                del self.in_flight[one.packet_id]
+                continue
+            one.released = message is None
+            again.append((one, message))
+        if again:
+            self._on_change()
+        return again
+
+    # How far it is
+
+    def reached(
+        self, readers: Mapping[str, Reader] | None
+    ) -> tuple[int, tuple[int, ...], tuple[Start, ...]]:
+        """The position up to which all is done, what is done beyond it, and the starts.
+
+        Args:
+            readers: The subscriptions, by filter; ``None`` while some have not gone on yet,
+                so that the position stays.
+        """
+        if readers is None:
+            position, starts = self._starts.position, self._starts.kept()
+        else:
+            waiting = [one.seq for one, _ in self._queue if one.seq and not one.current]
+            position, starts = self._starts.reached(readers, min(waiting, default=0) - 1)
+        self._sent = {seq for seq in self._sent if seq > position}
+        return position, tuple(sorted(self._sent)), starts

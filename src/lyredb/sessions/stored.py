@@ -1,0 +1,397 @@
+"""One session that outlives its connection, while a connection has it.
+
+States: open → closed, or lost to another owner. The writes of its description go one after
+the other, each naming the version that the one before has made; commits of progress in
+between wait for the answer. After it is lost or closed nothing is written any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from lyredb.errors import LyreError, PreconditionFailed, SessionTakenOver
+from lyredb.plugins.context import Context
+from lyredb.plugins.delivery import Message
+from lyredb.resources.session_store import SessionStore
+from lyredb.sessions import rows
+from lyredb.sessions.inbound import Committed
+from lyredb.sessions.outbound import Outbound
+from lyredb.sessions.reading import Reader, Starts
+from lyredb.sessions.stored_inbound import StoredInbound
+from lyredb.sessions.terms import Description, StoredSubscription
+from lyredb.storage.apply import Rows
+from lyredb.storage.mutation import Mutation
+from lyredb.storage.sequencer import Result
+from lyredb.storage.session_row import (
+    InFlight,
+    SessionProgress,
+    encode_progress,
+    progress_name,
+)
+
+Changes = Mapping[str, StoredSubscription | None]
+"""Subscriptions by filter; ``None`` for one that ends."""
+
+
+class SessionState(Enum):
+    """Where a session is in the life of its connection."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    LOST = "lost"
+
+
+class Scheduler(Protocol):
+    """What a session asks of all sessions of its worker: to be written in time."""
+
+    def note_changed(self, session: StoredSession) -> None:
+        """Write its progress within a second."""
+
+    def want_commit(self, session: StoredSession) -> None:
+        """Write its progress in this tick."""
+
+    def forget(self, session: StoredSession) -> None:
+        """It is closed or lost."""
+
+
+class StoredSession:
+    """See the module. Made by `lyredb.sessions.store.Sessions.open`.
+
+    Attributes:
+        client_id: Whose it is.
+        number: For `Context.session`, as long as the session lasts.
+        context: As it was opened, with the number.
+        is_present: It was there before: what a CONNACK says.
+        lost: Why its position was of no use, as a sentence, or ``""``. Its filters begin
+            with current state then.
+        subscriptions: What is on disk, by filter.
+        inbound: Packet identifiers of QoS 2 from the client.
+        outbound: Messages to the client.
+        state: See `SessionState`.
+        on_lost: Called when another owner has it: nothing may be sent or acknowledged any
+            more. May be set anew.
+        stored_position: The position that is on disk.
+
+    Args:
+        found: The description as it was written at the opening.
+        progress: As it was written at the opening.
+    """
+
+    def __init__(
+        self,
+        store: SessionStore,
+        scheduler: Scheduler,
+        context: Context,
+        found: rows.Found,
+        progress: SessionProgress,
+        *,
+        is_present: bool,
+        lost: str,
+    ) -> None:
+        description = found.description
+        self.client_id = description.client_id
+        self.number = description.number
+        self.context = replace(context, session=description.number)
+        self.is_present = is_present
+        self.lost = lost
+        self.subscriptions = {one.filter: one for one in description.subscriptions}
+        self.state = SessionState.OPEN
+        self.on_lost: Callable[[LyreError], None] = _ignore
+        self.stored_position = progress.position
+        self._store = store
+        self._scheduler = scheduler
+        self._description = description
+        self._version = found.version
+        self._inbound_then = progress.inbound
+        self._readers: dict[str, Reader] = {}
+        self._given_up: set[str] = set()
+        self._starts = Starts(progress.position, progress.starts, lambda: store.position)
+        self.inbound = StoredInbound(self.number, description.epoch, progress.inbound, store.submit)
+        self.outbound = Outbound(
+            self._starts,
+            progress.acknowledged,
+            progress.in_flight,
+            finder=self,
+            on_change=lambda: scheduler.note_changed(self),
+            on_commit=self._want_commit,
+        )
+        self._waiting: list[Committed] = []
+        self._wanted: list[tuple[Changes, Committed]] = []
+        self._closing: _Closing | None = None
+        self._is_describing = False
+
+    # Filters
+
+    def start_of(self, filter: str) -> tuple[str, bool]:
+        """Where a stored filter goes on: a position token, and whether to omit current state.
+
+        A filter of QoS 0 whose current state was told goes on with what comes from now on:
+        nothing is kept for it (as mosquitto does; MQTT 5 §4.1 leaves it open).
+        """
+        start = self._starts.of(filter)
+        stored = self.subscriptions.get(filter)
+        if start.slot is None and stored is not None and not stored.qos:
+            return "", True
+        return self._store.token(start.seq, start.slot, start.key), False
+
+    def go_on(self, filter: str, reader: Reader) -> None:
+        """Note the subscription with which a stored filter goes on.
+
+        Until each stored filter has gone on, or was given up with `detach`, the session
+        stays at its position. Filters that begin with ``$`` read no log here.
+        """
+        self._readers[filter] = reader
+
+    def begin(self, filter: str, reader: Reader, *, is_current: bool) -> None:
+        """Note the subscription of a new filter, or one that begins anew.
+
+        To be called before `set_subscriptions` and before the subscription starts, so
+        that where it begins is on disk with the filter.
+
+        Args:
+            filter: As the client sent it.
+            reader: The subscription.
+            is_current: It begins with current state.
+        """
+        self._readers[filter] = reader
+        self._starts.begin(filter, is_current=is_current)
+
+    def restart(self, filter: str) -> None:
+        """Note that a filter begins with current state again: its position was lost.
+
+        To be called at once when the subscription says so (`SubscribeOptions.on_reset`).
+        """
+        self._starts.begin(filter, is_current=True)
+
+    def detach(self, filter: str) -> None:
+        """Note that a filter brings nothing any more, though it may be stored."""
+        self._readers.pop(filter, None)
+        self._starts.forget(filter)
+        self._given_up.add(filter)
+
+    def set_subscriptions(self, changes: Changes, done: Committed) -> None:
+        """Change the description; ``done`` once it is on disk and every worker knows.
+
+        What is published with QoS 1 or 2 after that, by anybody, is in the log for the
+        filters that were added.
+        """
+        if self.state is not SessionState.OPEN or self._closing is not None:
+            done(taken_over())
+            return
+        for filter, subscription in changes.items():
+            if subscription is None:
+                self._readers.pop(filter, None)
+                self._starts.forget(filter)
+        self._wanted.append((changes, done))
+        self._describe()
+
+    # Progress
+
+    def _want_commit(self, done: Committed) -> None:
+        if self.state is not SessionState.OPEN or self._closing is not None:
+            done(taken_over())
+            return
+        self._waiting.append(done)
+        self._scheduler.want_commit(self)
+
+    @property
+    def is_busy(self) -> bool:
+        """A write of its description is under way: its version is not known."""
+        return self._is_describing
+
+    def take_commit(self) -> tuple[Mutation, Rows, list[Committed]]:
+        """What commits its progress as of now, and who waits for that; not while busy."""
+        waiting, self._waiting = self._waiting, []
+        return rows.check_of(self.client_id, self._version), self._progress_rows(), waiting
+
+    def committed(self, error: LyreError | None, waiting: list[Committed]) -> None:
+        """Take note of what a commit has come to."""
+        if isinstance(error, PreconditionFailed):
+            self.lose()
+            error = taken_over()
+        for done in waiting:
+            done(error)
+
+    def lose(self) -> None:
+        """Another owner has the session: stop."""
+        if self.state is not SessionState.OPEN:
+            return
+        self.state = SessionState.LOST
+        self._scheduler.forget(self)
+        error = taken_over()
+        waiting = [*self._waiting, *(done for _, done in self._wanted)]
+        if self._closing is not None:
+            waiting.append(self._closing.done)
+        self._waiting, self._wanted, self._closing = [], [], None
+        for done in waiting:
+            done(error)
+        self.on_lost(error)
+
+    def _progress_rows(self) -> Rows:
+        progress = self._progress()
+        self.stored_position = progress.position
+        return ((progress_name(self.number), encode_progress(progress)),)
+
+    def _progress(self) -> SessionProgress:
+        readers = self._readers if self._is_awake() else None
+        position, acknowledged, starts = self.outbound.reached(readers)
+        return SessionProgress(
+            self._description.epoch,
+            self._store.log,
+            position,
+            acknowledged,
+            starts,
+            tuple(self.outbound.in_flight.values()),
+            self._inbound_then,
+        )
+
+    def _is_awake(self) -> bool:
+        return all(
+            filter in self._readers or filter in self._given_up or filter[:1] == "$"
+            for filter in self.subscriptions
+        )
+
+    # The description
+
+    def close(self, expiry_s: int, done: Committed) -> None:
+        """End the connection's part: progress and deadline in one transaction.
+
+        To be called before the subscriptions are closed, since it asks them how far they
+        are; nothing is sent after it. The claim is released after ``done``.
+
+        Args:
+            expiry_s: How long the session lasts from now; 0 removes it.
+            done: Called once; with an error the session is as it was at the last commit.
+        """
+        if self.state is not SessionState.OPEN or self._closing is not None:
+            done(taken_over())
+            return
+        self._store.flush()
+        if expiry_s:
+            written = self._progress_rows()
+        else:
+            with self._store.snapshot() as snapshot:
+                written = rows.removal_of_rows(snapshot, self.number)
+        self._closing = _Closing(expiry_s, written, done, self._store.now_ms())
+        self._describe()
+
+    def _describe(self) -> None:
+        """Write the description that is wanted, unless an answer is still to come."""
+        closing = self._closing
+        if self._is_describing or not (self._wanted or closing):
+            return
+        wanted, self._wanted = self._wanted, []
+        description = self._description
+        for changes, _ in wanted:
+            description = _changed(description, changes)
+        if closing is not None:
+            description = closing.applied_to(description)
+        if closing is not None and not closing.expiry_s:
+            mutation = rows.removal_of(self.client_id, self._version)
+        else:
+            mutation = rows.replacement_of(description, self._version)
+        told = [done for _, done in wanted]
+        waiting, self._waiting = self._waiting, []
+        self._is_describing = True
+
+        def replied(result: Result) -> None:
+            self._is_describing = False
+            if isinstance(result, LyreError):
+                self._not_described(result, closing, told + waiting)
+            else:
+                self._description, self._version = description, result.outcomes[0].version
+                self.subscriptions = {one.filter: one for one in description.subscriptions}
+                self._described(result.position, closing, told, waiting)
+
+        written = self._progress_rows() if closing is None else closing.rows
+        self._store.submit((mutation,), written, replied)
+
+    def _described(
+        self,
+        position: int,
+        closing: _Closing | None,
+        told: list[Committed],
+        waiting: list[Committed],
+    ) -> None:
+        for done in waiting:
+            done(None)
+        for done in told:
+            self._store.when_told(position, partial(done, None))
+        if closing is not None:
+            self._end(closing, None)
+        else:
+            self._go_on_writing()
+
+    def _not_described(
+        self, error: LyreError, closing: _Closing | None, waiting: list[Committed]
+    ) -> None:
+        is_lost = isinstance(error, PreconditionFailed)
+        for done in waiting:
+            done(taken_over() if is_lost else error)
+        if is_lost:
+            self.lose()
+        elif closing is not None:
+            self._end(closing, error)
+        else:
+            self._go_on_writing()
+
+    def _go_on_writing(self) -> None:
+        """Write what has been wanted while an answer was to come."""
+        self._describe()
+        if self._waiting and not self._is_describing:
+            self._scheduler.want_commit(self)
+
+    def _end(self, closing: _Closing, error: LyreError | None) -> None:
+        self.state = SessionState.CLOSED
+        self._scheduler.forget(self)
+        closing.done(error)
+
+    # Finding what is in flight
+
+    def place_of(self, message: Message) -> tuple[int, bytes]:
+        """See `lyredb.sessions.outbound.Finder`."""
+        return self._store.place_of(message, self.context)
+
+    def find(self, one: InFlight) -> Message | None:
+        """See `lyredb.sessions.outbound.Finder`."""
+        if one.is_current:
+            return self._store.current_at(one.slot, one.key, self.context)
+        return self._store.message_at(one.seq, self.context)
+
+
+@dataclass(frozen=True, slots=True)
+class _Closing:
+    """What a close is to write; the progress is that of the call."""
+
+    expiry_s: int
+    rows: Rows
+    done: Committed
+    since_ms: int
+
+    def applied_to(self, description: Description) -> Description:
+        return replace(description, connected=False, expiry_s=self.expiry_s, since_ms=self.since_ms)
+
+
+def taken_over() -> SessionTakenOver:
+    """Why somebody who has lost a session may not go on with it."""
+    return SessionTakenOver("another connection has this session now")
+
+
+def _changed(description: Description, changes: Changes) -> Description:
+    now = {one.filter: one for one in description.subscriptions}
+    for filter, subscription in changes.items():
+        if subscription is None:
+            now.pop(filter, None)
+        else:
+            now[filter] = subscription
+    return replace(description, subscriptions=tuple(now.values()))
+
+
+def _ignore(error: LyreError) -> None:
+    """Nobody has to be told."""
