@@ -20,9 +20,8 @@ clients_app = typer.Typer(
     rich_markup_mode=None,
 )
 
-_HEADING: Final = tuple(
-    "CLIENT USER STATE ADDRESS PROTOCOL SINCE SUBSCRIPTIONS INFLIGHT WAITING".split()
-)
+_STATE: Final = ("CLIENT", "USER", "STATE", "ADDRESS", "PROTOCOL", "SINCE")
+_HEADING: Final = (*_STATE, "SUBSCRIPTIONS", "INFLIGHT", "WAITING")
 
 ClientId = Annotated[str, typer.Argument(metavar="CLIENT", help="The client identifier.")]
 

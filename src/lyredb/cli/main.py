@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from lyredb.cli import data as data_commands
-from lyredb.cli import transfer
+from lyredb.cli import mqtt_tools, transfer
 from lyredb.cli.clients import clients_app
 from lyredb.cli.mosquitto import mosquitto_app
 from lyredb.cli.retained import retained_app
@@ -114,6 +114,7 @@ app.add_typer(clients_app, name="clients")
 app.add_typer(retained_app, name="retained")
 data_commands.register(app)
 transfer.register(app)
+mqtt_tools.register(app)
 
 
 @app.command()
