@@ -135,6 +135,11 @@ class CatchUp:
         """See the class."""
         return self._source.position
 
+    @property
+    def is_scan(self) -> bool:
+        """It gives current state, not only a part of the log."""
+        return isinstance(self._source, _Scan)
+
     def covers(self, slot: int, key: bytes) -> bool:
         """Tell whether a record, as of `position`, was among what the steps gave."""
         return self._source.covers(slot, key)

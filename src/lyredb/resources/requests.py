@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
-from lyredb.plugins.delivery import Encoding
+from lyredb.plugins.delivery import Encoding, Message
 from lyredb.resources.held import Gap
 from lyredb.resources.target import Target
 from lyredb.storage.keys import KeyValue
@@ -156,6 +156,9 @@ class SubscribeOptions:
         previous_count: Instead of current state, the last changes and messages, at most
             so many, 1 to `lyredb.resources.replay.MAX_COUNT`; 0 for not. Together with
             ``start_ms`` for one record only: the last ones after that time.
+        on_messages: Gets what was read, current state or a part of the log, and direct
+            messages that were held meanwhile, instead of the subscriber's ``write_messages``;
+            for encodings that take messages.
         on_ready: Called with the position token when current state (or the missed
             part of the log) has been sent and everything later follows.
         on_reset: Called with a sentence when the position to resume after is not
@@ -173,6 +176,7 @@ class SubscribeOptions:
     omit_current: bool = False
     start_ms: int | None = None
     previous_count: int = 0
+    on_messages: Callable[[Sequence[Message]], None] | None = None
     on_ready: Callable[[str], None] | None = None
     on_reset: Callable[[str], None] | None = None
     on_gap: Callable[[Gap], None] | None = None

@@ -17,12 +17,10 @@ brings, the others leave out, so that a change comes once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import cast
 
 from lyredb.delivery.cursor import CatchUp
 from lyredb.delivery.filters import INTERNAL, matches, parse_filter
 from lyredb.delivery.hub import Terms
-from lyredb.delivery.message import Message as DeliveredMessage
 from lyredb.delivery.position import Position, format_position, parse_position
 from lyredb.errors import LyreError, PositionLost
 from lyredb.plugins.context import Context
@@ -31,10 +29,13 @@ from lyredb.resources.batches import batch_of
 from lyredb.resources.coverage import coverage
 from lyredb.resources.held import Held, Place
 from lyredb.resources.in_process import ENCODING
+from lyredb.resources.reached import Reached
 from lyredb.resources.replay import check_replay, first_reading, is_replay
 from lyredb.resources.requests import SubscribeOptions
 from lyredb.resources.subscription_parts import Rooms as Rooms
 from lyredb.resources.subscription_parts import State as State
+from lyredb.resources.subscription_parts import masked
+from lyredb.resources.telling import Telling
 
 
 class Subscription:
@@ -44,7 +45,7 @@ class Subscription:
         context: Whose it is.
         filter: The topic filter.
         state: See `State`.
-        live_since: The position after which the tail's changes are for it, once live.
+        telling: What of the log it tells by itself.
 
     Args:
         siblings: All subscriptions of the same subscriber, in the order of their making.
@@ -64,15 +65,14 @@ class Subscription:
         "_options",
         "_ranges",
         "_reading",
-        "_replayed_upto",
         "_rooms",
         "_siblings",
         "_subscriber",
         "_tables",
         "context",
         "filter",
-        "live_since",
         "state",
+        "telling",
     )
 
     def __init__(
@@ -90,12 +90,13 @@ class Subscription:
         check_replay(topic_filter, options)
         self.filter = topic_filter
         self.state = State.PREPARED
-        self.live_since = 0
         self._rooms = rooms
         self._subscriber = subscriber
         self.context = context
         self._options = options
         self._after = parse_position(after) if after else None
+        begins_at = self._after.seq if self._after else rooms.engine.position
+        self.telling = Telling(begins_at, self._place_of)
         covered = coverage(topic_filter, rooms.registry, rooms.access, context)
         self._ranges = covered.ranges
         self._tables = covered.tables
@@ -111,7 +112,6 @@ class Subscription:
         # From here on, so that whoever answers before the start can wait for it to be known,
         # and then start at once, whatever others have announced meanwhile.
         self._is_known = False
-        self._replayed_upto = 0  # what is in the log up to there is told as a replay
         rooms.hub.peers.interest.add(topic_filter)
         rooms.hub.peers.when_known(self._note_known)
 
@@ -147,19 +147,26 @@ class Subscription:
     def _open(self) -> CatchUp | None:
         """What is to be read first; ``None`` when changes from now on are enough."""
         rooms = self._rooms
-        if self._after is None and is_replay(self._options):
-            self._replayed_upto = rooms.engine.refresh()
+        since = self._after.seq if self._after is not None else None
+        if since is None and is_replay(self._options):
+            since = self.telling.replayed_upto = rooms.engine.refresh()
         try:
-            return first_reading(rooms, self.filter, self._ranges, self._after, self._options)
+            reading = first_reading(rooms, self.filter, self._ranges, self._after, self._options)
         except PositionLost as error:
-            self._reset(str(error))
-        return CatchUp.current(rooms.engine, rooms.registry, self.filter, self._ranges)
+            return self._reset(str(error))
+        if reading is not None and not self._is_returning:
+            self.telling.begin(reading, since)
+        return reading
 
-    def _reset(self, reason: str) -> None:
+    def _reset(self, reason: str) -> CatchUp:
+        """Begin with current state after all; say why."""
         self._is_returning = False  # what follows is news to the subscriber
-        self._replayed_upto = 0
         if self._options.on_reset is not None:
             self._options.on_reset(reason)
+        rooms = self._rooms
+        reading = CatchUp.current(rooms.engine, rooms.registry, self.filter, self._ranges)
+        self.telling.begin(reading, None)
+        return reading
 
     def _pump(self) -> None:
         """One step: what the subscriber can take now; the next step in its next turn."""
@@ -179,6 +186,7 @@ class Subscription:
         except LyreError as error:
             self.end(error)
             return
+        self.telling.note_step(reading)
         self._catch_up_with_rights()
         if self.state is not State.READING:
             return
@@ -286,7 +294,7 @@ class Subscription:
 
         What is replayed was asked for besides, whatever else has told it.
         """
-        return message.seq > self._replayed_upto and any(
+        return message.seq > self.telling.replayed_upto and any(
             one is not self and one.matches(message) and one.brings(message, self.qos)
             for one in self._siblings()
         )
@@ -298,16 +306,18 @@ class Subscription:
             change: A change that another subscription has read from the log.
             qos: What the other would send it with at most.
         """
-        if self.qos < qos:
-            return False
-        if self.state is State.LIVE:
-            told_after = self.live_since if self._options.omit_current else self._replayed_upto
-            return change.seq > told_after
-        reading = self._reading
-        if reading is None or not reading.covers(*self._place_of(change)):
-            return False
-        # Of two with the same quality the first to read it tells it.
-        return self.qos > qos or reading.position >= change.seq
+        return self.qos >= qos and self.telling.brings(
+            change, self.state, self._reading, is_better=self.qos > qos
+        )
+
+    def reached(self) -> Reached:
+        """How far it has handed out what it tells, for who goes on with it in another life.
+
+        Of one that is live it is what the hub was told: flush it first.
+        """
+        begins = self._after.slot is not None if self._after else not self._options.omit_current
+        told = self._rooms.hub.position
+        return self.telling.reached(self.state, self._reading, told, begins=begins)
 
     def matches(self, message: Message) -> bool:
         """Tell whether the filter matches a message's topic."""
@@ -320,10 +330,8 @@ class Subscription:
 
     def _start_over(self, reason: str) -> None:
         """The log was trimmed below the scan: begin again with current state."""
-        self._reset(reason)
-        rooms = self._rooms
-        self._reading = CatchUp.current(rooms.engine, rooms.registry, self.filter, self._ranges)
-        rooms.turns.ask(self)
+        self._reading = self._reset(reason)
+        self._rooms.turns.ask(self)
 
     def _send(self, messages: Sequence[Message]) -> None:
         if self._options.no_local and self.context.session:
@@ -333,23 +341,13 @@ class Subscription:
             # What was read or held before the right to it ended.
             messages = [message for message in messages if message.table in self._tables]
         if self._masks:
-            messages = self._masked(messages)
+            messages = masked(messages, self._masks)
         if not messages:
             return
         if self._options.encoding.takes_messages:
-            self._subscriber.write_messages(messages)
+            (self._options.on_messages or self._subscriber.write_messages)(messages)
             return
         self._subscriber.write(batch_of(messages, self._options))
-
-    def _masked(self, messages: Sequence[Message]) -> list[Message]:
-        """Return what is seen of messages that were read from the store, or held."""
-        seen: list[Message] = []
-        for message in messages:
-            mask = self._masks.get(message.table)
-            part = message if mask is None else mask.apply(cast("DeliveredMessage", message))
-            if part is not None:
-                seen.append(part)
-        return seen
 
     def _go_live(self, position: int) -> None:
         """The tail stands where reading ended: from here on the groups deliver."""
@@ -359,7 +357,7 @@ class Subscription:
         if self.state is not State.READING:
             return
         self.state = State.LIVE
-        self.live_since = position
+        self.telling.go_live(position)
         was_returning, self._is_returning = self._is_returning, False
         if self._options.on_ready is not None and not was_returning:
             self._options.on_ready(format_position(self._rooms.hub.log_id, position))
@@ -451,6 +449,7 @@ class Subscription:
         self._held.count_only()
         if hub.set_aside(self.filter, self._subscriber, self._held, self._terms(ENCODING)):
             self._after = Position(hub.log_id, hub.position)
+            self.telling.cut = hub.position
 
     def _tell_gap(self) -> None:
         """Tell what was missed; from here on messages are kept."""

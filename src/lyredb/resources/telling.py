@@ -1,0 +1,115 @@
+"""What of the log a subscription tells by itself: for filters that overlap, and for a later life.
+
+Where filters of one subscriber overlap while some of them read, a change is told by one of
+them. A change is a record's or a message: a record's is also told by a later state of it, a
+message by nothing but itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lyredb.delivery.cursor import CatchUp
+from lyredb.plugins.delivery import Message
+from lyredb.resources.held import Place
+from lyredb.resources.reached import Reached
+from lyredb.resources.subscription_parts import State
+
+_NOT_BEGUN = -1
+
+
+class Telling:
+    """How a subscription has begun, and what follows from that.
+
+    Attributes:
+        began_at: Where the log stood when it was prepared.
+        since: It tells each change after this position; -1 before it has begun.
+        live_since: The position at which it went live the last time.
+        has_state: It began with current state.
+        cut: Up to where it has told the log when it fell behind, or before it begins.
+        replayed_upto: What the log had up to here was asked for as a replay, besides.
+        place_of: Returns slot and key of a message's record.
+    """
+
+    __slots__ = ("began_at", "cut", "has_state", "live_since", "place_of", "replayed_upto", "since")
+
+    def __init__(self, began_at: int, place_of: Callable[[Message], Place]) -> None:
+        self.began_at = began_at
+        self.since = _NOT_BEGUN
+        self.live_since = 0
+        self.replayed_upto = 0
+        self.has_state = False
+        self.cut = began_at
+        self.place_of = place_of
+
+    def begin(self, reading: CatchUp, since: int | None) -> None:
+        """Note what is read first.
+
+        Args:
+            reading: Current state, or a part of the log.
+            since: The position that it follows; ``None`` for current state from its start.
+        """
+        self.has_state = reading.is_scan
+        if since is None:
+            self.replayed_upto = 0
+        self.since = _NOT_BEGUN if since is None else since
+
+    def note_step(self, reading: CatchUp) -> None:
+        """Note a step: current state tells each message from its first one on."""
+        if self.since == _NOT_BEGUN:
+            self.since = reading.position
+
+    def go_live(self, position: int) -> None:
+        """Note that everything after a position comes from the tail."""
+        if self.since == _NOT_BEGUN:
+            self.since = position
+        self.live_since = position
+
+    def brings(
+        self, change: Message, state: State, reading: CatchUp | None, *, is_better: bool
+    ) -> bool:
+        """Tell whether this one has told a change or a later state, or surely will.
+
+        Args:
+            change: A change that another subscription has read from the log.
+            state: Of this one.
+            reading: What this one reads, if it does.
+            is_better: It sends with a higher quality than the other. Of two with the same
+                the first to read it tells it.
+        """
+        if self.since == _NOT_BEGUN:
+            return False
+        if change.seq <= self.since or (reading is not None and reading.is_scan):
+            if change.kind != "message":
+                return self._has_state_of(change, reading, is_better=is_better)
+            if change.seq <= self.since:
+                return False
+        if state is State.LIVE or is_better:
+            return True
+        return change.seq <= (self.cut if reading is None else reading.position)
+
+    def _has_state_of(self, change: Message, reading: CatchUp | None, *, is_better: bool) -> bool:
+        if not self.has_state:
+            return False
+        if reading is None or not reading.is_scan:
+            return True
+        return reading.covers(*self.place_of(change)) and (
+            is_better or reading.position >= change.seq
+        )
+
+    def reached(self, state: State, reading: CatchUp | None, told: int, *, begins: bool) -> Reached:
+        """How far it has come.
+
+        Args:
+            state: Where it is in its life.
+            reading: What it reads, if it does.
+            told: The position that all that are live have been told.
+            begins: What it reads first is current state.
+        """
+        if state is State.LIVE:
+            return Reached(told, self.live_since, False)
+        if reading is not None:
+            is_scanning = reading.is_scan and not reading.done
+            return Reached(reading.position, max(self.live_since, self.cut), is_scanning)
+        is_new = state in (State.PREPARED, State.ANNOUNCED)
+        return Reached(self.cut, max(self.live_since, self.cut), is_new and begins)
