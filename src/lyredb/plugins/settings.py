@@ -65,6 +65,11 @@ class Setting:
     live: bool = False
 
     @property
+    def is_secret(self) -> bool:
+        """Whether nobody may see its value, so that errors do not show it."""
+        return self.name.lower().endswith(("password", "secret"))
+
+    @property
     def variable(self) -> str:
         """The environment variable: ``mqtt.network.port`` → ``LYREDB_MQTT_NETWORK_PORT``."""
         snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", self.name)

@@ -17,32 +17,23 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from lyredb.errors import LoginFailed, LyreError
+from lyredb.security.accounts import Account as Account
 from lyredb.security.attempts import Attempts
+from lyredb.security.elsewhere import Elsewhere
 from lyredb.security.mosquitto_hashes import is_mosquitto_hash
 from lyredb.security.passwords import Passwords
-from lyredb.security.principals import ANONYMOUS, SUPER_USER, Role
+from lyredb.security.principals import ANONYMOUS, SUPER_USER
 from lyredb.security.revocations import Revocations
 from lyredb.security.users import User, UserDirectory
 
-_Judged: TypeAlias = "tuple[Account, int]"
+_Judged: TypeAlias = "tuple[Account, int | None]"
+"""An account, and the version of the user's record that says so, ``None`` for who has none."""
 Rehash: TypeAlias = Callable[[str, str, str], Awaitable[object]]
 _logger: Final = logging.getLogger(__name__)
 _AS_CARRIED: Final = b"as carried"
+_BY_CLIENT: Final = b"by client"
 MAX_REMEMBERED: Final = 10_000
 """Pairs remembered at most: about 3 MB."""
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Somebody who is known to be who it says.
-
-    Attributes:
-        name: The user's name, ``""`` for nobody.
-        principal: The decision class.
-    """
-
-    name: str
-    principal: Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +64,7 @@ class Authenticator:
         now_s: A monotonic clock.
         rehash: Stores another hash of a password, as `Users.rehash`; ``None``: hashes that
             came from another broker stay.
+        elsewhere: Knows who is not stored here; ``None``: nobody does.
     """
 
     anonymous: Final = Account("", ANONYMOUS)
@@ -89,8 +81,10 @@ class Authenticator:
         max_remembered: int = MAX_REMEMBERED,
         now_s: Callable[[], float] = time.monotonic,
         rehash: Rehash | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self._rehash = rehash
+        self._elsewhere = elsewhere
         self._users = users
         self._passwords = passwords
         self._attempts = attempts or Attempts()
@@ -104,13 +98,26 @@ class Authenticator:
         self._changes = 0
         self._hits = self._verified = self._refused = 0
 
-    def cached(self, name: str, password: str | bytes, address: str = "") -> Account | None:
+    def cached(
+        self, name: str, password: str | bytes, address: str = "", client_id: str = ""
+    ) -> Account | None:
         """Return the account of a pair that was right a short while ago, without waiting.
 
         ``None`` says nothing about the pair: `verify` it. So it is for an address that has
-        to wait, or it could guess here.
+        to wait, or it could guess here, and for another client than a service was asked about.
         """
-        return self._recalled(self._digest(name, password), address)
+        found = self._recalled(self._digest(name, password), address)
+        if found is None and self._elsewhere is not None:
+            found = self._recalled(self._digest_for(name, password, client_id), address)
+        return found
+
+    def of_token(self, token: str) -> Account | None:
+        """Return whose token of an issuer it is, ``None`` when there is no issuer.
+
+        Raises:
+            LoginFailed: It is not valid.
+        """
+        return None if self._elsewhere is None else self._elsewhere.of_token(token)
 
     def recall(self, credentials: bytes, address: str = "") -> Account | None:
         """As `cached`, for the bytes in which a protocol carries a pair; see `note`."""
@@ -144,7 +151,9 @@ class Authenticator:
         user = self._users.find(name)
         return Account(user.name, user.principal) if user is not None and user.active else None
 
-    async def verify(self, name: str, password: str | bytes, *, address: str = "") -> Account:
+    async def verify(
+        self, name: str, password: str | bytes, *, address: str = "", client_id: str = ""
+    ) -> Account:
         """Return the account of a name and its password.
 
         Callers with the same pair at the same time share one check. A failure takes
@@ -154,6 +163,7 @@ class Authenticator:
             name: As sent.
             password: As sent.
             address: Of the peer; failures are counted by it, too.
+            client_id: The client identifier, for a service that is asked.
 
         Raises:
             LoginFailed: Wrong, or the user is inactive.
@@ -161,30 +171,53 @@ class Authenticator:
                 pair that is remembered is not refused where its user works.
             Overloaded: Too many passwords are being checked.
         """
-        account = self.cached(name, password, address)
+        if self._elsewhere is not None and self._elsewhere.takes(password):
+            return self._verify_token(self._elsewhere, name, password)
+        account = self.cached(name, password, address, client_id)
         if account is not None:
             return account
         while True:
             self._attempts.admit(name, address)
-            judged = await self._checked(name, password, address)
+            judged = await self._checked(name, password, address, client_id)
             if judged is None:
                 continue  # others failed while this one waited for its turn
             account, version = judged
             user = self._users.find(name)
-            if user is not None and user.version == version:
+            if version == (None if user is None else user.version):
                 break  # else it changed before the caller could watch for that
         self._attempts.succeeded(name, address)
         return account
 
-    async def _checked(self, name: str, password: str | bytes, address: str) -> _Judged | None:
+    def _verify_token(self, elsewhere: Elsewhere, name: str, password: str | bytes) -> Account:
+        # Nobody guesses signatures, and devices without a user name must not wait for
+        # others without one: these failures do not count.
+        try:
+            account = elsewhere.of_password(password, name)
+        except LoginFailed:
+            self._refused += 1
+            raise
+        self._verified += 1
+        return account
+
+    async def _checked(
+        self, name: str, password: str | bytes, address: str, client_id: str
+    ) -> _Judged | None:
         """Return the account and the version of the user record that says so.
 
         ``None``: by now it has to wait, or the one with whom it shared the check.
         """
-        digest = self._digest(name, password)
+        elsewhere = self._elsewhere
+        if elsewhere is not None and elsewhere.asks_about(name):
+            digest = self._digest_for(name, password, client_id)
+            work = self._ask(elsewhere, name, password, address, client_id, digest)
+        else:
+            digest = self._digest(name, password)
+            work = self._check(name, password, address, digest)
         check = self._checks.get(digest)
-        if check is None:
-            check = asyncio.create_task(self._check(name, password, address, digest))
+        if check is not None:
+            work.close()
+        else:
+            check = asyncio.create_task(work)
             self._checks[digest] = check
             check.add_done_callback(lambda done: self._end_check(digest, done))
         # Shielded: one caller that gives up must not fail the others.
@@ -214,6 +247,8 @@ class Authenticator:
             check.cancel()
         await asyncio.gather(*checks, return_exceptions=True)
         self._passwords.close()
+        if self._elsewhere is not None:
+            self._elsewhere.close()
 
     async def _check(
         self, name: str, password: str | bytes, address: str, digest: bytes
@@ -232,7 +267,32 @@ class Authenticator:
         self._remember(digest, account)
         return account, version
 
-    async def _renew(self, name: str, password: str | bytes, version: int) -> int:
+    async def _ask(
+        self,
+        elsewhere: Elsewhere,
+        name: str,
+        password: str | bytes,
+        address: str,
+        client_id: str,
+        digest: bytes,
+    ) -> _Judged | None:
+        """As `_check`, by the service that decides about whoever is not stored here."""
+        assert elsewhere.service is not None, "it decides"
+        async with elsewhere.service.turn():
+            if self._attempts.wait_s(name, address) > 0:
+                return None
+            try:
+                account = await elsewhere.ask(name, password, client_id, address)
+            except LoginFailed:
+                self._refused += 1
+                self._attempts.failed(name, address)
+                raise
+        self._verified += 1
+        if self._users.find(name) is None:
+            self._remember(digest, account)
+        return account, None
+
+    async def _renew(self, name: str, password: str | bytes, version: int | None) -> int | None:
         """Give a password that was right a hash of ours, where its hash is from elsewhere.
 
         Returns the version of the user's record that says that it is right. The login does
@@ -297,6 +357,12 @@ class Authenticator:
         )
         pair = b"%d:%b:%b" % (len(user), user, secret)
         return hashlib.blake2b(pair, digest_size=16, key=self._key).digest()
+
+    def _digest_for(self, name: str, password: str | bytes, client_id: str) -> bytes:
+        """As `_digest`, of a pair that a service decided on for one client."""
+        client = client_id.encode("utf-8", "surrogatepass")
+        pair = self._digest(name, password) + client
+        return hashlib.blake2b(pair, digest_size=16, key=self._key, person=_BY_CLIENT).digest()
 
     def _digest_of(self, credentials: bytes) -> bytes:
         """As `_digest`, and never the same as that of a pair."""

@@ -13,6 +13,7 @@ from lyredb.protocols.net import NET_SETTINGS
 from lyredb.resources.database import Database
 from lyredb.security.authenticator import Authenticator
 from lyredb.server.core_settings import CORE_SETTINGS
+from lyredb.server.login_settings import LOGIN_SETTINGS
 from lyredb.server.operation_settings import OPERATION_SETTINGS
 from lyredb.server.settings import SettingsTable
 
@@ -49,7 +50,7 @@ def _load(point: EntryPoint) -> Plugin:
 def settings_table(plugins: Sequence[Plugin] | None = None) -> SettingsTable:
     """Return the rows of the core, of connections, of HTTP and of each plugin as one table."""
     found = find_plugins() if plugins is None else plugins
-    rows = [*CORE_SETTINGS, *OPERATION_SETTINGS, *NET_SETTINGS, *HTTP_SETTINGS]
+    rows = [*CORE_SETTINGS, *LOGIN_SETTINGS, *OPERATION_SETTINGS, *NET_SETTINGS, *HTTP_SETTINGS]
     for plugin in found:
         rows.extend(plugin.settings)
     return SettingsTable(rows)

@@ -160,7 +160,7 @@ def _parse(row: Setting, value: object, where: str) -> SettingValue:
     try:
         return row.parse(value)
     except SettingError as error:
-        got = "a value" if row.name.lower().endswith("password") else repr(str(value)[:60])
+        got = "a value" if row.is_secret else repr(str(value)[:60])
         raise SettingError(row.name, f"got {got} {where}", allowed=row.allowed) from error
 
 

@@ -31,6 +31,7 @@ from lyredb.server.announcement import Ports, ready_of
 from lyredb.server.composition import Plugin
 from lyredb.server.core_settings import attempts_of, open_topics, query_limits, storage_settings
 from lyredb.server.desk import Desk
+from lyredb.server.external_logins import ExternalLogins
 from lyredb.server.launch import Launch
 from lyredb.server.lifecycle import STOP_S, Step, run_steps
 from lyredb.server.listening import Listeners, listen_error, port_row
@@ -92,6 +93,7 @@ class Worker:
         self._node = None if seat is None else seat.node
         self._has_stopped = False
         self._authenticator: Authenticator | None = None
+        self._logins: ExternalLogins | None = None
         self._http: HttpServer | None = None
         self._operations: HttpServer | None = None
         self._network: Network | None = None
@@ -141,13 +143,16 @@ class Worker:
         node = self._node = self._open_node()
         passwords = Passwords()
         users = Users(node.engine, node.writer)
+        logins = self._logins = ExternalLogins(settings, users, node.roles.is_super_user)
         authenticator = self._authenticator = Authenticator(
             users,
             passwords,
             attempts=attempts_of(settings),
             cache_ttl_s=settings.seconds("authentication.cacheTTL"),
             rehash=users.rehash,
+            elsewhere=logins.elsewhere,
         )
+        await logins.start()
         watch_users(node.tail, authenticator, node.database)
         login = http_logins(launch, node, users, authenticator)
         http, operations = self._bind(node, login)
@@ -308,6 +313,8 @@ class Worker:
             self._meter.stop()
         if self._desk is not None:
             await self._desk.close()
+        if self._logins is not None:
+            await self._logins.stop()
         if self._authenticator is not None:
             await self._authenticator.close()
         if self._node is not None:

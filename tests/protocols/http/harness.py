@@ -44,6 +44,9 @@ class FakeAuthenticator:
     def note(self, credentials: bytes, name: str, password: str) -> None:
         self.noted.append(credentials)
 
+    def of_token(self, token: str) -> Account | None:
+        return None
+
     def by_name(self, name: str) -> Account | None:
         return Account(name, SUPER_USER) if name == ADMIN[0] else None
 

@@ -25,7 +25,7 @@ from lyredb.plugins.context import Context, Principal
 from lyredb.plugins.delivery import Batch, Format, Publisher, Subscriber
 from lyredb.protocols.mqtt.connection import Connection
 from lyredb.protocols.mqtt.limits import Limits
-from lyredb.protocols.mqtt.service import Service
+from lyredb.protocols.mqtt.service import Service, Sleepers
 from lyredb.protocols.mqtt.wheel import Cancellable, Wheel
 from lyredb.resources.database import Database
 from lyredb.resources.logged import Logged, LoggedMessage
@@ -37,6 +37,7 @@ from lyredb.security.principals import ANONYMOUS, SUPER_USER
 from lyredb.security.revocations import Revocations
 from lyredb.sessions.claims_client import Claims
 from lyredb.sessions.claims_service import ClaimsService
+from lyredb.sessions.store import OnOpen
 from lyredb.storage.apply import Rows
 from lyredb.storage.mutation import Kind, Mutation
 from lyredb.storage.sequencer import Sequencer
@@ -467,12 +468,16 @@ class FakeAuthenticator:
     def by_name(self, name: str) -> Account | None:
         return self.accounts.get(name)
 
-    def cached(self, name: str, password: str | bytes, address: str = "") -> Account | None:
+    def cached(
+        self, name: str, password: str | bytes, address: str = "", client_id: str = ""
+    ) -> Account | None:
         if (name, password) in self.remembered:
             return Account(name, SUPER_USER)
         return None
 
-    async def verify(self, name: str, password: str | bytes, *, address: str = "") -> Account:
+    async def verify(
+        self, name: str, password: str | bytes, *, address: str = "", client_id: str = ""
+    ) -> Account:
         self.verified += 1
         self.hosts.append(address)
         await self.gate.wait()
@@ -481,6 +486,21 @@ class FakeAuthenticator:
         if name in ("alice", "bob") and password == b"right":
             return Account(name, SUPER_USER)
         raise LoginFailed("Login failed")
+
+
+class NoSessions:
+    """No session outlives its connection, and none ever has."""
+
+    def open(
+        self,
+        context: Context,
+        epoch: int,
+        *,
+        clean_start: bool,
+        expiry_s: int,
+        on_open: OnOpen,
+    ) -> None:
+        on_open(None)
 
 
 class HandTimer:
@@ -558,7 +578,13 @@ class Harness:
     """
 
     def __init__(
-        self, *, streams: Streams | None = None, worker: int = 1, tells: str = "", **limits: object
+        self,
+        *,
+        streams: Streams | None = None,
+        worker: int = 1,
+        tells: str = "",
+        sessions: Sleepers | None = None,
+        **limits: object,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.streams = streams or Streams()
@@ -580,6 +606,7 @@ class Harness:
             cast(Authenticator, self.authenticator),
             replace(Limits(), **limits),  # type: ignore[arg-type]  # names are checked there
             Claims(self.streams.worker(worker)),
+            sessions or NoSessions(),
             worker=tells,
             loop=self.loop,
             new_client_id=lambda: "auto-1",

@@ -24,6 +24,7 @@ from lyredb.protocols.http.origins import Origins
 from lyredb.protocols.http.request import Request
 from lyredb.security.audit import Strategy, note_login
 from lyredb.security.authenticator import Account, Authenticator
+from lyredb.security.elsewhere import watch_end
 from lyredb.security.tokens import Tokens
 from lyredb.security.web_sessions import WebSessions
 
@@ -178,7 +179,14 @@ class Authentication:
         def tell(reason: str) -> None:
             end(LoginRequired(f"Must login again: {reason}"))
 
-        return self.authenticator.revocations.watch(request.account.name, tell)
+        revoked = self.authenticator.revocations.watch(request.account.name, tell)
+        ended = watch_end(request.account, tell)
+
+        def forget() -> None:
+            revoked()
+            ended()
+
+        return forget
 
     def cookie_of(self, request: Request) -> str:
         """Return the secret in a request's session cookie, ``""`` without one."""
@@ -224,12 +232,22 @@ class Authentication:
     def _of_token(self, request: Request, tokens: Tokens, token: str) -> Account:
         request.login = "bearer"
         try:
-            account = tokens.verify(token)
+            account = self._verified(tokens, token)
         except LoginFailed:
             _note(request, "", "bearer", accepted=False)
             raise
         request.account = account
         return account
+
+    def _verified(self, tokens: Tokens, token: str) -> Account:
+        """Our own, or that of an issuer whom the settings name."""
+        try:
+            return tokens.verify(token)
+        except LoginFailed:
+            account = self.authenticator.of_token(token)
+            if account is None:
+                raise
+            return account
 
     def _without_header(self, request: Request) -> Account:
         secret = self.cookie_of(request)

@@ -38,6 +38,7 @@ from lyredb.protocols.mqtt.transport import Transport
 from lyredb.protocols.mqtt.wheel import Wheel
 from lyredb.protocols.mqtt.wire import read_header
 from lyredb.security.authenticator import Account
+from lyredb.security.elsewhere import watch_end
 
 logger = logging.getLogger("lyredb.mqtt")
 
@@ -398,6 +399,17 @@ class Connection:
         """End when a login of this user becomes void, from now on (`entrance.Gate`)."""
         end = self._service.authenticator.revocations.watch(user, self.revoke)
         self._watches = (*self._watches, end)
+
+    def watch_end(self, account: Account) -> None:
+        """End when a login ends by itself (`entrance.Gate`)."""
+        self._watches = (*self._watches, watch_end(account, self._end_login))
+
+    def _end_login(self, reason: str) -> None:
+        """End now; the will is still the client's, with the rights that it had."""
+        if self._session is None or self._state is not State.CONNECTED:
+            self._revoke_early(reason)
+        else:
+            self.fail(NotAuthorised(reason))
 
     def revoke(self, reason: str) -> None:
         """End now, before anything later reaches it: the login is void.

@@ -77,6 +77,9 @@ class Gate(Protocol):
     def watch(self, user: str) -> None:
         """End when a login of this user becomes void, from now on."""
 
+    def watch_end(self, account: Account) -> None:
+        """End when a login ends by itself."""
+
 
 class Entrance:
     """One CONNECT, from its packet to `Gate.let_in` or `Gate.refuse`.
@@ -143,6 +146,9 @@ class Entrance:
         if self._is_over:
             return
         service, connect = self._service, self._connect
+        if account is not self._origin.account and account.name not in ("", connect.username):
+            self._gate.watch(account.name)  # a token said who it is
+        self._gate.watch_end(account)
         client_id = connect.client_id or service.new_client_id()
         context = service.database.identify(
             Context(

@@ -26,7 +26,8 @@ def known_account(
         Violation: 0x87, there are no credentials and there have to be some.
     """
     if connect.username or connect.password:
-        return service.authenticator.cached(connect.username or "", connect.password or b"", host)
+        name, password = connect.username or "", connect.password or b""
+        return service.authenticator.cached(name, password, host, connect.client_id)
     if listener is not None:
         return listener
     if service.limits.require_authentication:
@@ -51,11 +52,13 @@ async def verify(connect: Connect, service: Service, host: str) -> Account:
     """
     name = connect.username or ""
     try:
-        account = await service.authenticator.verify(name, connect.password or b"", address=host)
+        account = await service.authenticator.verify(
+            name, connect.password or b"", address=host, client_id=connect.client_id
+        )
     except LoginFailed:
         _note(name, host, accepted=False)
         raise
-    _note(name, host, accepted=True)
+    _note(account.name, host, accepted=True)
     return account
 
 

@@ -1,0 +1,23 @@
+"""Somebody who is known to be who it says."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from lyredb.security.principals import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Somebody who is known to be who it says.
+
+    Attributes:
+        name: The user's name, ``""`` for nobody.
+        principal: The decision class.
+        until_s: When the login ends by itself, in seconds since 1970; infinite for not.
+    """
+
+    name: str
+    principal: Role
+    until_s: float = math.inf
