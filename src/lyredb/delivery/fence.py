@@ -79,6 +79,19 @@ class Hold:
         """True when no write is under way and nothing waits."""
         return not self._queue
 
+    @property
+    def ends_with_message(self) -> bool:
+        """True when a message waits behind the last write."""
+        return bool(self._queue) and not isinstance(self._queue[-1], Mark)
+
+    def is_due(self, position: int) -> bool:
+        """Tell whether a tail at this position lets go of anything."""
+        queue = self._queue
+        if not queue:
+            return True
+        first = queue[0]
+        return not isinstance(first, Mark) or first.has_passed(position)
+
     def expect(self) -> None:
         """Note a write that is being sent."""
         mark = Mark()

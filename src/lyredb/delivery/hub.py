@@ -397,7 +397,7 @@ class Hub:
         gives them back by `push_held`.
         """
         hold = self._holds.get((slot, key))
-        if hold is None or not self._must_be_logged((slot, key)):
+        if hold is None or not hold.ends_with_message or not self._must_be_logged((slot, key)):
             return []
         taken = hold.take_last()
         hold.resume()
@@ -455,13 +455,19 @@ class Hub:
         """Note that an entry has been told, or never will be."""
         self.pass_by(entry.seq, (entry.slot, entry.key))
 
-    def pass_by(self, seq: int, address: Address) -> None:
-        """As `pass_over`, for an entry that was not decoded since nobody wants it."""
+    def pass_by(self, seq: int, address: Address) -> bool:
+        """As `pass_over`, for an entry that was not decoded since nobody wants it.
+
+        Returns:
+            Whether something that had waited for it was let go.
+        """
         self.position = seq
         if self._holds:
             hold = self._holds.get(address)
-            if hold is not None:
+            if hold is not None and hold.is_due(seq):
                 self._pass(address, hold)
+                return True
+        return False
 
     def wants(self, kind: int, slot: int) -> bool:
         """Whether any filter could match a topic of the table; cheap, errs towards yes."""

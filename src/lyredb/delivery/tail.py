@@ -110,27 +110,36 @@ class Tail:
                 self._skip(snapshot.position, error)
                 return False
             end = snapshot.position
+        handlers, on_slots, hub = self._handlers, self._slot_handlers, self._hub
+        unwanted = -1  # the table of the entry before, when nobody wanted it
         for seq, stored in rows:
-            self._take(seq, stored)
+            kind, address = kind_of(stored), address_of(stored)
+            slot = address[0]
+            if (
+                kind in handlers
+                or slot in on_slots
+                or ((slot != unwanted or kind > Kind.MESSAGE) and hub.wants(kind, slot))
+            ):
+                self._deliver(decode_entry(seq, stored))
+                unwanted = -1
+                continue
+            # Decoding what nobody wants is half of the work.
+            self.position = seq
+            if self._pass_by(seq, address):
+                unwanted = -1  # who was let go on may have joined
+            elif kind <= Kind.MESSAGE:
+                unwanted = slot
         if self.on_progress is not None and rows:
             self.on_progress(self.position)
         return self.position < end
 
-    def _take(self, seq: int, stored: bytes) -> None:
-        """Deliver an entry, or pass it by: decoding what nobody wants is half of the work."""
-        kind, address = kind_of(stored), address_of(stored)
-        if (
-            kind in self._handlers
-            or address[0] in self._slot_handlers
-            or self._hub.wants(kind, address[0])
-        ):
-            self._deliver(decode_entry(seq, stored))
-            return
-        self.position = seq
+    def _pass_by(self, seq: int, address: tuple[int, bytes]) -> bool:
+        """Pass an entry by that nobody wants; True when something had waited for it."""
         try:
-            self._hub.pass_by(seq, address)
+            return self._hub.pass_by(seq, address)
         except Exception:
             _log.exception("what waited for log entry %d could not be delivered", seq)
+            return True
 
     def _deliver(self, entry: Entry) -> None:
         """Deliver one entry; what fails in it is logged and costs nobody the next one."""

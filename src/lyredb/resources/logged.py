@@ -124,29 +124,32 @@ def mutations_of(messages: Sequence[LoggedMessage], context: Context) -> list[Mu
     """Return what logs the messages of one publisher."""
     user, session = context.user, context.session
     message_kind = Kind.MESSAGE
-    return [
-        Mutation(
-            slot=message.destination.slot,
-            key=message.destination.key,
-            kind=message_kind,
-            body=message.payload,
-            metadata=_metadata_of(message) if message.content_type or message.properties else b"",
-            full_id=_full_id_of(message.destination),
-            expires_ms=message.expires_ms,
-            retain=message.retain,
-            qos=message.qos,
-            user=user,
-            session=session,
+    content_type, properties, metadata = "", b"", b""
+    mutations: list[Mutation] = []
+    for message in messages:
+        # Those of one publisher mostly say the same.
+        if message.content_type != content_type or message.properties != properties:
+            content_type, properties = message.content_type, message.properties
+            metadata = encode_metadata(content_type=content_type, properties=properties)
+        destination = message.destination
+        key = destination.key
+        mutations.append(
+            Mutation(
+                slot=destination.slot,
+                key=key,
+                kind=message_kind,
+                body=message.payload,
+                metadata=metadata,
+                full_id=_full_id_of(destination) if is_short_form(key) else b"",
+                expires_ms=message.expires_ms,
+                retain=message.retain,
+                qos=message.qos,
+                user=user,
+                session=session,
+            )
         )
-        for message in messages
-    ]
-
-
-def _metadata_of(message: LoggedMessage) -> bytes:
-    return encode_metadata(content_type=message.content_type, properties=message.properties)
+    return mutations
 
 
 def _full_id_of(destination: Destination) -> bytes:
-    if not is_short_form(destination.key):
-        return b""
     return encode_full_key(cast("KeyValue", destination.id))

@@ -12,10 +12,13 @@ from lyredb.storage.settings import StorageSettings
 
 def size_of(transaction: Sequence[Mutation], session_rows: Rows) -> int:
     """Return the bytes of a transaction that count for the limits."""
-    if len(transaction) == 1:
-        size = transaction[0].size_bytes
-    else:
-        size = sum([mutation.size_bytes for mutation in transaction])
+    # As `Mutation.size_bytes`, written out: it is asked twice for each message that is logged.
+    size = sum(
+        [
+            len(one.body) + len(one.operations) + len(one.metadata) + len(one.key)
+            for one in transaction
+        ]
+    )
     if session_rows:
         size += sum([len(name) + len(value or b"") for name, value in session_rows])
     return size

@@ -67,15 +67,20 @@ class SegmentIndex:
         # As `address_hash`, written out: this runs once for each write.
         blake2b, hashes, offsets = hashlib.blake2b, self._hashes, self._offsets
         last_slot, prefix, of_slot = -1, b"", _NO_OFFSETS
+        known: dict[bytes, int] = {}
         offset = self.next_seq - self.first_seq
         for slot, key in addresses:
             if slot != last_slot:
                 last_slot, prefix = slot, slot.to_bytes(2, "big")
                 of_slot = self._slots.setdefault(slot, array("I"))
-            digest = blake2b(prefix + key, digest_size=8).digest()
+                known = {}
+            number = known.get(key)  # a topic mostly has several of a group
+            if number is None:
+                digest = blake2b(prefix + key, digest_size=8).digest()
+                number = known[key] = int.from_bytes(digest, "big")
             of_slot.append(offset)
-            bucket = digest[0]
-            hashes[bucket].append(int.from_bytes(digest, "big"))
+            bucket = number >> 56
+            hashes[bucket].append(number)
             offsets[bucket].append(offset)
             offset += 1
         self.next_seq = self.first_seq + offset
