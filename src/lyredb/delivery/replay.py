@@ -89,8 +89,8 @@ class ReplaySource:
 
     @property
     def position(self) -> int:
-        """The log position that has been reached; before the first entry is told, that before."""
-        return self._lowest if self._log is None else self._log.position
+        """The log position that has been reached; what was found so far lies behind it."""
+        return self._left if self._log is None else self._log.position
 
     def covers(self, slot: int, key: bytes) -> bool:
         """See `lyredb.delivery.log_source.LogSource`."""
