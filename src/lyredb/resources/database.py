@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from lyredb.delivery.hub import Hub, Ingress
 from lyredb.delivery.message import Message
-from lyredb.delivery.peers import RawReader
+from lyredb.delivery.peers import Peers, RawReader
 from lyredb.delivery.position import format_position
 from lyredb.delivery.tail import Tail
 from lyredb.errors import ServerStopping
@@ -345,6 +345,11 @@ class Database:
     def read_raw(self, kind: str, reader: RawReader) -> None:
         """Have raw frames that come from other workers read; see `Peers.read_raw`."""
         self._hub.peers.read_raw(kind, reader)
+
+    @property
+    def peers(self) -> Peers:
+        """The other workers of the node."""
+        return self._hub.peers
 
     def when_known(self, callback: Callable[[], None]) -> None:
         """Call back once all workers know of every subscription that was prepared here.

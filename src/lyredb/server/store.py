@@ -18,6 +18,7 @@ from lyredb.operations.broker import Broker
 from lyredb.resources.readmission import Readmission
 from lyredb.resources.registry import Registry
 from lyredb.sessions.claims_service import ClaimsService
+from lyredb.sessions.groups_service import GroupsService
 from lyredb.sessions.wills import kept_wills
 from lyredb.storage.blob_files import BlobFiles
 from lyredb.storage.blob_sweep import ORPHAN_AGE_S, BlobSweep
@@ -154,6 +155,7 @@ class Store:
         with self.engine.snapshot() as snapshot:
             wills = list(kept_wills(snapshot))
         self.claims.restore(wills, will_grace_s)
+        GroupsService(service, call_later=loop.call_later)
 
     async def evolve(self, schema: Schema) -> list[str]:
         """Bring the store to another schema while it is in use; return the changed tables.

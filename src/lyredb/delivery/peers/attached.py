@@ -14,6 +14,7 @@ from lyredb.delivery.peers.announcing import Announcing
 from lyredb.delivery.peers.incoming import RELAYED, Incoming, RawReader
 from lyredb.delivery.peers.interest import COARSE_ABOVE, FINE_BELOW, Interest
 from lyredb.delivery.peers.link import Link, SocketLink
+from lyredb.delivery.peers.notes import Notes
 from lyredb.delivery.peers.peer import LIMIT_BYTES, Peer
 from lyredb.delivery.peers.relay import Lane, Lanes, Relay
 from lyredb.delivery.peers.wishes import Wish, Wishes, peers_of
@@ -101,6 +102,7 @@ class Peers:
 
     Attributes:
         interest: What this worker wants of the others.
+        notes: Who takes notes, and who is told of workers.
         on_broken: Called with a sentence when a stream to a worker has failed here, and
             not because that worker ended. The two are apart then, and what each of them
             publishes never reaches the other: whoever is told has to put an end to that.
@@ -142,6 +144,7 @@ class Peers:
         self._advance_to: Callable[[int], None] | None = None
         self._gone = _Totals()
         self.on_broken: Callable[[str], None] | None = None
+        self.notes = Notes()
         self.interest = Interest(
             self._wake, coarse_above=limits.coarse_above, fine_below=limits.fine_below
         )
@@ -170,6 +173,7 @@ class Peers:
             readers=self._readers,
             on_interest=lambda interest: self._take_interest(peer, interest),
             on_known=lambda known: self._announcing.acknowledge(peer, known),
+            on_note=lambda note: self.notes.take(number, note),
         )
         self._peers[number] = peer
         self._incoming[number] = incoming
@@ -178,6 +182,7 @@ class Peers:
             lambda data: self._feed(peer, incoming, data), peer.drained, lambda: self._lost(peer)
         )
         self._announcing.attach(peer)
+        self.notes.tell_attached(number)
 
     def detach(self, number: int) -> None:
         """Forget a worker; what waits for it is lost. Does nothing when there is none."""
@@ -190,11 +195,19 @@ class Peers:
         self._lanes.forget(peer)
         self._gone.add(peer, self._incoming.pop(number))
         self._announcing.settle()
+        self.notes.tell_detached(number)
 
     def close(self) -> None:
         """Detach all."""
         for number in list(self._peers):
             self.detach(number)
+
+    def note(self, number: int, kind: str, body: bytes) -> None:
+        """Tell a worker something behind all messages of now; lost when it is not there."""
+        peer = self._peers.get(number)
+        if peer is not None:
+            self.flush()
+            peer.send([wire.note_frame(wire.Note(kind, body))])
 
     def _lost(self, peer: Peer) -> None:
         if self._peers.get(peer.number) is peer:

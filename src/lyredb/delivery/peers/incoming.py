@@ -18,16 +18,19 @@ from lyredb.delivery.peers.wire import (
     BATCH,
     INTEREST,
     LANE,
+    NOTE,
     RAW,
     Damaged,
     FrameReader,
     Interest,
+    Note,
     PackedLane,
     items_of,
     unpack_interest,
     unpack_known,
     unpack_lane,
     unpack_message,
+    unpack_note,
 )
 from lyredb.errors import InvalidTopic, LyreError
 from lyredb.security.principals import Role
@@ -57,6 +60,7 @@ class Incoming:
         readers: Who reads raw frames, by kind.
         on_interest: Called with each change of what the peer wants.
         on_known: Called with each number that it acknowledges.
+        on_note: Called with each note.
     """
 
     def __init__(
@@ -67,12 +71,14 @@ class Incoming:
         readers: Mapping[str, RawReader],
         on_interest: Callable[[Interest], None],
         on_known: Callable[[int], None],
+        on_note: Callable[[Note], None],
     ) -> None:
         self._advance_to = advance_to
         self._ingress_of = ingress_of
         self._readers = readers
         self._on_interest = on_interest
         self._on_known = on_known
+        self._on_note = on_note
         self._frames = FrameReader()
         self._lanes: dict[int, Ingress] = {}
         self._logged: set[str] = set()
@@ -90,6 +96,8 @@ class Incoming:
                 self._take_batch(body)
             elif kind == INTEREST:
                 self._take_interest(body)
+            elif kind == NOTE:
+                self._on_note(unpack_note(body))
             else:
                 self._on_known(unpack_known(body))
 

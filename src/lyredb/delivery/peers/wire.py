@@ -5,7 +5,8 @@ A frame is its length (of what follows), its type and its body:
 * ``BATCH``: the sender's log position, then items;
 * ``INTEREST``: number, filters that are wanted now, filters that are no more. Number 0
   says that the rest follows, any other is acknowledged;
-* ``KNOWN``: the number that is acknowledged.
+* ``KNOWN``: the number that is acknowledged;
+* ``NOTE``: a kind and bytes, for rooms that have something else to tell another worker.
 
 An item is kind, lane, count, length and that many bytes: frames of a protocol as they
 came, one packed message, or what a lane is. The bytes stay within one machine and one
@@ -23,6 +24,7 @@ import msgspec
 BATCH: Final = 1
 INTEREST: Final = 2
 KNOWN: Final = 3
+NOTE: Final = 4
 
 RAW: Final = 1
 MESSAGE: Final = 2
@@ -39,7 +41,7 @@ _BATCH: Final = struct.Struct(">IBQ")
 _KNOWN: Final = struct.Struct(">IBQ")
 _AFTER: Final = struct.Struct(">Q")
 _ITEM: Final = struct.Struct(">BHII")
-_TYPES: Final = (BATCH, INTEREST, KNOWN)
+_TYPES: Final = (BATCH, INTEREST, KNOWN, NOTE)
 
 Item = tuple[int, int, int, bytes]
 """Kind, lane, count, bytes."""
@@ -79,10 +81,18 @@ class Interest(msgspec.Struct, array_like=True, frozen=True):
     unwanted: list[str]
 
 
+class Note(msgspec.Struct, array_like=True, frozen=True):
+    """What is no message: its kind, which a room owns, and its bytes."""
+
+    kind: str
+    body: bytes
+
+
 pack: Final = msgspec.msgpack.Encoder().encode
 _message: Final = msgspec.msgpack.Decoder(PackedMessage)
 _lane: Final = msgspec.msgpack.Decoder(PackedLane)
 _interest: Final = msgspec.msgpack.Decoder(Interest)
+_note: Final = msgspec.msgpack.Decoder(Note)
 
 
 def unpack_message(data: bytes) -> PackedMessage:
@@ -113,6 +123,20 @@ def interest_frame(interest: Interest) -> bytes:
     """An ``INTEREST``."""
     body = pack(interest)
     return _FRAME.pack(1 + len(body), INTEREST) + body
+
+
+def note_frame(note: Note) -> bytes:
+    """A ``NOTE``."""
+    body = pack(note)
+    return _FRAME.pack(1 + len(body), NOTE) + body
+
+
+def unpack_note(body: bytes) -> Note:
+    """Read the body of a ``NOTE``. Raises `Damaged`."""
+    try:
+        return _note.decode(body)
+    except msgspec.MsgspecError as error:
+        raise Damaged(f"no note: {error}") from error
 
 
 def known_frame(number: int) -> bytes:

@@ -74,10 +74,14 @@ class Exact:
             settled(True)
 
     def give_up(self) -> None:
-        """Nothing will be answered any more."""
+        """Nothing will be answered any more.
+
+        What was sent with QoS 2 was told once, as far as anybody knows: nobody else may get
+        it [MQTT-4.8.2-5].
+        """
         waiting, self.settled = self.settled, {}
-        for settled in waiting.values():
-            settled(False)
+        for packet_id, settled in waiting.items():
+            settled(packet_id in self.sent or packet_id in self.released)
 
 
 NOT_FOUND = Reason.PACKET_IDENTIFIER_NOT_FOUND

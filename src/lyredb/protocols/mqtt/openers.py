@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 from lyredb.plugins.context import Context
 from lyredb.plugins.delivery import Message, Subscriber
@@ -65,8 +65,17 @@ class Outgoing(Protocol):
             qos: 0 to 2.
             ids: Subscription identifiers.
             settled: Called once: with True when the client has acknowledged it (QoS 0: it
-                went to the transport), with False when it will not any more.
+                went to the transport), with False when it will not any more. One of QoS 2
+                that was sent counts as acknowledged, as nobody else may get it.
         """
+
+
+@runtime_checkable
+class Slow(Protocol):
+    """An `Opened` that needs some time until nothing that is published can be missed."""
+
+    def when_ready(self, callback: Callable[[], None]) -> None:
+        """Call back once that is so, possibly before this returns; the SUBACK waits for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,421 @@
+"""The groups of shared subscribers of one worker: joined, owned, and served for others.
+
+Where a group is owned stands in the directory beside the writer (`groups_service`); between
+workers its messages go as notes of the peers' streams. What is given to a worker, and what
+it has settled, is gathered for a tick.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, Protocol
+
+from lyredb.errors import LyreError, NotAuthorised
+from lyredb.plugins.context import Context
+from lyredb.plugins.delivery import Message, Subscriber
+from lyredb.resources.in_process import ENCODING
+from lyredb.resources.requests import SubscribeOptions
+from lyredb.sessions import groups_wire as wire
+from lyredb.sessions.group import Desk, Member, Sharing
+from lyredb.sessions.group_messages import packed, unpacked
+from lyredb.storage.sequencer import Calls
+
+_logger: Final = logging.getLogger(__name__)
+
+
+class Opened(Protocol):
+    """The subscription of a group that is owned here."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def resume(self) -> None:
+        """Go on: the subscriber has drained."""
+
+    def close(self) -> None:
+        """End it."""
+
+
+class Feed(Protocol):
+    """What groups need of a `lyredb.resources.database.Database`."""
+
+    def subscribe(
+        self, filter: str, subscriber: Subscriber, context: Context, options: SubscribeOptions
+    ) -> Opened:
+        """Prepare a subscription."""
+
+    def when_known(self, callback: Callable[[], None]) -> None:
+        """Call back once all workers know of what was prepared."""
+
+    def drained(self, subscriber: Subscriber) -> None:
+        """A subscriber can take more again."""
+
+
+class Notes(Protocol):
+    """What groups need of `lyredb.delivery.peers.notes.Notes`."""
+
+    def on_note(self, kind: str, handler: Callable[[int, bytes], None]) -> None:
+        """Have a handler called with each note of a kind."""
+
+    def watch(self, attached: Callable[[int], None], detached: Callable[[int], None]) -> None:
+        """Be told of workers that come and go."""
+
+
+class Peers(Protocol):
+    """What groups need of `lyredb.delivery.peers.Peers`."""
+
+    @property
+    def notes(self) -> Notes:
+        """Who takes notes."""
+
+    def note(self, number: int, kind: str, body: bytes) -> None:
+        """Tell another worker something."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupName:
+    """Which group: members of another role see other things, and so are a group of their own.
+
+    Attributes:
+        share: The ShareName (MQTT 5 §4.8.2).
+        filter: What it is subscribed to.
+        role: Whose rights decide.
+    """
+
+    share: str
+    filter: str
+    role: str
+
+    def __str__(self) -> str:
+        return f"{self.share}\0{self.filter}\0{self.role}"
+
+
+@dataclass(slots=True, eq=False)
+class _Group:
+    """A group on this worker.
+
+    Attributes:
+        name: As text.
+        filter: What it is subscribed to.
+        context: Of the member that came first here.
+        desk: The members here.
+        coming: Those that have reserved a seat and not taken it.
+        owner: The worker that owns it, None until that is known.
+        is_ready: Its owner gets the messages.
+        on_ready: Who waits for that.
+        sharing: The owner's part, when that is this worker.
+        subscription: Likewise.
+        elsewhere: How many members are coming on other workers.
+        asked: Workers that wait for it to be ready.
+    """
+
+    name: str
+    filter: str
+    context: Context
+    desk: Desk = field(default_factory=Desk)
+    coming: int = 0
+    owner: int | None = None
+    is_ready: bool = False
+    on_ready: list[Callable[[], None]] = field(default_factory=list)
+    sharing: Sharing | None = None
+    subscription: Opened | None = None
+    elsewhere: dict[int, int] = field(default_factory=dict)
+    asked: list[int] = field(default_factory=list)
+
+
+class Groups:
+    """All groups of a worker.
+
+    Args:
+        worker: Its number.
+        feed: Where messages come from.
+        peers: The other workers.
+        calls: To the directory.
+        call_soon: Calls its argument in the next tick.
+    """
+
+    def __init__(
+        self,
+        worker: int,
+        feed: Feed,
+        peers: Peers,
+        calls: Calls,
+        call_soon: Callable[[Callable[[], None]], object],
+    ) -> None:
+        self._worker = worker
+        self._feed = feed
+        self._peers = peers
+        self._calls = calls
+        self._call_soon = call_soon
+        self._groups: dict[str, _Group] = {}
+        self._gives: dict[tuple[int, str], list[wire.Given]] = {}
+        self._dones: dict[tuple[int, str], tuple[list[int], list[int]]] = {}
+        self._is_scheduled = False
+        calls.on_notice(wire.OWNER, self._appointed)
+        calls.on_attach(self._announce)
+        peers.notes.watch(self._attached, self._detached)
+        for kind, handler in (
+            (wire.MEMBERS, self._take_members),
+            (wire.READY, self._take_ready),
+            (wire.GIVE, self._take_give),
+            (wire.DONE, self._take_done),
+            (wire.ENDED, self._take_ended),
+        ):
+            peers.notes.on_note(kind, handler)
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    # Members
+
+    def reserve(self, name: GroupName, context: Context) -> None:
+        """A member is about to join; each reservation is ended by `join` or `give_up`."""
+        text = str(name)
+        group = self._groups.get(text)
+        if group is None:
+            group = self._groups[text] = _Group(text, name.filter, context)
+            self._calls.notify(wire.JOIN, wire.encode(wire.Join(text)))
+        group.coming += 1
+        self._tell_members(group)
+
+    def when_ready(self, name: GroupName, callback: Callable[[], None]) -> None:
+        """Call back once the group gets what is published; for who has reserved a seat."""
+        group = self._groups.get(str(name))
+        if group is None or group.is_ready:
+            callback()
+        else:
+            group.on_ready.append(callback)
+
+    def join(self, name: GroupName, member: Member) -> bool:
+        """Take the seat that was reserved; False when the group has ended since."""
+        group = self._groups.get(str(name))
+        if group is None:
+            return False
+        group.coming -= 1
+        group.desk.add(member)
+        self._tell_members(group)
+        return True
+
+    def give_up(self, name: GroupName) -> None:
+        """End a reservation."""
+        group = self._groups.get(str(name))
+        if group is not None:
+            group.coming -= 1
+            self._tell_members(group)
+
+    def leave(self, name: GroupName, member: Member) -> None:
+        """A member goes; what it does not acknowledge any more is given to others."""
+        group = self._groups.get(str(name))
+        if group is not None:
+            group.desk.remove(member)
+            self._tell_members(group)
+
+    def note_room(self, name: GroupName, member: Member) -> None:
+        """A member can take more again."""
+        group = self._groups.get(str(name))
+        if group is not None:
+            group.desk.note_room(member)
+
+    def _tell_members(self, group: _Group) -> None:
+        """Tell the owner how many there are here; whoever is not needed any more leaves."""
+        count = len(group.desk.members)
+        if group.sharing is not None:
+            group.sharing.set_members(self._worker, count, partial(self._give_here, group))
+        elif group.owner is not None:
+            body = wire.encode(wire.Members(group.name, count, group.coming))
+            self._peers.note(group.owner, wire.MEMBERS, body)
+        self._drop_idle(group)
+
+    def _drop_idle(self, group: _Group) -> None:
+        if group.desk.members or group.coming:
+            return
+        if group.sharing is not None and (group.sharing.members or any(group.elsewhere.values())):
+            return
+        self._forget(group)
+        self._calls.notify(wire.LEAVE, wire.encode(wire.Named(group.name)))
+
+    def _forget(self, group: _Group) -> None:
+        if self._groups.get(group.name) is group:
+            del self._groups[group.name]
+        self._close(group)
+
+    @staticmethod
+    def _close(group: _Group) -> None:
+        subscription, group.subscription, group.sharing = group.subscription, None, None
+        if subscription is not None:
+            subscription.close()
+
+    # The directory
+
+    def _announce(self) -> None:
+        for group in self._groups.values():
+            self._calls.notify(wire.JOIN, wire.encode(wire.Join(group.name, group.owner)))
+
+    def _appointed(self, body: bytes) -> None:
+        told = wire.owners.decode(body)
+        group = self._groups.get(told.name)
+        if group is None or group.owner == told.owner:
+            return
+        group.owner = told.owner
+        if told.owner == self._worker:
+            self._own(group)
+        else:
+            self._close(group)
+        self._tell_members(group)
+
+    def _own(self, group: _Group) -> None:
+        """Subscribe for the whole group."""
+        group.is_ready = False
+
+        def end(reason: Exception) -> None:
+            self._end(group, reason)
+
+        sharing = group.sharing = Sharing(
+            group.context, on_drained=partial(self._drained, group), on_end=end
+        )
+        options = SubscribeOptions(ENCODING, qos=2, omit_current=True, on_error=end)
+        try:
+            subscription = self._feed.subscribe(group.filter, sharing, group.context, options)
+        except LyreError as error:
+            end(error)
+            return
+        group.subscription = subscription
+
+        def known() -> None:
+            if group.subscription is subscription:
+                subscription.start()
+                self._be_ready(group)
+
+        self._feed.when_known(known)
+
+    def _be_ready(self, group: _Group) -> None:
+        group.is_ready = True
+        waiting, group.on_ready = group.on_ready, []
+        for callback in waiting:
+            callback()
+        asked, group.asked = group.asked, []
+        for worker in asked:
+            self._peers.note(worker, wire.READY, wire.encode(wire.Named(group.name)))
+
+    def _drained(self, group: _Group) -> None:
+        if group.sharing is not None:
+            self._feed.drained(group.sharing)
+        if group.subscription is not None:
+            group.subscription.resume()
+
+    def _end(self, group: _Group, reason: Exception) -> None:
+        """The rights to it are gone, or it cannot be: for all members, on all workers."""
+        if self._groups.get(group.name) is not group:
+            return
+        self._forget(group)
+        self._calls.notify(wire.LEAVE, wire.encode(wire.Named(group.name)))
+        for worker in group.elsewhere:
+            self._peers.note(worker, wire.ENDED, wire.encode(wire.Named(group.name)))
+        _end_members(group, reason)
+
+    # Other workers
+
+    def _attached(self, worker: int) -> None:
+        for group in list(self._groups.values()):
+            if group.owner == worker:
+                self._tell_members(group)
+
+    def _detached(self, worker: int) -> None:
+        for group in list(self._groups.values()):
+            if group.sharing is not None:
+                group.elsewhere.pop(worker, None)
+                group.sharing.lose(worker)
+                self._drop_idle(group)
+
+    def _take_members(self, worker: int, body: bytes) -> None:
+        told = wire.members.decode(body)
+        group = self._groups.get(told.name)
+        if group is None or group.sharing is None:
+            return  # the directory will tell it of another owner
+        group.elsewhere[worker] = told.coming
+        give = partial(self._give_there, group.name, worker)
+        group.sharing.set_members(worker, told.count, give)
+        if group.is_ready:
+            self._peers.note(worker, wire.READY, wire.encode(wire.Named(group.name)))
+        else:
+            group.asked.append(worker)
+        self._drop_idle(group)
+
+    def _take_ready(self, worker: int, body: bytes) -> None:
+        group = self._groups.get(wire.named.decode(body).name)
+        if group is not None and group.owner == worker and not group.is_ready:
+            self._be_ready(group)
+
+    def _take_ended(self, worker: int, body: bytes) -> None:
+        group = self._groups.get(wire.named.decode(body).name)
+        if group is not None and group.owner == worker:
+            self._forget(group)
+            self._calls.notify(wire.LEAVE, wire.encode(wire.Named(group.name)))
+            _end_members(group, NotAuthorised("the rights to the shared subscription are gone"))
+
+    # Messages
+
+    def _give_here(self, group: _Group, message: Message, number: int) -> None:
+        sharing = group.sharing
+        assert sharing is not None, "its owner gives"
+
+        def settled(is_done: bool) -> None:
+            sharing.settle(self._worker, number, is_done=is_done)
+
+        group.desk.offer(message, settled)
+
+    def _give_there(self, name: str, worker: int, message: Message, number: int) -> None:
+        self._gives.setdefault((worker, name), []).append(packed(message, number))
+        self._schedule()
+
+    def _take_give(self, worker: int, body: bytes) -> None:
+        give = wire.gives.decode(body)
+        group = self._groups.get(give.name)
+        for each in give.messages:
+            settled = partial(self._done, worker, give.name, each.number)
+            if group is None:
+                settled(False)
+            else:
+                group.desk.offer(unpacked(each), settled)
+
+    def _done(self, worker: int, name: str, number: int, is_done: bool) -> None:
+        settled, returned = self._dones.setdefault((worker, name), ([], []))
+        (settled if is_done else returned).append(number)
+        self._schedule()
+
+    def _take_done(self, worker: int, body: bytes) -> None:
+        done = wire.dones.decode(body)
+        group = self._groups.get(done.name)
+        if group is None or group.sharing is None:
+            return  # it is given again by its owner of now, or it was the last there was
+        for number in done.settled:
+            group.sharing.settle(worker, number, is_done=True)
+        for number in reversed(done.returned):
+            group.sharing.settle(worker, number, is_done=False)
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Send what was gathered in this tick."""
+        self._is_scheduled = False
+        gives, self._gives = self._gives, {}
+        for (worker, name), messages in gives.items():
+            self._peers.note(worker, wire.GIVE, wire.encode(wire.Give(name, messages)))
+        dones, self._dones = self._dones, {}
+        for (worker, name), (settled, returned) in dones.items():
+            self._peers.note(worker, wire.DONE, wire.encode(wire.Done(name, settled, returned)))
+
+
+def _end_members(group: _Group, reason: Exception) -> None:
+    for member in list(group.desk.members):
+        group.desk.remove(member)
+        member.end(reason)
+    waiting, group.on_ready = group.on_ready, []
+    for callback in waiting:
+        callback()
