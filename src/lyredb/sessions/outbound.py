@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
+from lyredb.delivery.message import Message as DeliveredMessage
 from lyredb.errors import LyreError
 from lyredb.plugins.delivery import Message
 from lyredb.sessions.reading import Reader, Scan, Starts
@@ -39,6 +40,7 @@ class Outbound:
 
     Attributes:
         in_flight: By packet identifier, in the order of sending.
+        waiting_bytes: Topics, payloads and properties of what waits.
 
     Args:
         starts: Where each filter goes on.
@@ -57,6 +59,7 @@ class Outbound:
         "_sent",
         "_starts",
         "in_flight",
+        "waiting_bytes",
     )
 
     def __init__(
@@ -70,6 +73,7 @@ class Outbound:
         on_commit: Callable[[Committed], None],
     ) -> None:
         self.in_flight: dict[int, InFlight] = {one.packet_id: one for one in in_flight}
+        self.waiting_bytes = 0
         self._starts = starts
         self._finder = finder
         self._on_change = on_change
@@ -106,6 +110,7 @@ class Outbound:
             if part_of is not None:
                 part_of.waiting += 1
             self._queue.append((message, part_of))
+            self.waiting_bytes += _size(message)
 
     # What leaves
 
@@ -129,6 +134,7 @@ class Outbound:
 
     def _leave(self) -> Message:
         message, scan = self._queue.popleft()
+        self.waiting_bytes -= _size(message)
         if scan is not None:
             scan.note_sent(message)
         if message.seq and not message.current:
@@ -214,3 +220,8 @@ class Outbound:
             position, starts = self._starts.reached(readers, min(waiting, default=0) - 1)
         self._sent = {seq for seq in self._sent if seq > position}
         return position, tuple(sorted(self._sent)), starts
+
+
+def _size(message: Message) -> int:
+    payload = cast("DeliveredMessage", message).size_bytes
+    return len(message.topic) + payload + len(message.properties)

@@ -147,6 +147,7 @@ class StoredSession:
         stays at its position. Filters that begin with ``$`` read no log here.
         """
         self._readers[filter] = reader
+        self._given_up.discard(filter)
 
     def begin(self, filter: str, reader: Reader, *, is_current: bool) -> None:
         """Note the subscription of a new filter, or one that begins anew.
@@ -159,7 +160,7 @@ class StoredSession:
             reader: The subscription.
             is_current: It begins with current state.
         """
-        self._readers[filter] = reader
+        self.go_on(filter, reader)
         self._starts.begin(filter, is_current=is_current)
 
     def restart(self, filter: str) -> None:
@@ -234,6 +235,7 @@ class StoredSession:
         self.on_lost(error)
 
     def _progress_rows(self) -> Rows:
+        self._store.flush()  # what was told to the hub is counted as told to the client
         progress = self._progress()
         self.stored_position = progress.position
         return ((progress_name(self.number), encode_progress(progress)),)
@@ -272,7 +274,6 @@ class StoredSession:
         if self.state is not SessionState.OPEN or self._closing is not None:
             done(taken_over())
             return
-        self._store.flush()
         if expiry_s:
             written = self._progress_rows()
         else:
