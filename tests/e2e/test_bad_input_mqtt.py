@@ -52,7 +52,10 @@ def v5_publish(topic: bytes, properties: bytes, *, qos: int = 0) -> bytes:
 
 WRONG = {
     "PUBLISH QoS 3": (frames.packet(0x36, b"\x00\x01a\x00\x01"), MALFORMED),
-    "PUBLISH QoS 2": (frames.publish("Sensor/1", version=5, qos=2), 0x9B),
+    "PUBLISH QoS 2 with id 0": (
+        frames.publish("Sensor/1", version=5, qos=2, packet_id=0),
+        PROTOCOL,
+    ),
     "PUBLISH DUP with QoS 0": (frames.publish("Sensor/1", version=5, dup=True), MALFORMED),
     "PUBLISH without topic": (frames.packet(0x30, b""), MALFORMED),
     "PUBLISH topic longer than packet": (frames.packet(0x30, b"\x00\x09a"), MALFORMED),
@@ -62,7 +65,9 @@ WRONG = {
     "PUBLISH unknown property": (v5_publish(b"Sensor/1", b"\x7f\x01"), MALFORMED),
     "PUBLISH property twice": (v5_publish(b"Sensor/1", b"\x01\x00\x01\x00"), PROTOCOL),
     "PUBLISH property cut": (v5_publish(b"Sensor/1", b"\x03\x00\x09a"), MALFORMED),
-    "PUBLISH topic alias": (v5_publish(b"Sensor/1", b"\x23\x00\x01"), 0x94),
+    "PUBLISH topic alias 0": (v5_publish(b"Sensor/1", b"\x23\x00\x00"), 0x94),
+    "PUBLISH topic alias too large": (v5_publish(b"Sensor/1", b"\x23\xff\xff"), 0x94),
+    "PUBLISH topic alias without topic": (v5_publish(b"", b"\x23\x00\x01"), PROTOCOL),
     "PUBLISH subscription id": (v5_publish(b"Sensor/1", b"\x0b\x01"), PROTOCOL),
     "PUBLISH properties beyond packet": (
         frames.packet(0x30, frames.text("Sensor/1") + b"\x7f"),
@@ -78,14 +83,17 @@ WRONG = {
     "SUBSCRIBE QoS 3": (frames.subscribe(("Sensor/1", 3), version=5), None),
     "SUBSCRIBE cut": (frames.packet(0x82, b"\x00\x01\x00\x00\x09a"), MALFORMED),
     "SUBSCRIBE with identifier": (
-        frames.subscribe("Sensor/1", version=5, props=b"\x0b\x01"),
-        0xA1,
+        frames.subscribe("Sensor/1", version=5, props=b"\x0b\x00"),
+        PROTOCOL,
     ),
     "UNSUBSCRIBE wrong flags": (frames.packet(0xA0, b"\x00\x01\x00\x00\x01a"), MALFORMED),
     "UNSUBSCRIBE without filter": (frames.packet(0xA2, b"\x00\x01\x00"), PROTOCOL),
     "PUBACK cut": (frames.packet(0x40, b"\x00"), MALFORMED),
     "PUBACK wrong flags": (frames.packet(0x41, b"\x00\x01"), MALFORMED),
-    "PUBREL": (frames.packet(0x62, b"\x00\x01"), PROTOCOL),
+    "PUBREL packet id 0": (frames.packet(0x62, b"\x00\x00"), PROTOCOL),
+    "PUBREL wrong flags": (frames.packet(0x60, b"\x00\x01"), MALFORMED),
+    "PUBREC cut": (frames.packet(0x50, b"\x00"), MALFORMED),
+    "PUBCOMP wrong flags": (frames.packet(0x72, b"\x00\x01"), MALFORMED),
     "PINGREQ with body": (frames.packet(0xC0, b"x"), MALFORMED),
     "PINGREQ wrong flags": (b"\xc1\x00", MALFORMED),
     "DISCONNECT wrong flags": (b"\xe1\x00", MALFORMED),
@@ -135,7 +143,6 @@ def test_wrong_packet_ends_its_311_connection_without_a_word(
     """3.1.1 §4.8: the connection is closed, there is no packet that could say why."""
     data = WRONG[name][0]
     if name in (
-        "PUBLISH topic alias",
         "PUBLISH subscription id",
         "PUBLISH properties beyond packet",
     ):

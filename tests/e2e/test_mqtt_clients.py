@@ -113,11 +113,26 @@ def test_second_connection_with_a_client_id_takes_over(server: ServerProcess) ->
     second.paho.loop_stop()
 
 
-def test_qos_2_subscription_is_granted_1_and_shared_ones_are_refused(
-    server: ServerProcess,
+@pytest.mark.parametrize("version", [V3, V5])
+def test_messages_of_qos_2_come_once_and_in_order(
+    server: ServerProcess, version: MQTTProtocolVersion
 ) -> None:
+    """All four packets both ways; retained ones in between go through the disk."""
+    topic = f"Sensor/twice-{version.value}"
+    with MqttClient(server, version=version) as reader, MqttClient(server) as writer:
+        assert reader.subscribe(topic, qos=2) == [2]
+        for number in range(100):
+            payload = json.dumps({"value": number})
+            writer.paho.publish(topic, payload, qos=2, retain=number % 10 == 9)
+        messages = [reader.next() for _ in range(100)]
+        assert {writer.published.get(timeout=DEADLINE_S)[1] for _ in range(100)} == {0}
+    assert [json.loads(message.payload)["value"] for message in messages] == list(range(100))
+    assert {message.qos for message in messages} == {2}
+
+
+def test_qos_2_is_granted_and_shared_subscriptions_are_refused(server: ServerProcess) -> None:
     with MqttClient(server, version=V5) as client:
-        assert client.subscribe("Sensor/q", qos=2) == [1]
+        assert client.subscribe("Sensor/q", qos=2) == [2]
         assert client.subscribe("$share/group/Sensor/q") == [0x9E]
         assert client.subscribe("Nowhere/q") == [0x8F]
 
