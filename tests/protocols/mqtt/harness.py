@@ -137,6 +137,30 @@ class LogCall:
     rows: Rows = ()
 
 
+class FakeSnapshot:
+    """Of a store without sessions."""
+
+    now_ms = 0
+
+    def __enter__(self) -> FakeSnapshot:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def stored(self, slot: int, key: bytes) -> bytes | None:
+        return None
+
+
+class FakeSessionStore:
+    """No session has ever outlived its connection, and none is to."""
+
+    half = position = 0
+
+    def snapshot(self) -> FakeSnapshot:
+        return FakeSnapshot()
+
+
 class FakeDatabase:
     """Records in a dict; writes wait until `commit` or `reject`.
 
@@ -163,6 +187,7 @@ class FakeDatabase:
         self.knowing: list[Callable[[], None]] | None = None
         self.full = False
         self.fault: Exception | None = None
+        self.session_store = FakeSessionStore()
 
     def on_access_change(self, callback: Callable[[Principal], None]) -> None:
         self.on_change = callback

@@ -22,8 +22,13 @@ class Owner(Subscriber, Holder, Protocol):
 class Queue(Protocol):
     """The outbox, as far as it makes its client wait."""
 
-    queued: int
-    queued_bytes: int
+    @property
+    def queued(self) -> int:
+        """Messages that wait."""
+
+    @property
+    def queued_bytes(self) -> int:
+        """What those have."""
 
     @property
     def is_filling(self) -> bool:

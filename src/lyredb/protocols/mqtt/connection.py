@@ -25,15 +25,18 @@ from lyredb.plugins.context import Principal
 from lyredb.plugins.delivery import Batch, Format, Message
 from lyredb.protocols.mqtt import handlers, handshake
 from lyredb.protocols.mqtt.decode import decode_connect
+from lyredb.protocols.mqtt.durable_outbox import DurableOutbox
 from lyredb.protocols.mqtt.entrance import Admitted, Entrance, Origin
 from lyredb.protocols.mqtt.errors import answer_for, sentence_of
 from lyredb.protocols.mqtt.intake import Intake
 from lyredb.protocols.mqtt.life import State
 from lyredb.protocols.mqtt.packets import Connect, Disconnect
+from lyredb.protocols.mqtt.properties import Property
 from lyredb.protocols.mqtt.reasons import Reason, Violation, protocol_error
 from lyredb.protocols.mqtt.service import LINGER_S, Service
 from lyredb.protocols.mqtt.session import Session, open_session
 from lyredb.protocols.mqtt.silence import Silence
+from lyredb.protocols.mqtt.tracing import Tap, Tapped
 from lyredb.protocols.mqtt.transport import Transport
 from lyredb.protocols.mqtt.wheel import Wheel
 from lyredb.protocols.mqtt.wire import read_header
@@ -73,6 +76,7 @@ class Connection:
         "_session",
         "_silence",
         "_state",
+        "_tap",
         "_transport",
         "_watches",
         "due",
@@ -99,6 +103,7 @@ class Connection:
         self._session: Session | None = None
         self._intake = Intake(transport, self, service.turn)
         self._silence = Silence()
+        self._tap: Tap | None = None
         self._answers_scheduled = False
         self._watches: tuple[Callable[[], None], ...] = ()
         if account is not None and account.name:
@@ -118,6 +123,8 @@ class Connection:
     def process(self, data: bytes) -> tuple[int, int]:
         """Process whole packets (`intake.Processor`)."""
         left = len(data), 0
+        if self._tap is not None:
+            self._tap.processing()
         try:
             left = self._process_packets(data)
         except Violation as violation:
@@ -129,6 +136,8 @@ class Connection:
             logger.exception("mqtt connection %s failed", self._origin.address)
             self._end(Reason.UNSPECIFIED_ERROR, "Internal error")
         self._send_answers()
+        if self._tap is not None:
+            self._tap.processed(data[: left[0]])
         return left
 
     def _process_packets(self, data: bytes) -> tuple[int, int]:
@@ -182,6 +191,9 @@ class Connection:
 
     def _handle_connect(self, connect: Connect) -> None:
         """Let the client in, which takes a while; what follows waits, unread."""
+        tap = self._service.tap_for(connect.client_id)
+        if tap is not None:
+            self.tap(tap)
         self._entrance = Entrance(self, self._service, self._origin, connect)
         self._state = State.ENTERING
         self.pause_reading(State.ENTERING)
@@ -203,7 +215,21 @@ class Connection:
         )
         self._state = State.CONNECTED
         service.counters.accepted += 1
-        self.answer(handshake.acceptance(connect, terms, service.limits, service.worker))
+        stored = admitted.stored
+        self.answer(
+            handshake.acceptance(
+                connect,
+                terms,
+                service.limits,
+                service.worker,
+                is_present=stored is not None and stored.is_present,
+                lost="" if stored is None else stored.lost,
+            )
+        )
+        if stored is not None:
+            stored.on_lost = self.close
+        if self.is_open:
+            self._session.begin()
         if self.is_open:
             wheel, idle_s = service.wheel, service.limits.idle_timeout_s
             self._silence.start(self, wheel, terms.keep_alive_s, idle_s)
@@ -275,12 +301,22 @@ class Connection:
             session.backlog.grew()
 
     def write_messages(self, messages: Sequence[Message]) -> None:
-        """Never called: the encoding takes frames."""
-        raise TypeError("an MQTT connection takes frames")
+        """Send the messages of a tick: a session that lasts takes these (`Subscriber`)."""
+        session = self._session
+        if session is not None and self._state is State.CONNECTED:
+            assert isinstance(session.outbox, DurableOutbox), "others take frames"
+            session.outbox.write_messages(messages)
+            session.backlog.grew()
 
     def on_queue_full(self) -> None:
-        """QoS 1 messages were dropped, as too many wait for this client."""
-        if self._service.limits.disconnect_when_full:
+        """As many messages wait for this client as may.
+
+        A session that lasts reads the rest from the log later. Others had them dropped.
+        """
+        session = self._session
+        if session is not None and session.stored is not None:
+            session.subscriptions.fall_behind()
+        elif self._service.limits.disconnect_when_full:
             # Not at once: delivery is in the middle of a flush.
             self.close(SlowSubscriber("Too many messages wait for this client"))
 
@@ -325,6 +361,16 @@ class Connection:
         session = self._session
         return None if session is None or not self.is_open else session.report()
 
+    def tap(self, tap: Tap | None) -> None:
+        """Have the client's packets pass a tap from now on; None: no more (`Traceable`)."""
+        transport = self._transport
+        if isinstance(transport, Tapped):
+            transport = transport.inner
+        self._tap = tap
+        self._transport = transport if tap is None else Tapped(transport, tap)
+        if self._session is not None:
+            self._session.outbox.write_to(self._transport)
+
     def kick(self, sentence: str) -> None:
         """End because an operator says so; the will goes out, a session that lasts stays."""
         self._end(Reason.ADMINISTRATIVE_ACTION, sentence)
@@ -336,6 +382,10 @@ class Connection:
         handshake.check_disconnect(session.terms, packet)
         if packet.reason == Reason.SUCCESS:
             session.will.discard()
+        if packet.properties.has(Property.SESSION_EXPIRY):
+            asked = packet.properties.number(Property.SESSION_EXPIRY)
+            session.expiry_s = min(asked, self._service.limits.max_session_expiry_s)
+            session.will.expiry_s = session.expiry_s
         self._close_with(b"")
 
     def _end_by_violation(self, violation: Violation) -> None:
@@ -365,6 +415,8 @@ class Connection:
         self._service.wheel.put(self, Wheel.ticks(LINGER_S))
 
     def _release(self) -> None:
+        if self._tap is not None:
+            self._tap.ended()
         self._intake.close()
         if self._entrance is not None:
             self._entrance.give_up()

@@ -26,21 +26,22 @@ def _reason_string(sentence: str) -> bytes:
     return encode_property(Property.REASON_STRING, cut.replace("\0", "\ufffd"))
 
 
-def connack(return_code: ReturnCode) -> bytes:
-    """CONNACK of 3.1.1; no session is ever present (3.1.1 §3.2)."""
-    return bytes((0x20, 2, 0, return_code))
+def connack(return_code: ReturnCode, is_present: bool = False) -> bytes:
+    """CONNACK of 3.1 and 3.1.1, with Session Present (3.1.1 §3.2)."""
+    return bytes((0x20, 2, is_present, return_code))
 
 
 def connack5(
     reason: Reason,
     properties: Iterable[tuple[Property, Value | tuple[str, str]]] = (),
     *,
+    is_present: bool = False,
     sentence: str = "",
 ) -> bytes:
-    """CONNACK of 5; no session is ever present (MQTT 5 §3.2)."""
+    """CONNACK of 5, with Session Present (MQTT 5 §3.2)."""
     encoded = b"".join(encode_property(which, value) for which, value in properties)
     encoded += _reason_string(sentence)
-    return _packet(0x20, bytes((0, reason)) + with_length(encoded))
+    return _packet(0x20, bytes((is_present, reason)) + with_length(encoded))
 
 
 def puback(packet_id: int, reason: int = 0, sentence: str = "") -> bytes:

@@ -8,7 +8,7 @@ is legal and waits, unread. Whoever is let in was not revoked since its password
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from lyredb.errors import LyreError, NotAuthorised
@@ -16,12 +16,12 @@ from lyredb.plugins.context import Context
 from lyredb.protocols.mqtt import handshake, login
 from lyredb.protocols.mqtt.errors import answer_for, sentence_of
 from lyredb.protocols.mqtt.packets import Connect
-from lyredb.protocols.mqtt.properties import Property
 from lyredb.protocols.mqtt.reasons import Reason, Violation
 from lyredb.protocols.mqtt.service import Service
 from lyredb.protocols.mqtt.wills import LastWill
 from lyredb.security.authenticator import Account
 from lyredb.sessions.claims import Refusal
+from lyredb.sessions.stored import StoredSession
 
 logger = logging.getLogger("lyredb.mqtt")
 
@@ -53,6 +53,7 @@ class Admitted:
         client_id: Its own, or a new one.
         epoch: Of the claim of the identifier.
         will: Decided.
+        stored: The session, when it outlives the connection.
     """
 
     connect: Connect
@@ -60,6 +61,7 @@ class Admitted:
     client_id: str
     epoch: int
     will: LastWill
+    stored: StoredSession | None = None
 
 
 class Gate(Protocol):
@@ -165,7 +167,7 @@ class Entrance:
             service,
             context,
             self._origin.content_type,
-            expiry_s=connect.properties.number(Property.SESSION_EXPIRY),
+            expiry_s=handshake.expiry_of(connect, service.limits),
         )
         try:
             registered = will.prepare()
@@ -179,7 +181,7 @@ class Entrance:
             elif self._is_over:
                 service.release(client_id, result)
             else:
-                self._let_in(Admitted(connect, context, client_id, result, will))
+                self._open(Admitted(connect, context, client_id, result, will))
 
         service.claim(
             client_id,
@@ -189,6 +191,43 @@ class Entrance:
             registered,
             clean_start=connect.clean_start,
         )
+
+    def _open(self, admitted: Admitted) -> None:
+        """Take up the client's session, or forget it; then there is no question left."""
+        service, connect = self._service, admitted.connect
+
+        def on_open(result: StoredSession | Refusal | LyreError | None) -> None:
+            if isinstance(result, (Refusal, LyreError)):
+                service.release(admitted.client_id, admitted.epoch)
+                self._refuse_claim(result)
+            elif self._is_over:
+                self._give_back(admitted, result)
+            else:
+                context = admitted.context if result is None else result.context
+                self._let_in(replace(admitted, stored=result, context=context))
+
+        service.sessions.open(
+            admitted.context,
+            admitted.epoch,
+            clean_start=connect.clean_start,
+            expiry_s=handshake.expiry_of(connect, service.limits),
+            on_open=on_open,
+        )
+
+    def _give_back(self, admitted: Admitted, stored: StoredSession | None) -> None:
+        """The peer has gone while its session was opened."""
+        service = self._service
+        if stored is None:
+            service.release(admitted.client_id, admitted.epoch)
+            return
+        expiry_s = handshake.expiry_of(admitted.connect, service.limits)
+        service.begin_write()
+
+        def closed(error: LyreError | None) -> None:
+            service.end_write()
+            service.release(admitted.client_id, admitted.epoch)
+
+        stored.close(expiry_s, closed)
 
     def _let_in(self, admitted: Admitted) -> None:
         self._is_over = True

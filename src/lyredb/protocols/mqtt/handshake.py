@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lyredb.protocols.mqtt import encode
 from lyredb.protocols.mqtt.limits import Limits
 from lyredb.protocols.mqtt.outbox import MAX_ID_DISTANCE
-from lyredb.protocols.mqtt.packets import V5, V311, Connect, Disconnect
+from lyredb.protocols.mqtt.packets import V5, V31, Connect, Disconnect
 from lyredb.protocols.mqtt.properties import Property, Value
 from lyredb.protocols.mqtt.reasons import (
     Reason,
@@ -16,12 +16,16 @@ from lyredb.protocols.mqtt.reasons import (
     protocol_error,
     return_code,
 )
+from lyredb.sessions.terms import NEVER_EXPIRES_S
 
 LEAST_FOR_SENTENCES = 1_024
 """A client with a smaller Maximum Packet Size gets codes without reason strings."""
 
 WORKER_PROPERTY = "lyredb-worker"
 """The user property of a CONNACK that says which worker serves the client."""
+
+LOST_PROPERTY = "lyredb-session-lost"
+"""The user property of a CONNACK that says why a session begins anew with current state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +36,11 @@ class Terms:
         version: 4 or 5.
         client_id: The client's own, or the assigned one.
         keep_alive_s: In force, 0 for none.
-        window: QoS 1 messages that may be in flight to the client.
+        window: Messages above QoS 0 that may be in flight to the client.
         largest: Largest packet that the client takes in bytes, 0 for any.
-        asked_expiry: Whether the client asked for a session that outlives the connection;
-            it gets none, whatever it asked.
+        expiry_s: How long the session outlives the connection, `NEVER_EXPIRES_S` for ever.
+        asked_expiry: Whether the client asked for that, whatever it got.
+        aliases: How many topics it takes by a number.
         sentences: Whether acknowledgements may have reason strings [MQTT-3.1.2-29].
     """
 
@@ -45,32 +50,44 @@ class Terms:
     window: int
     largest: int
     sentences: bool
+    expiry_s: int = 0
     asked_expiry: bool = False
+    aliases: int = 0
 
 
 def check_connect(connect: Connect) -> None:
     """Refuse what this server cannot do, before anybody is asked for a password.
 
     Raises:
-        Violation: 0x9B for a v5 will with QoS 2 [MQTT-3.2.2-12], 0x8C for extended
-            authentication, 0x85 for a 3.1.1 client without an identifier that asks
-            for a session that lasts (3.1.1: [MQTT-3.1.3-8]).
+        Violation: 0x8C for extended authentication, 0x85 for a client of 3.1.1 without an
+            identifier that asks for a session that lasts (3.1.1: [MQTT-3.1.3-8]), and for
+            one of 3.1 without an identifier (3.1 §3.1).
     """
     if connect.version == V5:
-        if connect.will is not None and connect.will.qos == 2:
-            raise Violation(Reason.QOS_NOT_SUPPORTED, "A will may have QoS 0 or 1", version=V5)
         if connect.properties.has(Property.AUTHENTICATION_METHOD):
             raise Violation(
                 Reason.BAD_AUTHENTICATION_METHOD,
                 "Only user name and password are known here",
                 version=V5,
             )
-    elif not connect.client_id and not connect.clean_start:
+    elif not connect.client_id and (connect.version == V31 or not connect.clean_start):
         raise Violation(
             Reason.CLIENT_IDENTIFIER_NOT_VALID,
-            "A session that lasts needs a client identifier",
-            version=V311,
+            "A client identifier is needed",
+            version=connect.version,
         )
+
+
+def expiry_of(connect: Connect, limits: Limits) -> int:
+    """How long the session outlives the connection in seconds, `NEVER_EXPIRES_S` for ever.
+
+    Clients of 3.1 and 3.1.1 ask for ever, or for not at all (MQTT 5 §3.1.2.11.2).
+    """
+    if connect.version == V5:
+        asked = connect.properties.number(Property.SESSION_EXPIRY)
+    else:
+        asked = 0 if connect.clean_start else NEVER_EXPIRES_S
+    return min(asked, limits.max_session_expiry_s)
 
 
 def agree(connect: Connect, limits: Limits, client_id: str) -> Terms:
@@ -91,15 +108,14 @@ def agree(connect: Connect, limits: Limits, client_id: str) -> Terms:
         largest=largest,
         sentences=bool(properties.number(Property.REQUEST_PROBLEM_INFORMATION, 1))
         and not 0 < largest < LEAST_FOR_SENTENCES,
+        expiry_s=expiry_of(connect, limits),
         asked_expiry=bool(properties.number(Property.SESSION_EXPIRY)),
+        aliases=min(properties.number(Property.TOPIC_ALIAS_MAXIMUM), limits.max_aliases_out),
     )
 
 
 def check_disconnect(terms: Terms, packet: Disconnect) -> None:
     """Refuse a Session Expiry Interval after a CONNECT that had none (§3.14.2.2.2).
-
-    Whoever asked for one in the CONNECT may name it again, although the CONNACK said 0:
-    the rule is about what the client sent.
 
     Raises:
         Violation: 0x82.
@@ -114,7 +130,15 @@ def _is_capped(connect: Connect, limits: Limits) -> bool:
     return connect.keep_alive_s > cap or (not connect.keep_alive_s and cap < 65_535)
 
 
-def acceptance(connect: Connect, terms: Terms, limits: Limits, worker: str = "") -> bytes:
+def acceptance(
+    connect: Connect,
+    terms: Terms,
+    limits: Limits,
+    worker: str = "",
+    *,
+    is_present: bool = False,
+    lost: str = "",
+) -> bytes:
     """The CONNACK that accepts, with everything that is not available (§3.2.2.3).
 
     Args:
@@ -122,25 +146,30 @@ def acceptance(connect: Connect, terms: Terms, limits: Limits, worker: str = "")
         terms: On which terms.
         limits: What v5 clients are told of.
         worker: A user property that says which worker serves the client, ``""`` for none.
+        is_present: The session was there before [MQTT-3.2.2-2] [MQTT-3.2.2-3].
+        lost: A user property that says why it begins anew with current state, ``""`` for none.
     """
     if connect.version != V5:
-        return encode.connack(ReturnCode.ACCEPTED)
+        # A byte that 3.1 does not use (3.1 §3.2).
+        return encode.connack(ReturnCode.ACCEPTED, is_present and connect.version != V31)
     properties: list[tuple[Property, Value | tuple[str, str]]] = [
         (Property.RECEIVE_MAXIMUM, limits.receive_maximum),
         (Property.RETAIN_AVAILABLE, 1),
         (Property.MAXIMUM_PACKET_SIZE, limits.max_packet_bytes),
         (Property.TOPIC_ALIAS_MAXIMUM, limits.topic_alias_maximum),
-        (Property.SHARED_AVAILABLE, 0),
-        # Whatever the client asked for: the session ends with the connection.
-        (Property.SESSION_EXPIRY, 0),
+        (Property.SHARED_AVAILABLE, 1),
     ]
+    if terms.expiry_s != connect.properties.number(Property.SESSION_EXPIRY):
+        properties.append((Property.SESSION_EXPIRY, terms.expiry_s))
     if not connect.client_id:
         properties.append((Property.ASSIGNED_CLIENT_IDENTIFIER, terms.client_id))
     if terms.keep_alive_s != connect.keep_alive_s:
         properties.append((Property.SERVER_KEEP_ALIVE, terms.keep_alive_s))
     if worker:
         properties.append((Property.USER_PROPERTY, (WORKER_PROPERTY, worker)))
-    return encode.connack5(Reason.SUCCESS, properties)
+    if lost:
+        properties.append((Property.USER_PROPERTY, (LOST_PROPERTY, lost)))
+    return encode.connack5(Reason.SUCCESS, properties, is_present=is_present)
 
 
 def refusal(version: int, reason: Reason, sentence: str) -> bytes:
@@ -151,7 +180,7 @@ def refusal(version: int, reason: Reason, sentence: str) -> bytes:
     """
     if version == V5:
         return encode.connack5(reason, sentence=sentence)
-    code = return_code(reason) if version == V311 else None
+    code = return_code(reason) if version else None
     return b"" if code is None else encode.connack(code)
 
 

@@ -15,10 +15,12 @@ class Limits:
     max_connections: int = 10_000
     connect_timeout_s: float = 10.0
     max_keep_alive_s: int = 65_535
+    max_session_expiry_s: int = 2_592_000
     max_packet_bytes: int = 1_200_000
     receive_maximum: int = 1_000
     topic_alias_maximum: int = 100
     max_inflight: int = 100
+    max_aliases_out: int = 0
     buffer_bytes: int = 1_000_000
     max_queued: int = 10_000
     max_queued_bytes: int = 8_000_000
@@ -40,10 +42,12 @@ class Limits:
             max_connections=settings.integer("mqtt.maxConnections"),
             connect_timeout_s=settings.seconds("mqtt.connectTimeout"),
             max_keep_alive_s=int(settings.seconds("mqtt.maxKeepAlive")),
+            max_session_expiry_s=int(settings.seconds("mqtt.maxSessionExpiry")),
             max_packet_bytes=settings.integer("mqtt.maxPacketSize"),
             receive_maximum=settings.integer("mqtt.receiveMaximum"),
             topic_alias_maximum=settings.integer("mqtt.topicAliasMaximum"),
             max_inflight=settings.integer("mqtt.maxInflight"),
+            max_aliases_out=settings.integer("mqtt.topicAliasesOut"),
             buffer_bytes=settings.integer("mqtt.bufferSize"),
             max_queued=settings.integer("mqtt.maxQueued"),
             max_queued_bytes=settings.integer("mqtt.maxQueuedSize"),

@@ -8,11 +8,12 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Final, Protocol
 
 from lyredb.errors import LyreError
 from lyredb.operations.broker_requests import ClientEntry
-from lyredb.plugins.context import Principal
+from lyredb.plugins.context import Context, Principal
 from lyredb.plugins.delivery import Format
 from lyredb.protocols.mqtt.buffers import Buffers
 from lyredb.protocols.mqtt.encoding import MqttEncoding
@@ -20,14 +21,17 @@ from lyredb.protocols.mqtt.limits import Limits
 from lyredb.protocols.mqtt.openers import EVERYTHING_ELSE, Opened, Opener, Wish, refuse_shared
 from lyredb.protocols.mqtt.packets import V5, V311
 from lyredb.protocols.mqtt.passing import Passing
+from lyredb.protocols.mqtt.replay import QUERY, open_query
 from lyredb.protocols.mqtt.statistics import Counters, MqttStatistics
 from lyredb.protocols.mqtt.stretches import Stretches
+from lyredb.protocols.mqtt.tracing import Tap
 from lyredb.protocols.mqtt.wheel import Wheel
 from lyredb.protocols.net.flow import Turn
 from lyredb.resources.database import Database
 from lyredb.security.authenticator import Authenticator
 from lyredb.sessions.claims import Refusal
 from lyredb.sessions.claims_client import Claims, OnResult
+from lyredb.sessions.store import OnOpen
 from lyredb.sessions.wills import Will
 
 logger = logging.getLogger("lyredb.mqtt")
@@ -64,6 +68,24 @@ class Client(Protocol):
     def kick(self, sentence: str) -> None:
         """End because an operator says so."""
 
+    def tap(self, tap: Tap | None) -> None:
+        """Have packets pass a tap from now on; None: no more."""
+
+
+class Sleepers(Protocol):
+    """The sessions that outlive their connections (`lyredb.sessions.store.Sessions`)."""
+
+    def open(
+        self,
+        context: Context,
+        epoch: int,
+        *,
+        clean_start: bool,
+        expiry_s: int,
+        on_open: OnOpen,
+    ) -> None:
+        """Take up a client's session, or begin one; see there."""
+
 
 class Service:
     """The shared state of a worker's MQTT connections.
@@ -75,10 +97,12 @@ class Service:
         wheel: Timers.
         counters: What is counted.
         claims: Client identifiers, on all workers.
+        sessions: Those that outlive their connections.
         worker: What clients are told of the worker that serves them; ``""`` for nothing.
         buffers: What waits for slow readers.
         connections: All open ones.
         clients: Those that have, or have asked for, a client identifier.
+        tap_for: What notes the packets of a client that is traced.
         writing: Retained messages sent to the writer and not answered.
         stretches: Finds frames alike, for all publishers.
         passing: Properties that go on as they come, for all publishers.
@@ -98,6 +122,7 @@ class Service:
         authenticator: Authenticator,
         limits: Limits,
         claims: Claims,
+        sessions: Sleepers,
         *,
         worker: str = "",
         loop: asyncio.AbstractEventLoop,
@@ -109,7 +134,9 @@ class Service:
         self.authenticator = authenticator
         self.limits = limits
         self.claims = claims
+        self.sessions = sessions
         self.worker = worker
+        self.tap_for: Callable[[str], Tap | None] = lambda _: None
         self.now_ms = now_ms
         self.turn = Turn(clock, self.call_soon)
         self.new_client_id = new_client_id
@@ -120,7 +147,11 @@ class Service:
         self.writing = 0
         self.stretches = Stretches()
         self.passing = Passing()
-        self.openers: dict[str, Opener] = {EVERYTHING_ELSE: self._open, "$share": refuse_shared}
+        self.openers: dict[str, Opener] = {
+            EVERYTHING_ELSE: self._open,
+            "$share": refuse_shared,
+            QUERY: partial(open_query, database),
+        }
         self.buffers = Buffers(limits.max_buffered_bytes, loop.call_soon)
         self._loop = loop
         self._encodings: dict[tuple[int, Format], MqttEncoding] = {}
@@ -224,7 +255,7 @@ class Service:
         task.add_done_callback(self._tasks.discard)
 
     def begin_write(self) -> None:
-        """Note that a retained message went to the writer."""
+        """Note that something went to the writer which has to be there before the end."""
         self.writing += 1
 
     def end_write(self) -> None:
@@ -269,6 +300,8 @@ class Service:
             connection.shutdown()
         flushed = min(self._loop.time() + _FLUSH_S, deadline - deadline_s / 10)
         await self._wait(lambda: not self.connections, flushed)
+        # Sessions that last are on disk, or are as they were a second ago.
+        await self._wait(lambda: not self.writing, deadline)
         for connection in list(self.connections):
             connection.abort()
         for task in list(self._tasks):

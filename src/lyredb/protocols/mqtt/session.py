@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from lyredb.errors import LyreError
@@ -9,14 +11,23 @@ from lyredb.operations.broker_requests import MAX_FILTERS, ClientEntry
 from lyredb.plugins.context import Principal
 from lyredb.plugins.delivery import Format
 from lyredb.protocols.mqtt import backlog, publishing, subscribing
+from lyredb.protocols.mqtt.aliases_out import AliasingWire
 from lyredb.protocols.mqtt.backlog import Backlog
+from lyredb.protocols.mqtt.durable_outbox import DurableOutbox
+from lyredb.protocols.mqtt.encoding import MqttEncoding
 from lyredb.protocols.mqtt.entrance import Admitted
+from lyredb.protocols.mqtt.grants import Grants
 from lyredb.protocols.mqtt.handshake import Terms
-from lyredb.protocols.mqtt.outbox import Outbox
+from lyredb.protocols.mqtt.keeping import Keeper
+from lyredb.protocols.mqtt.outbox import Outbox, Wire
 from lyredb.protocols.mqtt.publishing import Publishing
 from lyredb.protocols.mqtt.service import Service
 from lyredb.protocols.mqtt.subscribing import Subscriptions
 from lyredb.protocols.mqtt.transport import Transport
+from lyredb.resources.in_process import ENCODING as MESSAGES
+from lyredb.sessions.stored import SessionState, StoredSession
+
+logger = logging.getLogger("lyredb.mqtt")
 
 VERSION_NAMES: Final = {3: "MQTT 3.1", 4: "MQTT 3.1.1", 5: "MQTT 5"}
 """Protocol versions as people say them."""
@@ -35,15 +46,19 @@ class Session:
         subscriptions: What it listens to.
         epoch: Of the claim of the client identifier.
         will: Published at the end, unless it is discarded before.
+        stored: What outlives the connection; None when nothing does.
+        expiry_s: For how long, from the end on.
     """
 
     __slots__ = (
         "backlog",
         "context",
         "epoch",
+        "expiry_s",
         "outbox",
         "publishing",
         "since_ms",
+        "stored",
         "subscriptions",
         "terms",
         "will",
@@ -54,7 +69,7 @@ class Session:
         terms: Terms,
         admitted: Admitted,
         *,
-        outbox: Outbox,
+        outbox: Outbox | DurableOutbox,
         backlog: Backlog,
         publishing: Publishing,
         subscriptions: Subscriptions,
@@ -65,6 +80,8 @@ class Session:
         self.context = admitted.context
         self.epoch = admitted.epoch
         self.will = admitted.will
+        self.stored = admitted.stored
+        self.expiry_s = terms.expiry_s
         self.outbox = outbox
         self.backlog = backlog
         self.publishing = publishing
@@ -105,20 +122,51 @@ class Session:
         The client identifier is free when the will is out: whoever takes over finds it told.
         One with a delay goes to the directory with the identifier.
         """
-        self.subscriptions.close()
         client_id, epoch = self.terms.client_id, self.epoch
-        self.will.part(lambda delay_ms: service.release(client_id, epoch, delay_ms))
+
+        def part() -> None:
+            self.will.part(lambda delay_ms: service.release(client_id, epoch, delay_ms))
+
+        if self.stored is None:
+            self.subscriptions.close()
+            part()
+        else:
+            # Before the subscriptions end: they know how far the client is.
+            self._close_stored(self.stored, service, part)
+            self.subscriptions.close()
         self.outbox.close()
         self.backlog.close()
         service.counters.sent += self.outbox.sent
         service.counters.dropped += self.outbox.dropped
+
+    def _close_stored(
+        self, stored: StoredSession, service: Service, part: Callable[[], None]
+    ) -> None:
+        """Write how far the client is; whoever comes next finds it there."""
+
+        def closed(error: LyreError | None) -> None:
+            service.end_write()
+            if error is not None and stored.state is not SessionState.LOST:
+                logger.warning(
+                    "mqtt session %d is as it was a second ago: %s", stored.number, error
+                )
+            part()
+
+        service.begin_write()
+        stored.close(self.expiry_s, closed)
+
+    def begin(self) -> None:
+        """Go on where the session slept, if it did; the CONNACK was written."""
+        if isinstance(self.outbox, DurableOutbox):
+            self.outbox.begin()
+            self.subscriptions.go_on()
 
 
 class Owner(backlog.Owner, publishing.Owner, subscribing.Owner, Protocol):
     """The connection, as the parts of its session need it."""
 
     def on_queue_full(self) -> None:
-        """QoS 1 messages were dropped, as too many wait for this client."""
+        """As many messages wait for this client as may."""
 
 
 def open_session(
@@ -132,10 +180,47 @@ def open_session(
     content_type: str,
 ) -> Session:
     """Make the parts of a client that is let in; nothing is sent yet."""
-    limits = service.limits
+    stored, context = admitted.stored, admitted.context
     encoding = service.encoding(terms.version, format)
-    outbox = Outbox(
-        transport,
+    wire: Wire = transport
+    if terms.aliases:
+        wire = AliasingWire(transport, terms.aliases, terms.largest)
+    outbox: Outbox | DurableOutbox
+    keeper: Keeper | None = None
+    if stored is None:
+        outbox = _outbox(owner, wire, service, terms, encoding)
+        subscriptions = Subscriptions(owner, service, context, terms.version, encoding, outbox)
+    else:
+        grants = Grants()
+        outbox = _durable_outbox(owner, wire, service, terms, encoding, stored, grants)
+        keeper = Keeper(stored, outbox, grants)
+        subscriptions = Subscriptions(
+            owner, service, context, terms.version, MESSAGES, outbox, keeper
+        )
+    return Session(
+        terms,
+        admitted,
+        outbox=outbox,
+        backlog=Backlog(owner, transport, service, outbox, subscriptions.resume),
+        publishing=Publishing(
+            owner,
+            service,
+            context,
+            terms.version,
+            content_type=content_type,
+            inbound=None if stored is None else stored.inbound,
+        ),
+        subscriptions=subscriptions,
+        since_ms=service.now_ms(),
+    )
+
+
+def _outbox(
+    owner: Owner, wire: Wire, service: Service, terms: Terms, encoding: MqttEncoding
+) -> Outbox:
+    limits = service.limits
+    return Outbox(
+        wire,
         encoding=encoding,
         version=terms.version,
         window=terms.window,
@@ -145,14 +230,29 @@ def open_session(
         max_queued_bytes=limits.max_queued_bytes,
         owner=owner,
     )
-    context = admitted.context
-    subscriptions = Subscriptions(owner, service, context, terms.version, encoding, outbox)
-    return Session(
-        terms,
-        admitted,
-        outbox=outbox,
-        backlog=Backlog(owner, transport, service, outbox, subscriptions.resume),
-        publishing=Publishing(owner, service, context, terms.version, content_type=content_type),
-        subscriptions=subscriptions,
-        since_ms=service.now_ms(),
+
+
+def _durable_outbox(
+    owner: Owner,
+    wire: Wire,
+    service: Service,
+    terms: Terms,
+    encoding: MqttEncoding,
+    stored: StoredSession,
+    grants: Grants,
+) -> DurableOutbox:
+    limits = service.limits
+    return DurableOutbox(
+        wire,
+        stored.outbound,
+        grants,
+        encoding=encoding,
+        number=stored.number,
+        window=terms.window,
+        largest=terms.largest,
+        buffer_bytes=limits.buffer_bytes,
+        max_queued=limits.max_queued,
+        max_queued_bytes=limits.max_queued_bytes,
+        owner=owner,
+        now_ms=service.now_ms,
     )

@@ -72,6 +72,26 @@ MQTT_SETTINGS: Final = (
         maximum=65_535,
     ),
     Setting(
+        "mqtt.maxSessionExpiry",
+        2_592_000.0,
+        "duration",
+        "How long a session outlives its connection at most, whatever a client asks for; 3.1 "
+        "and 3.1.1 clients without Clean Session ask for ever. 30 days, since what is published "
+        "with QoS 1 or 2 to its filters goes through the log for as long. 0: none does.",
+        minimum=0,
+        maximum=0xFFFF_FFFF,
+    ),
+    Setting(
+        "mqtt.topicAliasesOut",
+        0,
+        "integer",
+        "Topics that a v5 client gets by a number after the first time, if its Topic Alias "
+        "Maximum allows it. Saves bytes on thin lines and costs a rewrite of every frame for "
+        "that client alone, so it is off.",
+        minimum=0,
+        maximum=65_535,
+    ),
+    Setting(
         "mqtt.maxPacketSize",
         1_200_000,
         "size",

@@ -19,15 +19,19 @@ from lyredb.plugins.context import Context
 from lyredb.plugins.delivery import Encoding, Publisher, Subscriber
 from lyredb.protocols.mqtt import encode
 from lyredb.protocols.mqtt.errors import answer_for, sentence_of
+from lyredb.protocols.mqtt.keeping import Keeper, request_of, stored_of
 from lyredb.protocols.mqtt.messages import check_topic
-from lyredb.protocols.mqtt.openers import Opened, Outgoing, Refusal, Wish, opener_of
+from lyredb.protocols.mqtt.openers import Opened, Outgoing, Refusal, Slow, Wish, opener_of
 from lyredb.protocols.mqtt.packets import V5, V31, Request, Subscribe, Unsubscribe
-from lyredb.protocols.mqtt.properties import Properties, Property
+from lyredb.protocols.mqtt.properties import NONE, Properties, Property
 from lyredb.protocols.mqtt.reasons import SUBSCRIBE_FAILURE, Reason
+from lyredb.protocols.mqtt.replay import QUERY, with_beginning
 from lyredb.protocols.mqtt.service import Service
 from lyredb.resources.registry import shorten
+from lyredb.resources.replay import is_replay
 from lyredb.resources.requests import SubscribeOptions
 from lyredb.resources.subscription import State
+from lyredb.sessions.terms import StoredSubscription
 
 logger = logging.getLogger("lyredb.mqtt")
 
@@ -42,6 +46,9 @@ class Owner(Subscriber, Publisher, Protocol):
 
     def answer(self, frame: bytes) -> None:
         """Send a packet of our own."""
+
+    def fail(self, error: Exception) -> None:
+        """End the connection now, with the protocol's word for ``error``."""
 
     def sentence(self, text: str) -> str:
         """The text, or ``""`` when this client must not get reason strings."""
@@ -58,6 +65,9 @@ class _Preparing:
         sentence: What the SUBACK says of those that were refused.
         new: What is to be started, by topic filter.
         changed: What is served otherwise from then on.
+        kept: What a session that outlives the connection keeps of them.
+        waits: For how many answers; those of the workers, and of the disk.
+        error: Why nothing of it stands.
         replaced: What the new ones stand for; it goes on until then.
     """
 
@@ -68,6 +78,9 @@ class _Preparing:
     new: dict[str, Opened] = field(default_factory=dict)
     changed: list[tuple[Opened, SubscribeOptions]] = field(default_factory=list)
     replaced: list[Opened] = field(default_factory=list)
+    kept: dict[str, StoredSubscription | None] = field(default_factory=dict)
+    waits: int = 1
+    error: LyreError | None = None
 
 
 class Subscriptions:
@@ -80,12 +93,14 @@ class Subscriptions:
         version: Of the protocol.
         encoding: How messages look to this client.
         outgoing: Its outbox.
+        keeper: Of a session that outlives the connection, else None.
     """
 
     __slots__ = (
         "_by_filter",
         "_context",
         "_encoding",
+        "_keeper",
         "_outgoing",
         "_owner",
         "_preparing",
@@ -101,7 +116,9 @@ class Subscriptions:
         version: int,
         encoding: Encoding,
         outgoing: Outgoing,
+        keeper: Keeper | None = None,
     ) -> None:
+        self._keeper = keeper
         self._owner = owner
         self._service = service
         self._context = context
@@ -130,15 +147,37 @@ class Subscriptions:
                 preparing.codes.append(self._code(request, refusal.reason))
                 problems.append(_problem(request, refusal, alone=len(packet.requests) == 1))
         preparing.sentence = self._owner.sentence(_joined(problems))
-        self._service.database.when_known(lambda: self._start(preparing))
+        self._settle(preparing)
+
+    def _settle(self, preparing: _Preparing) -> None:
+        """Have it on disk, where it is kept, and known to all workers; then start it."""
+        if self._keeper is not None and preparing.kept:
+            preparing.waits += 1
+            self._keeper.commit(preparing.kept, partial(self._note_settled, preparing))
+        for opened in preparing.new.values():
+            if isinstance(opened, Slow):
+                preparing.waits += 1
+                opened.when_ready(partial(self._note_settled, preparing, None))
+        self._service.database.when_known(lambda: self._note_settled(preparing, None))
         if self._preparing is preparing:
             self._owner.pause_reading(self)
+
+    def _note_settled(self, preparing: _Preparing, error: LyreError | None) -> None:
+        preparing.waits -= 1
+        preparing.error = preparing.error or error
+        if not preparing.waits:
+            self._start(preparing)
 
     def _start(self, preparing: _Preparing) -> None:
         """Answer, and start what is new; all workers forward what it brings."""
         if self._preparing is not preparing:
             return  # the connection ended meanwhile
+        if preparing.error is not None:
+            self._owner.fail(preparing.error)
+            return
         self._preparing = None
+        if self._keeper is not None:
+            self._keeper.apply(preparing.kept)
         self._owner.answer(
             encode.suback(preparing.packet_id, preparing.codes, self._version, preparing.sentence)
         )
@@ -174,9 +213,12 @@ class Subscriptions:
         handling = request.retain_handling
         omit = handling == _NEVER_SEND or (handling == _SEND_IF_NEW and existing is not None)
         options = self._options(request, preparing.properties, omit=omit)
-        if existing is not None and omit:
+        options = with_beginning(request.filter, options, preparing.properties)
+        is_current = not (options.omit_current or is_replay(options))
+        if existing is not None and options.omit_current and not is_replay(options):
             # In place: nothing between the old and the new may be lost [MQTT-3.8.4-3].
             preparing.changed.append((existing, options))
+            self._keep(request, options, preparing)
             return
         self._check_limits(request.filter, is_new=existing is None)
         subscription = self._open(request, options, preparing.properties)
@@ -186,12 +228,24 @@ class Subscriptions:
         elif existing is not None:
             preparing.replaced.append(existing)
         preparing.new[request.filter] = self._by_filter[request.filter] = subscription
+        self._keep(request, options, preparing)
+        if self._keeper is not None:
+            self._keeper.begin(request.filter, subscription, is_current=is_current)
+
+    def _keep(self, request: Request, options: SubscribeOptions, preparing: _Preparing) -> None:
+        if self._keeper is not None and not request.filter.startswith(f"{QUERY}/"):
+            # A replay ends with the connection: it would begin anew with the next one.
+            identifier = options.ids[0] if options.ids else 0
+            preparing.kept[request.filter] = stored_of(request, identifier)
 
     def _options(self, request: Request, properties: Properties, *, omit: bool) -> SubscribeOptions:
         if request.qos == 2:
             self._outgoing.may_be_exact = True
         identifier = properties.number(Property.SUBSCRIPTION_IDENTIFIER)
-        return SubscribeOptions(
+        return self._options_of(request, identifier, omit=omit)
+
+    def _options_of(self, request: Request, identifier: int, *, omit: bool) -> SubscribeOptions:
+        options = SubscribeOptions(
             encoding=self._encoding,
             qos=request.qos,
             ids=(identifier,) if identifier else (),
@@ -200,10 +254,59 @@ class Subscriptions:
             omit_current=omit,
             on_error=partial(self._end, request.filter),
         )
+        return options if self._keeper is None else self._keeper.options(request.filter, options)
 
-    def _open(self, request: Request, options: SubscribeOptions, properties: Properties) -> Opened:
-        wish = Wish(request, self._owner, self._outgoing, self._context, options, properties)
+    def _open(
+        self,
+        request: Request,
+        options: SubscribeOptions,
+        properties: Properties,
+        after: str = "",
+    ) -> Opened:
+        wish = Wish(
+            request,
+            self._owner,
+            self._outgoing,
+            self._context,
+            options,
+            properties,
+            after,
+            is_durable=self._keeper is not None,
+        )
         return opener_of(self._service.openers, request.filter)(wish)
+
+    def go_on(self) -> None:
+        """Go on with what the session has kept; the CONNACK was written.
+
+        A filter that nobody may read any more, or that reaches nothing, is kept and brings
+        nothing: the rights to it may come back, and then the client does.
+        """
+        keeper = self._keeper
+        if keeper is None or not keeper.stored:
+            return
+        for stored in list(keeper.stored.values()):
+            after, omit = keeper.place_of(stored.filter)
+            request = request_of(stored)
+            options = self._options_of(request, stored.identifier, omit=omit)
+            try:
+                subscription = self._open(request, options, NONE, after)
+            except (LyreError, Refusal) as error:
+                logger.info(
+                    "mqtt session %d: %r brings nothing: %s",
+                    self._context.session,
+                    stored.filter,
+                    error,
+                )
+                keeper.detach(stored.filter)
+                continue
+            self._by_filter[stored.filter] = subscription
+            keeper.go_on(stored.filter, subscription)
+        for subscription in list(self._by_filter.values()):
+            subscription.start()
+
+    def fall_behind(self) -> None:
+        """Bring no more until `resume`: too much waits for the client."""
+        self._each(lambda subscription: subscription.fall_behind())
 
     def _end(self, topic_filter: str, reason: Exception) -> None:
         """A subscription has ended by itself.
@@ -218,6 +321,8 @@ class Subscriptions:
         found = self._by_filter.get(topic_filter)
         if found is not None and found.state is State.CLOSED:
             del self._by_filter[topic_filter]
+            if self._keeper is not None:
+                self._keeper.detach(topic_filter)
 
     def _check_limits(self, topic_filter: str, *, is_new: bool) -> None:
         limits = self._service.limits
@@ -229,14 +334,31 @@ class Subscriptions:
     def handle_unsubscribe(self, packet: Unsubscribe) -> None:
         """End subscriptions and say which there were [MQTT-3.11.3-2]."""
         codes: list[int] = []
+        gone: dict[str, StoredSubscription | None] = {}
         for topic_filter in packet.filters:
             subscription = self._by_filter.pop(topic_filter, None)
-            if subscription is None:
-                codes.append(Reason.NO_SUBSCRIPTION_EXISTED)
-            else:
+            is_kept = self._keeper is not None and topic_filter in self._keeper.stored
+            if is_kept:
+                gone[topic_filter] = None
+            if subscription is not None:
                 subscription.close()
-                codes.append(Reason.SUCCESS)
-        self._owner.answer(encode.unsuback(packet.packet_id, codes, self._version))
+            there_was = subscription is not None or is_kept
+            codes.append(Reason.SUCCESS if there_was else Reason.NO_SUBSCRIPTION_EXISTED)
+        unsuback = encode.unsuback(packet.packet_id, codes, self._version)
+        if self._keeper is None or not gone:
+            self._owner.answer(unsuback)
+            return
+        self._owner.pause_reading(self)
+        self._keeper.apply(gone)
+        self._keeper.commit(gone, partial(self._end_unsubscribe, unsuback))
+
+    def _end_unsubscribe(self, unsuback: bytes, error: LyreError | None) -> None:
+        """Answer, now that it is on disk: it does not come back with the session."""
+        if error is not None:
+            self._owner.fail(error)
+            return
+        self._owner.answer(unsuback)
+        self._owner.resume_reading(self)
 
     def resume(self) -> None:
         """Go on with current states that waited for the client to read."""

@@ -1,0 +1,467 @@
+"""What goes out to a client whose session outlives the connection.
+
+Messages wait in the session (`lyredb.sessions.outbound`), which knows what was sent already:
+what waits, or is in flight, when the client goes is told again when it comes back. So nothing
+above QoS 0 is dropped; whoever has too much waiting falls behind and reads the log later.
+
+A message of QoS 2 leaves when its packet identifier is on disk, and its PUBREL when the PUBREC
+is: after a crash the same identifier stands for the same message [MQTT-4.4.0-1]. One commit
+serves all that can be sent at its time; what comes later waits behind it, so order holds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Final, NamedTuple, Protocol
+
+from lyredb.errors import LyreError
+from lyredb.plugins.delivery import Batch, Message
+from lyredb.protocols.mqtt import encode
+from lyredb.protocols.mqtt.encoding import MqttEncoding
+from lyredb.protocols.mqtt.exact import FAILURES, NOT_FOUND, Exact, Step
+from lyredb.protocols.mqtt.grants import Grants
+from lyredb.protocols.mqtt.outbox import Wire
+from lyredb.protocols.mqtt.packets import V5
+from lyredb.protocols.mqtt.waiting import waiting
+from lyredb.sessions.outbound import Outbound
+from lyredb.storage.session_row import InFlight
+
+_DUP: Final = 0x08
+
+
+class Owner(Protocol):
+    """The connection."""
+
+    def on_queue_full(self) -> None:
+        """More waits than may."""
+
+    def fail(self, error: Exception) -> None:
+        """End the connection."""
+
+
+class Loose(NamedTuple):
+    """A frame that the session does not keep: somebody else does, or nobody.
+
+    Attributes:
+        frame: The PUBLISH.
+        offset: Of its packet identifier, 0 for none.
+        qos: 0 to 2.
+        settled: Told of its end, where somebody asks.
+    """
+
+    frame: bytes
+    offset: int
+    qos: int
+    settled: Callable[[bool], None] | None
+
+
+class Again(NamedTuple):
+    """What was in flight when the client went, and is sent again before anything else."""
+
+    one: InFlight
+    message: Message
+
+
+class DurableOutbox:
+    """Sends the messages of a session to its client.
+
+    Attributes:
+        sent: Messages handed to the transport.
+        dropped: Messages that this client did not get: of QoS 0 while too much waited, or
+            above its Maximum Packet Size.
+        may_be_exact: See `openers.Outgoing`; nothing depends on it here.
+
+    Args:
+        wire: The transport.
+        outbound: The session's messages.
+        grants: What they are sent with.
+        encoding: How they look.
+        number: The session's own; its messages are its own.
+        window: Messages above QoS 0 in flight at most.
+        largest: Largest packet that the client takes, 0 for any.
+        buffer_bytes: What may wait in the transport.
+        max_queued: Messages that may wait.
+        max_queued_bytes: Their bytes.
+        owner: Told when that is not enough.
+        now_ms: Wall clock, for messages that are void.
+    """
+
+    __slots__ = (
+        "_again",
+        "_buffer_bytes",
+        "_encoding",
+        "_exact",
+        "_grants",
+        "_in_flight",
+        "_is_committing",
+        "_is_full",
+        "_largest",
+        "_loose",
+        "_loose_bytes",
+        "_max_queued",
+        "_max_queued_bytes",
+        "_next_id",
+        "_now_ms",
+        "_number",
+        "_outbound",
+        "_owner",
+        "_releasing",
+        "_window",
+        "_wire",
+        "dropped",
+        "may_be_exact",
+        "sent",
+    )
+
+    def __init__(
+        self,
+        wire: Wire,
+        outbound: Outbound,
+        grants: Grants,
+        *,
+        encoding: MqttEncoding,
+        number: int,
+        window: int,
+        largest: int,
+        buffer_bytes: int,
+        max_queued: int,
+        max_queued_bytes: int,
+        owner: Owner,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self.sent = 0
+        self.dropped = 0
+        self.may_be_exact = False
+        self._wire = wire
+        self._outbound = outbound
+        self._grants = grants
+        self._encoding = encoding
+        self._number = number
+        self._window = window
+        self._largest = largest
+        self._buffer_bytes = buffer_bytes
+        self._max_queued = max_queued
+        self._max_queued_bytes = max_queued_bytes
+        self._owner = owner
+        self._now_ms = now_ms
+        self._again: deque[Again] = deque()
+        self._loose: deque[Loose] = deque()
+        self._loose_bytes = 0
+        self._in_flight: dict[int, bool] = {}  # packet identifier: the session keeps it
+        self._exact = Exact()
+        self._releasing: set[int] = set()
+        self._next_id = 1
+        self._is_committing = False
+        self._is_full = False
+
+    def write_to(self, wire: Wire) -> None:
+        """Write there from now on: to the same client, by way of what traces it or not."""
+        self._wire = wire
+
+    # --- what comes
+
+    def write_messages(self, messages: Sequence[Message]) -> None:
+        """Take what delivery brings."""
+        self._outbound.take(messages)
+        self._after_taking()
+
+    def take_read(self, topic_filter: str, messages: Sequence[Message]) -> None:
+        """Take what the subscription with a filter has read: current state, or the log."""
+        self._outbound.take(messages, topic_filter)
+        self._after_taking()
+
+    def write(self, batch: Batch) -> None:
+        """Take frames as they are, which the session does not keep."""
+        whole = waiting(batch)
+        start = 0
+        for end, offset in zip(whole.ends, whole.ids, strict=True):
+            frame = whole.data[start:end]
+            qos = frame[0] >> 1 & 3
+            self._put_loose(Loose(frame, offset - start if offset else 0, qos, None))
+            start = end
+        self._after_taking()
+
+    def tell(
+        self, message: Message, qos: int, ids: tuple[int, ...], settled: Callable[[bool], None]
+    ) -> None:
+        """Send one message for somebody who waits for its end; see `openers.Outgoing.tell`."""
+        qos = min(qos, message.qos)
+        frame, offset = self._encoding.frame(message, qos=qos, retain=False, ids=ids)
+        self._put_loose(Loose(frame, offset, qos, settled))
+        self._after_taking()
+
+    def _put_loose(self, loose: Loose) -> None:
+        is_large = 0 < self._largest < len(loose.frame)
+        if not is_large and (loose.qos or not self._is_over):
+            self._loose.append(loose)
+            self._loose_bytes += len(loose.frame)
+            return
+        self.dropped += 1
+        if loose.settled is not None:
+            loose.settled(is_large)  # [MQTT-3.1.2-25]: as if it had been sent
+
+    def _after_taking(self) -> None:
+        self.pump()
+        if self._is_over and not self._is_full:
+            self._is_full = True
+            self._owner.on_queue_full()
+
+    # --- what waits
+
+    @property
+    def in_flight(self) -> int:
+        """Messages above QoS 0 that were sent and are not at their end."""
+        return len(self._in_flight)
+
+    @property
+    def queued(self) -> int:
+        """Messages that wait."""
+        return len(self._outbound) + len(self._loose) + len(self._again)
+
+    @property
+    def queued_bytes(self) -> int:
+        """What those have, about: messages of the log count without their frames' heads."""
+        return self._outbound.waiting_bytes + self._loose_bytes
+
+    @property
+    def is_filling(self) -> bool:
+        """True while the queue is more than half full: time to slow down publishers."""
+        return self.queued * 2 > self._max_queued or self.queued_bytes * 2 > self._max_queued_bytes
+
+    @property
+    def _is_over(self) -> bool:
+        return self.queued >= self._max_queued or self.queued_bytes >= self._max_queued_bytes
+
+    def pump(self) -> None:
+        """Send what waits, as far as window and transport have room."""
+        while not self._is_committing and (self._again or self._loose or self._outbound.head):
+            if self._wire.get_write_buffer_size() > self._buffer_bytes:
+                break
+            out = bytearray()
+            before = self.queued
+            needs_commit = self._take(out)
+            if needs_commit:
+                self._is_committing = True
+                self._outbound.commit(partial(self._write_committed, out))
+            elif out:
+                self._wire.write(out)
+            elif before == self.queued:
+                break
+        if self._is_full and not self.is_filling:
+            self._is_full = False
+
+    def _write_committed(self, out: bytearray, error: LyreError | None) -> None:
+        self._is_committing = False
+        if error is not None:
+            self._owner.fail(error)
+            return
+        self._wire.write(out)
+        self.pump()
+
+    def _take(self, out: bytearray) -> bool:
+        """Add frames that may leave now to ``out``; True when a commit has to come first."""
+        while self._again and self._has_room and len(out) <= self._buffer_bytes:
+            self._add_again(out, self._again.popleft())
+        if self._again:
+            return False
+        while self._loose and len(out) <= self._buffer_bytes:
+            if self._loose[0].qos and not self._has_room:
+                break
+            self._add_loose(out, self._loose.popleft())
+        needs_commit = False
+        while len(out) <= self._buffer_bytes:
+            message = self._outbound.head
+            if message is None:
+                break
+            grant = self._grants.of(message.topic, is_own=message.session == self._number)
+            qos = min(grant.qos, message.qos)
+            if qos and not self._has_room:
+                break
+            frame, offset = self._frame(message, qos)
+            if not self._may_leave(message, frame):
+                self._outbound.skip()
+                continue
+            self.sent += 1
+            if qos:
+                packet_id = self._new_id(is_kept=True)
+                self._outbound.send(packet_id, qos)
+                self._add(out, frame, offset, packet_id, qos)
+                needs_commit = needs_commit or qos == 2
+            else:
+                self._outbound.skip()
+                out += frame
+        return needs_commit
+
+    def _frame(self, message: Message, qos: int) -> tuple[bytes, int]:
+        grant = self._grants.of(message.topic, is_own=message.session == self._number)
+        retain = message.current or (grant.retain_as_published and message.retain)
+        return self._encoding.frame(message, qos=qos, retain=retain, ids=grant.ids)
+
+    def _may_leave(self, message: Message, frame: bytes) -> bool:
+        """Whether it is neither too large [MQTT-3.1.2-25] nor void [MQTT-3.3.2-5]."""
+        if message.expires_ms and message.expires_ms <= self._now_ms():
+            return False
+        if 0 < self._largest < len(frame):
+            self.dropped += 1
+            return False
+        return True
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._in_flight) < self._window
+
+    def _new_id(self, *, is_kept: bool) -> int:
+        number = self._next_id
+        kept = self._outbound.in_flight
+        while number in self._in_flight or number in kept:
+            number = number + 1 if number < 65_535 else 1
+        self._next_id = number + 1 if number < 65_535 else 1
+        self._in_flight[number] = is_kept
+        return number
+
+    def _add(self, out: bytearray, frame: bytes, offset: int, packet_id: int, qos: int) -> None:
+        at = len(out) + offset
+        out += frame
+        out[at : at + 2] = packet_id.to_bytes(2, "big")
+        if qos == 2:
+            self._exact.sent.add(packet_id)
+
+    def _add_loose(self, out: bytearray, loose: Loose) -> None:
+        self._loose_bytes -= len(loose.frame)
+        self.sent += 1
+        if loose.qos:
+            packet_id = self._new_id(is_kept=False)
+            self._add(out, loose.frame, loose.offset, packet_id, loose.qos)
+            if loose.settled is not None:
+                self._exact.settled[packet_id] = loose.settled
+        else:
+            out += loose.frame
+            if loose.settled is not None:
+                loose.settled(True)
+
+    def _add_again(self, out: bytearray, again: Again) -> None:
+        """Send it with the identifier of before, and DUP [MQTT-3.3.1-1]."""
+        one, message = again
+        frame, offset = self._frame(message, one.qos)
+        if 0 < self._largest < len(frame):
+            self.dropped += 1
+            end = self._outbound.acknowledge if one.qos == 1 else self._outbound.completed
+            end(one.packet_id)
+            return
+        self.sent += 1
+        self._in_flight[one.packet_id] = True
+        at = len(out)
+        self._add(out, frame, offset, one.packet_id, one.qos)
+        out[at] |= _DUP
+
+    # --- what the client says
+
+    def take_replies(self, data: bytes, position: int) -> int:
+        """Take the plain PUBACKs, PUBRECs or PUBCOMPs at ``position``; they come in long runs.
+
+        Returns where the first byte stands that is none of theirs. The caller pumps.
+        """
+        last = len(data) - 4
+        first = data[position]
+        received: list[int] = []
+        while position <= last and data[position] == first and data[position + 1] == 2:
+            packet_id = data[position + 2] << 8 | data[position + 3]
+            if not packet_id:
+                break
+            if first == 0x40:
+                self.acknowledge(packet_id)
+            elif first == 0x50:
+                received.append(packet_id)
+            else:
+                self.complete(packet_id)
+            position += 4
+        if received:
+            self._receive(received)
+        return position
+
+    def acknowledge(self, packet_id: int) -> bool:
+        """Take a PUBACK; False when nothing with this identifier is in flight."""
+        if packet_id not in self._in_flight or not self._exact.takes_puback(packet_id):
+            return False
+        if self._in_flight.pop(packet_id):
+            self._outbound.acknowledge(packet_id)
+        self._exact.settle(packet_id)
+        return True
+
+    def _end_exact(self, packet_id: int) -> None:
+        if self._in_flight.pop(packet_id):
+            self._outbound.completed(packet_id)
+        self._exact.settle(packet_id)
+
+    def receive(self, packet_id: int, reason: int) -> None:
+        """Take a PUBREC, and answer it where it has an answer."""
+        if reason < FAILURES:
+            self._receive([packet_id])
+        elif self._exact.receive(packet_id, reason) is Step.DONE:
+            self._end_exact(packet_id)
+
+    def _receive(self, packet_ids: Iterable[int]) -> None:
+        """Take PUBRECs; those of messages that the session keeps are answered after a commit."""
+        release: list[int] = []
+        commit: list[int] = []
+        unknown = b""
+        for packet_id in packet_ids:
+            is_first = packet_id in self._exact.sent
+            if self._exact.receive(packet_id, 0) is Step.UNKNOWN:
+                reason = NOT_FOUND if self._encoding.version == V5 else 0
+                unknown += encode.pubrel(packet_id, reason)
+            elif is_first and self._in_flight[packet_id]:
+                self._outbound.received(packet_id)
+                self._releasing.add(packet_id)
+                commit.append(packet_id)
+            elif packet_id not in self._releasing:
+                release.append(packet_id)
+        if commit:
+            self._outbound.commit(partial(self._release_committed, commit))
+        if release or unknown:
+            self._wire.write(unknown + b"".join(map(encode.pubrel, release)))
+
+    def _release_committed(self, packet_ids: list[int], error: LyreError | None) -> None:
+        if error is not None:
+            self._owner.fail(error)
+            return
+        self._releasing.difference_update(packet_ids)
+        self._wire.write(b"".join(map(encode.pubrel, packet_ids)))
+
+    def complete(self, packet_id: int) -> None:
+        """Take a PUBCOMP; one before its PUBREL means nothing."""
+        if packet_id not in self._releasing and self._exact.complete(packet_id):
+            self._end_exact(packet_id)
+
+    # --- the beginning and the end
+
+    def begin(self) -> None:
+        """Send again what was in flight when the client went, before anything else.
+
+        [MQTT-4.4.0-1]. What was received by then has its PUBREL again at once; of the others
+        as many as the window of this connection has room for.
+        """
+        releases = b""
+        for one, message in self._outbound.resend():
+            if message is None:
+                self._in_flight[one.packet_id] = True
+                self._exact.released.add(one.packet_id)
+                releases += encode.pubrel(one.packet_id)
+            else:
+                self._again.append(Again(one, message))
+        if releases:
+            self._wire.write(releases)
+        self.pump()
+
+    def close(self) -> None:
+        """Forget what waits here; the session keeps its own."""
+        loose, self._loose = self._loose, deque()
+        self._loose_bytes = 0
+        self._again.clear()
+        for one in loose:
+            self.dropped += 1
+            if one.settled is not None:
+                one.settled(False)
+        self._exact.give_up()
