@@ -13,11 +13,13 @@ from lyredb.delivery.hub import Hub
 from lyredb.delivery.tail import Tail
 from lyredb.errors import PositionLost
 from lyredb.storage.entry import Entry
+from lyredb.storage.keys import encode_key
+from lyredb.storage.metadata import encode_metadata
 from lyredb.storage.mutation import Kind, Mutation
 from lyredb.storage.settings import StorageSettings
 from tests.delivery.workers import wires
 from tests.delivery.world import LineEncoding, Reader, SensorTable, World, terms
-from tests.storage.store import SLOT, Store, put
+from tests.storage.store import SLOT, Store, message, put
 
 
 class Followed:
@@ -249,3 +251,72 @@ def joined_to(followed: Followed) -> World:
         here.arrive()
         there.arrive()
     return other
+
+
+def test_handlers_of_a_table_run_before_any_later_entry_is_told(followed: Followed) -> None:
+    """Whatever its entries are, and only for those of this table."""
+    seen: list[int] = []
+
+    def note(entry: Entry) -> None:
+        seen.append(entry.seq)
+        followed.hub.flush()
+        assert followed.told == [one for one in (1, 2) if one < entry.seq]
+
+    followed.tail.on_slot(SLOT, note)
+    followed.store.submit(put("a"))
+    followed.store.submit(message("b", b"x"))
+    followed.store.submit(Mutation(0, b"role", Kind.ACCESS, b"change"))
+    followed.store.run()
+    followed.tail.advance_to(followed.store.engine.position)
+    assert seen == [1, 2]
+
+
+def test_a_message_is_the_same_when_its_record_is_known_already(followed: Followed) -> None:
+    """The second one of a topic is told from its bytes, without all that an entry has."""
+    fields = (
+        *("topic", "kind", "table", "id", "qos", "retain", "current", "content_type"),
+        *("properties", "expires_ms", "session", "reason", "is_opaque", "data"),
+    )
+    metadata = encode_metadata(content_type="text/plain", properties=b"\x01\x01")
+    sent = Mutation(
+        SLOT,
+        encode_key("a"),
+        Kind.MESSAGE,
+        b"payload",
+        metadata=metadata,
+        expires_ms=1 << 50,
+        retain=True,
+        qos=2,
+        user="anna",
+        session=7,
+    )
+    for _ in range(2):
+        followed.store.commit(sent)
+    followed.tail.advance_to(followed.store.engine.position)
+    followed.hub.flush()
+    first, second = followed.reader.messages
+    assert [getattr(first, name) for name in fields] == [getattr(second, name) for name in fields]
+    assert (first.position, second.position) == (
+        f"{followed.hub.log_id}.1",
+        f"{followed.hub.log_id}.2",
+    )
+    assert (first.qos, first.session, first.content_type) == (2, 7, "text/plain")
+    assert (second.seq, second.version > first.version) == (2, True)
+
+
+def test_whoever_follows_a_table_hears_of_entries_that_it_has_not_seen(tmp_path: Path) -> None:
+    """Else it would go on with what they changed, in silence."""
+    settings = StorageSettings(
+        map_size=1 << 28, min_free_bytes=0, segment_bytes=1, retention_bytes=1
+    )
+    one = Followed(tmp_path / "data", settings)
+    skipped: list[int] = []
+    one.tail.on_skip(lambda: skipped.append(one.tail.position))
+    for number in range(50):
+        one.store.commit(put(f"k{number}"))
+        one.store.writer.maintain()
+    while one.store.writer.maintain():
+        pass
+    one.tail.advance_to(one.store.engine.position)
+    assert skipped == [one.store.engine.position]
+    one.store.close()

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lyredb.errors import InvalidKey, InvalidRecord, LyreError
+from lyredb.errors import FormatMismatch, InvalidKey, InvalidRecord, LyreError
 from lyredb.storage import staging as stagings
 from lyredb.storage.clock import Clock
+from lyredb.storage.entry import decode_entry, decode_message
 from lyredb.storage.keys import encode_full_key, encode_key
 from lyredb.storage.message_staging import are_messages
 from lyredb.storage.mutation import Applied, Kind, Mutation, Precondition
@@ -118,3 +119,18 @@ def test_what_has_other_mutations_or_conditions_goes_the_long_way() -> None:
     assert not are_messages([message("a"), put("a", value=1)])
     assert not are_messages([message("a"), conditional])
     assert not are_messages([])
+
+
+@settings(max_examples=100, deadline=None)
+@given(messages())
+def test_what_is_told_of_a_message_is_read_as_by_the_long_way(mutation: Mutation) -> None:
+    """And an entry that is cut off anywhere is refused."""
+    ((_, stored),) = stage({}, [mutation]).log
+    whole, told = decode_entry(9, stored), decode_message(9, stored)
+    assert told.flags == whole.flags
+    assert (told.local_ms, told.version) == (whole.local_ms, whole.version)
+    assert (told.session, told.expires_ms) == (whole.session, whole.expires_ms)
+    assert (told.metadata, told.payload) == (whole.metadata, whole.payload)
+    for length in range(len(stored)):
+        with pytest.raises(FormatMismatch):
+            decode_message(9, stored[:length])

@@ -86,11 +86,20 @@ class Entries:
                 return True
         return False
 
+    def known(self, address: Address) -> Record | None:
+        """Return a record that was asked for before, if its routes still hold."""
+        record = self._records.get(address)
+        if record is not None:
+            for route in record.routes:
+                if route.is_dropped:
+                    return None
+        return record
+
     def record(self, entry: Entry) -> Record:
         """Return the record of an entry, with routes that hold."""
         address = (entry.slot, entry.key)
-        record = self._records.get(address)
-        if record is not None and not any(route.is_dropped for route in record.routes):
+        record = self.known(address)
+        if record is not None:
             return record
         key = entry.full_id or entry.key
         routes = tuple(

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from lyredb.delivery.admission import ALL, Admission, Topics, View
@@ -28,6 +27,7 @@ from lyredb.delivery.peers import DEFAULT_LIMITS, LANE_TYPES, OTHER_TYPE, PeerLi
 from lyredb.delivery.pressure import CallLater, Pressure, Timer
 from lyredb.delivery.router import Router
 from lyredb.delivery.routes import Address, Path, Route, RouteTable
+from lyredb.delivery.statistics import HubStatistics
 from lyredb.delivery.subscriptions import Subscriptions
 from lyredb.delivery.terms import EVERY_CASE, Terms
 from lyredb.plugins.context import Principal
@@ -38,35 +38,6 @@ __all__ = ["Hub", "HubStatistics", "Ingress", "Path", "Terms"]
 
 _MAX_INGRESSES: Final = 10_000
 """Classes of publishers that are shared; about 1 kB each with a path."""
-
-
-@dataclass(frozen=True, slots=True)
-class HubStatistics:
-    """What a hub has and has done since it was made.
-
-    Attributes:
-        subscribers: Joined to at least one filter.
-        filters: Different filters.
-        routes: Topics with a cached route.
-        holds: Records with writes under way.
-        aside: Subscribers that are set aside, or catch up after that.
-        waiting: Subscribers with publishers waiting for them.
-        frames: Frames that went into batches, each counted once per group.
-        writes: Batches handed to subscribers.
-        pauses: How often a publisher was paused for a subscriber.
-        entries: Log entries that somebody listened to.
-    """
-
-    subscribers: int
-    filters: int
-    routes: int
-    holds: int
-    aside: int
-    waiting: int
-    frames: int
-    writes: int
-    pauses: int
-    entries: int
 
 
 class Hub:
@@ -450,6 +421,24 @@ class Hub:
         if self.wants(entry.kind, entry.slot):
             self._tell(entry)
         self.pass_over(entry)
+
+    def deliver_message(self, seq: int, stored: bytes, address: Address) -> bool:
+        """As `deliver`, for a message that may be wanted, as the log has it.
+
+        Returns:
+            False when it was not told, as its record is not known here: `deliver` tells it.
+        """
+        record = self._log.known(address)
+        table = self._log.table(address[0])
+        if record is None or table is None:
+            return False
+        for route in record.routes:
+            if route.targets:
+                self._entries += 1
+                message = Message.of_stored(seq, stored, table, route.topic, self.log_id, record.id)
+                self.distribute(route, message, None, "", b"", 0)
+        self.pass_by(seq, address)
+        return True
 
     def pass_over(self, entry: Entry) -> None:
         """Note that an entry has been told, or never will be."""

@@ -14,7 +14,7 @@ from lyredb.delivery.position import format_position
 from lyredb.errors import InvalidBody, LyreError
 from lyredb.formats import JSON, format_for_content_type, guess_json
 from lyredb.plugins.delivery import EventKind, Format
-from lyredb.storage.entry import Entry
+from lyredb.storage.entry import QOS_SHIFT, RETAIN, Entry, decode_message
 from lyredb.storage.keys import KeyValue, decode_key
 from lyredb.storage.layout import TOPIC_SLOT
 from lyredb.storage.metadata import content_type_of, properties_of
@@ -224,6 +224,49 @@ class Message:
             expires_ms=entry.expires_ms,
             session=entry.session,
             reason=_REASONS.get(entry.delete_reason, ""),
+        )
+
+    @classmethod
+    def of_stored(
+        cls,
+        seq: int,
+        stored: bytes,
+        table: RecordTable,
+        topic: bytes,
+        log_id: str,
+        id: object,
+    ) -> Message:
+        """What the entry of a message tells, made from its bytes; as `of_entry`, but faster.
+
+        Args:
+            seq: Its position.
+            stored: As the log has it.
+            table: The table of its slot.
+            topic: One of the record's topics.
+            log_id: Of the log, hexadecimal.
+            id: The record's key.
+        """
+        entry = decode_message(seq, stored)
+        metadata = entry.metadata
+        return cls(
+            topic,
+            "message",
+            table.name,
+            id,
+            entry.payload,
+            record_table=None,
+            is_opaque=table.slot == TOPIC_SLOT,
+            version=entry.version / VERSIONS_PER_MS,
+            local_ms=entry.local_ms,
+            seq=seq,
+            qos=entry.flags >> QOS_SHIFT & 3,
+            retain=bool(entry.flags & RETAIN),
+            current=False,
+            position=format_position(log_id, seq),
+            content_type=content_type_of(metadata) if metadata else "",
+            properties=properties_of(metadata) if metadata else b"",
+            expires_ms=entry.expires_ms,
+            session=entry.session,
         )
 
     @classmethod

@@ -115,12 +115,13 @@ class Tail:
         for seq, stored in rows:
             kind, address = kind_of(stored), address_of(stored)
             slot = address[0]
-            if (
-                kind in handlers
-                or slot in on_slots
-                or ((slot != unwanted or kind > Kind.MESSAGE) and hub.wants(kind, slot))
-            ):
+            if kind in handlers or slot in on_slots:
                 self._deliver(decode_entry(seq, stored))
+                unwanted = -1
+                continue
+            if (slot != unwanted or kind > Kind.MESSAGE) and hub.wants(kind, slot):
+                if kind != Kind.MESSAGE or not self._deliver_message(seq, stored, address):
+                    self._deliver(decode_entry(seq, stored))
                 unwanted = -1
                 continue
             # Decoding what nobody wants is half of the work.
@@ -132,6 +133,16 @@ class Tail:
         if self.on_progress is not None and rows:
             self.on_progress(self.position)
         return self.position < end
+
+    def _deliver_message(self, seq: int, stored: bytes, address: tuple[int, bytes]) -> bool:
+        """Deliver a message without decoding all of it; False when that cannot be."""
+        self.position = seq
+        try:
+            return self._hub.deliver_message(seq, stored, address)
+        except Exception:
+            _log.exception("log entry %d could not be delivered", seq)
+            self._pass_by(seq, address)
+            return True
 
     def _pass_by(self, seq: int, address: tuple[int, bytes]) -> bool:
         """Pass an entry by that nobody wants; True when something had waited for it."""

@@ -9,7 +9,7 @@ table: ``docs/design/0001-stored-formats.md``.
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -35,6 +35,7 @@ HAS_FULL_ID: Final = 0x1000
 EXISTED: Final = 0x2000
 """A record was stored before (live or past its deadline)."""
 _KNOWN: Final = 0x3FFF
+_NOT_IN_MESSAGES: Final = ~_KNOWN | HAS_BEFORE | HAS_OPERATIONS
 _PARTS: Final = (
     HAS_BEFORE
     | HAS_OPERATIONS
@@ -372,6 +373,58 @@ def _decode_parts(fixed: _Fixed, stored: bytes, at: int, image_at: int) -> Entry
         short[0].decode(),
         short[1],
     )
+
+
+class MessageEntry(NamedTuple):
+    """What of a message's entry is told; see `Entry`."""
+
+    flags: int
+    local_ms: int
+    version: int
+    session: int
+    expires_ms: int
+    metadata: bytes
+    payload: bytes
+
+
+def decode_message(seq: int, stored: bytes) -> MessageEntry:
+    """Return what is told of the entry of a message, in half of the time of `decode_entry`.
+
+    Raises:
+        FormatMismatch: As `decode_entry`.
+    """
+    try:
+        form, _, flags, _, _, _, ms, version, _, _, image_bytes, size = _FIXED.unpack_from(stored)
+        if form != ENTRY_FORMAT or flags & _NOT_IN_MESSAGES:
+            raise FormatMismatch(f"log entry {seq} has a format that this version cannot read")
+        at = _FIXED.size + size
+        session = expires_ms = 0
+        if flags & HAS_ORIGIN:
+            at += 8
+        if flags & HAS_SESSION:
+            session = _U64.unpack_from(stored, at)[0]
+            at += 8
+        if flags & HAS_EXPIRES:
+            expires_ms = _U64.unpack_from(stored, at)[0]
+            at += 8
+        if flags & HAS_USER:
+            at += 2 + _U16.unpack_from(stored, at)[0]
+        if flags & HAS_FULL_ID:
+            at += 2 + _U16.unpack_from(stored, at)[0]
+        metadata = payload = b""
+        if flags & HAS_METADATA:
+            end = at + 4 + _U32.unpack_from(stored, at)[0]
+            metadata = stored[at + 4 : end]
+            at = end
+        if flags & HAS_PAYLOAD:
+            end = at + 4 + _U32.unpack_from(stored, at)[0]
+            payload = stored[at + 4 : end]
+            at = end
+    except struct.error as error:
+        raise FormatMismatch(f"log entry {seq} is damaged") from error
+    if at + image_bytes != len(stored):
+        raise FormatMismatch(f"log entry {seq} is cut off")
+    return MessageEntry(flags, ms, version, session, expires_ms, metadata, payload)
 
 
 def address_of(stored: bytes) -> tuple[int, bytes]:
