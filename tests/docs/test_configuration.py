@@ -13,7 +13,7 @@ from lyredb.server.composition import settings_table
 from tests.docs.pages import Block, all_blocks, blocks
 from tests.server.process import Server, make_application
 
-PAGES = ("http.md", "security.md", "settings.md")
+PAGES = ("http.md", "logins.md", "security.md", "settings.md")
 CONFIGURATION = [one for one in all_blocks("yaml") if one.page in PAGES]
 ROLES = [one for one in all_blocks("yaml") if one.page == "access.md"]
 
@@ -51,6 +51,13 @@ def test_roles_of_a_page_are_taken(block: Block, tmp_path: Path) -> None:
         assert roles["dashboard"].rights("data", "Secret") == TableRights()
         assert roles["operator"].rights("plant", "Sensor") == TableRights(True, True, True, True)
         assert roles["root"].super_user
+    elif "device" in roles:
+        topics = roles["device"].topics
+        assert topics is not None
+        mine = topics.bound("eve", "c1")
+        assert mine.may_all("write", "in/eve/a")
+        assert mine.may_all("read", "cmd/c1/a")
+        assert not mine.may_all("read", "shared/keys/a")
     else:
         declared = ("id", "name", "phone", "pay")
         clerk, auditor = (roles[one].rights("data", "Person") for one in ("clerk", "auditor"))
