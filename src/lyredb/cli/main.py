@@ -19,6 +19,7 @@ from lyredb.cli.mosquitto import mosquitto_app
 from lyredb.cli.retained import retained_app
 from lyredb.cli.role import role_app
 from lyredb.cli.settings_help import CommandWithSettings
+from lyredb.cli.trace import trace
 from lyredb.cli.user import user_app
 from lyredb.errors import LyreError
 
@@ -115,6 +116,7 @@ app.add_typer(retained_app, name="retained")
 data_commands.register(app)
 transfer.register(app)
 mqtt_tools.register(app)
+app.command()(trace)
 
 
 @app.command()

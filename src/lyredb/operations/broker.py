@@ -23,6 +23,7 @@ from lyredb.operations.broker_requests import (
     ReadTrace,
     StartTrace,
     StopTrace,
+    TraceStarted,
 )
 from lyredb.operations.clients import Clients
 from lyredb.operations.retained import Retained
@@ -51,7 +52,7 @@ class Broker:
     def __init__(
         self, engine: Engine, sequencer: Sequencer, service: CallService | None = None
     ) -> None:
-        workers = None if service is None else RollCall(service)
+        workers = self._workers = None if service is None else RollCall(service)
         self._clients = Clients(engine, sequencer, workers)
         self._retained = Retained(engine, sequencer)
         self._traces: Traces | None = None
@@ -77,12 +78,19 @@ class Broker:
             case ClearRetained():
                 return await self._retained.clear(request)
             case StartTrace():
-                return self._running.start(request.client_id)
+                return await self._start_trace(request)
             case ReadTrace():
                 return await self._running.read(request.trace)
             case StopTrace():
                 self._running.stop(request.trace)
                 return None
+
+    async def _start_trace(self, request: StartTrace) -> TraceStarted:
+        started = self._running.start(request.client_id)
+        assert self._workers is not None, "whoever has traces has workers"
+        # What each says now is empty, and comes after it has taken note of the trace.
+        await self._workers.ask("trace/noted")
+        return started
 
     @property
     def _running(self) -> Traces:

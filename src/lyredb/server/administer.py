@@ -65,10 +65,20 @@ def ask_status(place: DataPlace) -> Status:
         StorageFailed: None runs.
         LyreError: There is no database, or the server cannot tell.
     """
+    return ask_server(require_server(place), GetStatus(), Status)
+
+
+def require_server(place: DataPlace) -> Path:
+    """Return the data directory, on which a server runs.
+
+    Raises:
+        StorageFailed: None runs.
+        LyreError: There is no database.
+    """
     path = place.require()
     if not is_served_soon(path):
         raise StorageFailed(f"no server runs on {path}")
-    return ask_server(path, GetStatus(), Status)
+    return path
 
 
 def is_served_soon(path: Path) -> bool:

@@ -136,6 +136,10 @@ class Outbox:
             self.queued * 2 > self._max_queued or self.queued_bytes * 2 > self._max_queued_bytes
         )
 
+    def write_to(self, wire: Wire) -> None:
+        """Write there from now on: to the same client, by way of what traces it or not."""
+        self._wire = wire
+
     def write(self, batch: Batch) -> None:
         """Send a batch, or queue or drop what cannot be sent now."""
         if self._largest and len(batch.data) > self._largest:

@@ -16,12 +16,16 @@ from lyredb.protocols.mqtt.listener import TcpConnection, known_account
 from lyredb.protocols.mqtt.relayed import read_relayed
 from lyredb.protocols.mqtt.service import Service
 from lyredb.protocols.mqtt.settings import MQTT_SETTINGS
+from lyredb.protocols.mqtt.shared import SHARE, shared_opener
 from lyredb.protocols.mqtt.statistics import MqttStatistics
+from lyredb.protocols.mqtt.tracing import Tracing
 from lyredb.protocols.mqtt.upgrade import SUBPROTOCOL, Upgrades
 from lyredb.protocols.net.certificates import require_secure_port
 from lyredb.resources.database import Database
 from lyredb.security.authenticator import Authenticator
 from lyredb.sessions.claims_client import Claims
+from lyredb.sessions.groups import Groups
+from lyredb.sessions.store import Sessions
 
 MqttScope: TypeAlias = Scope[Database, Authenticator]
 
@@ -40,19 +44,33 @@ class MqttPlugin:
     def prepare(self, scope: MqttScope) -> None:
         """Take the scope and upgrades. Runs on the event loop that will serve."""
         self._scope = scope
+        loop = asyncio.get_running_loop()
         self._service = Service(
             scope.resources,
             scope.authenticator,
             Limits.of(scope.settings),
             Claims(scope.calls),
+            Sessions(
+                scope.resources.session_store, call_later=loop.call_later, call_soon=loop.call_soon
+            ),
             worker=str(scope.worker) if scope.tell_worker else "",
-            loop=asyncio.get_running_loop(),
+            loop=loop,
         )
         read_relayed(scope.resources)
+        self._share(scope, self._service)
         attend(self._service, Attendant(scope.calls), scope.worker)
+        service = self._service
+        tracing = Tracing(scope.calls, lambda: service.connections, asyncio.get_running_loop())
+        service.tap_for = tracing.tap_for
         if scope.settings.flag("mqtt.webSocket"):
             upgrades = Upgrades(self._service, authorize_local=scope.authorize_local)
             scope.http.upgrade(SUBPROTOCOL, upgrades)
+
+    def _share(self, scope: MqttScope, service: Service) -> None:
+        """Have shared subscriptions opened, with the other workers."""
+        database = scope.resources
+        groups = Groups(scope.worker, database, database.peers, scope.calls, service.call_soon)
+        service.openers[SHARE] = shared_opener(groups, database)
 
     async def start(self) -> Sequence[Address]:
         """Listen on ``mqtt.network.port`` and ``mqtt.network.securePort``.
