@@ -182,7 +182,9 @@ class Replaying:
     def _adapted(self, options: SubscribeOptions) -> SubscribeOptions:
         self._qos, self._ids = options.qos, options.ids
         if options.encoding.takes_messages:
-            return options
+            # A session that outlives its connection does not keep this one: its place in the
+            # log, and what is lost of it, are no matter of the session's.
+            return replace(options, on_messages=None, on_reset=None)
         return replace(options, encoding=QueryEncoding(options.encoding, self._place))
 
     @property
