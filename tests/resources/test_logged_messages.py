@@ -16,6 +16,7 @@ from lyredb.delivery.message import Message
 from lyredb.errors import LyreError, Overloaded
 from lyredb.plugins.context import Context
 from lyredb.plugins.delivery import Message as AnyMessage
+from lyredb.resources.embedded import EmbeddedDatabase
 from lyredb.resources.logged import LoggedMessage
 from lyredb.resources.requests import SubscribeOptions, Write
 from lyredb.security.principals import SUPER_USER
@@ -245,6 +246,26 @@ def test_code_that_publishes_is_logged_too_and_learns_of_it(
     with caplog.at_level(logging.ERROR):
         asyncio.run(body())
     assert caplog.records == []
+
+
+def test_what_code_publishes_is_on_disk_when_its_call_returns() -> None:
+    """As an acknowledgement is for a client; in a transaction it comes behind the commit."""
+
+    async def body() -> None:
+        with data_directory() as path:
+            node = open_node(path)
+            await know(node, described("bea", "Sensor/#"))
+            database = EmbeddedDatabase(node.database)
+            await database.publish_message("data.Sensor", "a", {"value": 1})
+            assert [one.payload for one in entries(node)] == [b'{"value":1}']
+            async with database.transaction():
+                await database.write_record("data.Sensor", "put", "a", {"value": 2})
+                await database.publish_message("data.Sensor", "a", b"2")
+                assert len(entries(node)) == 1
+            await until(lambda: len(entries(node)) == 2)
+            await node.close()
+
+    asyncio.run(body())
 
 
 def test_the_root_topic_of_a_table_is_logged_like_any_other() -> None:

@@ -24,6 +24,7 @@ from lyredb.resources.transaction import MAX_AGE_S
 from lyredb.security.principals import SUPER_USER
 from lyredb.storage.blob import PackedBlob
 from lyredb.storage.keys import KeyValue
+from lyredb.storage.sequencer import settling
 from lyredb.tables.declare import Table
 from lyredb.tables.declare.table import ClassShape, table_name
 from lyredb.tables.gateway import Beginning, RecordWritten, WriteKind
@@ -156,18 +157,21 @@ class EmbeddedDatabase:
             self.database.registry.base_of(stored) if id is None else self._record(stored, id).topic
         )
         is_bytes = isinstance(message, bytes)
+        inside = current(self.database)
+        sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         send = self.database.publication(
             topic,
             message if isinstance(message, bytes) else JSON.encode(message),
             TRUSTED,
             qos=1,
             content_type="" if is_bytes else JSON.media_type,
+            done=settling(sent) if inside is None else None,
         )
-        inside = current(self.database)
-        if inside is None:
-            send()
-        else:
+        if inside is not None:
             inside.publish(send)
+            return
+        send()
+        await sent  # on disk, where a session that is away wants it
 
     def find_records(self, table: str, query: Query) -> Iterator[object]:
         """See `Gateway`."""
