@@ -31,11 +31,11 @@ def acknowledged(peer: Peer) -> list[tuple[int, int, int]]:
     return [(packet.kind, packet.packet_id, packet.reason) for packet in peer.take()]
 
 
-@pytest.mark.parametrize("version", [3, 4, 5])
+@pytest.mark.parametrize("version", [4, 5])
 def test_what_comes_in_one_read_is_logged_at_once_and_acknowledged_after_it(version: int) -> None:
     async def body() -> None:
         harness = keeping()
-        writer = harness.connected(4, "w") if version == 3 else harness.connected(version, "w")
+        writer = harness.connected(version, "w")
         frames = [
             client.publish(f"open/kept/{n % 3}", b"%d" % n, version=version, qos=1, packet_id=n)
             for n in range(1, 31)

@@ -20,7 +20,7 @@ class MqttStatistics:
         dropped: Messages that slow or small clients missed, of those likewise.
         violations: Connections that were ended by a malformed or forbidden packet.
         takeovers: Connections that were ended by another one with their client id.
-        writing: Retained messages that wait for their commit.
+        writing: Commits that clients' messages wait for; several of a read share one.
         buffered_bytes: What waits for clients that read slowly.
         cut_off: Connections that were ended because too much waited in all.
     """

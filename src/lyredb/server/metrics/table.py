@@ -267,7 +267,7 @@ _MQTT = (
         "mqtt", "takeovers", "mqtt_takeovers",
         "Connections that were ended by another one with their client id.",
     ),
-    _gauge("mqtt", "writing", "mqtt_writes_waiting", "Retained messages that wait for a commit."),
+    _gauge("mqtt", "writing", "mqtt_writes_waiting", "Commits that clients' messages wait for."),
     _gauge("mqtt", "buffered_bytes", "mqtt_buffered_bytes", "What waits for slow clients."),
     _counter(
         "mqtt", "cut_off", "mqtt_cut_off",
