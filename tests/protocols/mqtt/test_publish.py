@@ -401,3 +401,26 @@ def test_a_topic_has_a_length_and_a_long_one_is_no_reason_to_disconnect() -> Non
                 assert [packet.reason for packet in peer.take()] == [reason]
 
     run(body)
+
+
+def test_a_3_1_client_publishes_as_one_of_3_1_1() -> None:
+    """MQTT 3.1 §3.3, §3.6: DUP of a PUBREL that is sent again is not wrong there."""
+
+    async def body() -> None:
+        harness = Harness()
+        hears = reader(harness, 4, 1)
+        writer = harness.peer(3)
+        writer.send(client.connect(3, "old", name=b"MQIsdp"))
+        writer.take()
+        for _ in range(2):  # the second time the topic is known
+            writer.send(
+                client.publish("open/a", b"0"),
+                client.publish("open/a", b"1", qos=1, packet_id=1),
+                client.publish("open/a", b"2", qos=2, packet_id=2),
+                client.packet(0x6A, b"\x00\x02"),
+            )
+            await harness.tick()
+            assert [payload for _, payload, _ in messages(hears)] == [b"0", b"1", b"2"]
+            assert [(p.kind, p.packet_id) for p in writer.take()] == [(4, 1), (5, 2), (7, 2)]
+
+    run(body)

@@ -33,6 +33,10 @@ _NOT_PASSING: Final = (
 """Recomputed, between this client and us, refused, a promise about each payload."""
 
 
+_USER_PROPERTY: Final = 0x26
+"""`Property.USER_PROPERTY`; comparing with a member of an enumeration takes 0.1 us."""
+
+
 class Block(msgspec.Struct, frozen=True, gc=False):
     """A block that may pass.
 
@@ -108,15 +112,17 @@ def is_user_properties(encoded: bytes) -> bool:
     if not encoded.isascii():
         return False
     at, size, zeros, count = 0, len(encoded), 0, 0
-    while at < size:
-        if encoded[at] != Property.USER_PROPERTY or at + 5 > size:
-            return False
-        for offset in (1, 0):
-            at += offset
-            if at + 2 > size:
+    try:
+        while at < size:
+            if encoded[at] != _USER_PROPERTY:
                 return False
+            high, low = encoded[at + 1], encoded[at + 2]
+            zeros += (not high) + (not low)
+            at += 3 + (high << 8 | low)
             high, low = encoded[at], encoded[at + 1]
             zeros += (not high) + (not low)
             at += 2 + (high << 8 | low)
-        count += 1
+            count += 1
+    except IndexError:
+        return False
     return at == size and encoded.count(0) == zeros and count <= MAX_USER_PROPERTIES
