@@ -27,6 +27,9 @@ from lyredb.plugins.delivery import Batch, Message
 AHEAD: Final = 32
 """Messages that one member may have before they are acknowledged: enough for a network of
 1 ms at 30,000/s, and little to be given again, or to wait behind a slow member."""
+AHEAD_UNACKNOWLEDGED: Final = 1_024
+"""The same of QoS 0, of which a worker says only that it has passed it on: what a burst of
+one tick may bring."""
 MAX_WAITING: Final = 10_000
 """Messages that wait at the owner for a member with room; further ones are dropped."""
 _FULL_AT: Final = MAX_WAITING // 2
@@ -158,10 +161,9 @@ class Place:
         self.turn = 0.0
         self.give = give
 
-    @property
-    def has_room(self) -> bool:
-        """True while it may be given another message."""
-        return len(self.has) < self.count * AHEAD
+    def has_room(self, qos: int) -> bool:
+        """Tell whether it may be given another message of this quality of service."""
+        return len(self.has) < self.count * (AHEAD if qos else AHEAD_UNACKNOWLEDGED)
 
 
 class Sharing:
@@ -283,7 +285,8 @@ class Sharing:
 
     def _next(self) -> Place | None:
         found = None
+        qos = self._waiting[0].qos
         for place in self._places.values():
-            if place.has_room and (found is None or place.turn < found.turn):
+            if place.has_room(qos) and (found is None or place.turn < found.turn):
                 found = place
         return found

@@ -25,7 +25,7 @@ def shared_opener(groups: Groups, database: Database) -> Opener:
     """The opener for ``$share``."""
 
     def open_shared(wish: Wish) -> Opened:
-        name = group_of(wish.filter, wish.context.principal.name)
+        name = group_of(wish.filter, wish.context.principal.key)
         if wish.options.no_local:
             raise protocol_error("A shared subscription cannot have No Local")  # [MQTT-3.8.3-4]
         # Whoever joins needs the rights itself; the subscription is the group's.

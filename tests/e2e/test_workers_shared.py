@@ -1,0 +1,112 @@
+"""Shared subscriptions on a server of two workers: members on both, one of them per message."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+
+import pytest
+
+from tests.e2e.raw_mqtt import DEADLINE_S
+from tests.e2e.server_process import ServerProcess
+from tests.e2e.worker_clients import WorkerClient, client_of, kill, two_workers
+from tests.protocols.mqtt import client_frames as frames
+
+MESSAGES = 300
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    with two_workers() as process:
+        yield process
+
+
+def readable(members: Sequence[WorkerClient], deadline: float) -> list[WorkerClient]:
+    """Those with something to take; some have it read already."""
+    ready = [member for member in members if member.pending()]
+    if ready:
+        return ready
+    found, _, _ = select.select(
+        [one.socket for one in members], [], [], deadline - time.monotonic()
+    )
+    assert found, "nobody was told anything in time"
+    return [member for member in members if member.socket in found]
+
+
+def collect(members: Sequence[WorkerClient], wanted: set[bytes]) -> list[Counter[bytes]]:
+    """What each member is told, with acknowledgements, until all that is wanted has come."""
+    told: list[Counter[bytes]] = [Counter() for _ in members]
+    missing = set(wanted)
+    deadline = time.monotonic() + DEADLINE_S
+    while missing:
+        for member in readable(members, deadline):
+            packet = member.next()
+            if packet.kind == 3:
+                if packet.qos:
+                    member.send(frames.puback(packet.packet_id))
+                told[members.index(member)][packet.payload] += 1
+                missing.discard(packet.payload)
+    return told
+
+
+def numbers(first: int, last: int) -> set[bytes]:
+    return {b"%d" % number for number in range(first, last)}
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_members_on_both_workers_share_what_any_worker_publishes(
+    server: ServerProcess, qos: int
+) -> None:
+    """Each message once, and to each member its share (MQTT 5 §4.8.2)."""
+    topic = f"jobs/{qos}"
+    with ExitStack() as stack:
+        members = [stack.enter_context(client_of(server, worker)) for worker in (1, 2, 2)]
+        publishers = [stack.enter_context(client_of(server, worker)) for worker in (1, 2)]
+        for member in members:
+            member.subscribe((f"$share/all/jobs/{qos}", qos))
+        for number in range(MESSAGES):
+            publishers[number % 2].send(
+                frames.publish(topic, b"%d" % number, version=5, qos=qos, packet_id=1 + number)
+            )
+        told = collect(members, numbers(0, MESSAGES))
+        assert max((told[0] + told[1] + told[2]).values()) == 1
+        assert min(one.total() for one in told) >= MESSAGES // 6
+
+
+def test_a_member_that_goes_gives_back_what_it_has_not_acknowledged(
+    server: ServerProcess,
+) -> None:
+    with client_of(server, 1) as one, client_of(server, 1) as publisher:
+        with client_of(server, 2) as two:
+            for member in (one, two):
+                member.subscribe(("$share/back/work/#", 1))
+            for number in range(20):
+                publisher.publish("work/a", b"%d" % number, 1)
+            two.until(3)
+        told = collect([one], numbers(0, 20))
+        assert told[0].total() == 20
+
+
+def test_the_group_goes_on_when_the_worker_that_owns_it_is_killed(server: ServerProcess) -> None:
+    """The first member's worker owns it. What the killed one's members had is published to
+    nobody else here, as that worker has had it alone; what comes later is."""
+    with client_of(server, 2) as two, client_of(server, 2) as publisher:
+        with client_of(server, 1) as one:
+            one.subscribe(("$share/on/task/#", 1))
+            two.subscribe(("$share/on/task/#", 1))
+            kill(server, "worker-1")
+            with pytest.raises(EOFError):
+                one.until(3)
+        deadline = time.monotonic() + DEADLINE_S
+        told: Counter[bytes] = Counter()
+        while not told:
+            assert time.monotonic() < deadline
+            publisher.publish("task/a", b"x", 1)
+            two.send(frames.PINGREQ)
+            while (packet := two.next()).kind != 13:
+                if packet.kind == 3:
+                    two.send(frames.puback(packet.packet_id))
+                    told[packet.payload] += 1
