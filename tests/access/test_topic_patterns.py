@@ -288,6 +288,26 @@ def test_each_user_gets_its_own_of_one_filter(tmp_path: Path) -> None:
     asyncio.run(body())
 
 
+def test_a_shared_subscription_brings_nobody_what_another_may_read(tmp_path: Path) -> None:
+    """Users who are told apart are groups of their own, whatever name they share."""
+
+    async def body() -> None:
+        async with (
+            patterns(tmp_path) as made,
+            mqtt(made, "eve", 5, client_id="c1") as (eve, _),
+            mqtt(made, "bob", 5, client_id="c2") as (bob, _),
+        ):
+            for client in (eve, bob):
+                client.writer.write(frames.subscribe("$share/g/in/#", version=5))
+                assert (await client.until(SUBACK)).codes == [0]
+            for topic in ("in/eve/1", "in/bob/1", "in/eve/2", "in/bob/2"):
+                made.node.database.publish(topic, b"1", TRUSTED)
+            assert await told(eve, "in/eve/2") == ["in/eve/1", "in/eve/2"]
+            assert await told(bob, "in/bob/2") == ["in/bob/1", "in/bob/2"]
+
+    asyncio.run(body())
+
+
 BY_CLIENT: Final = {"topics": {"cmd/%c/#": "read", "out/%c": "write"}}
 
 

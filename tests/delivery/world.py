@@ -30,6 +30,10 @@ class Someone:
 
     name: str
 
+    @property
+    def key(self) -> str:
+        return self.name
+
 
 ROOT = Someone("root")
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lyredb.delivery.filters import matches, parse_filter
 from lyredb.errors import InvalidRecord
+from lyredb.security.principals import Role
 from lyredb.security.rights import RoleDefinition, TableRights, read_role
 from lyredb.security.topics import TopicRights, TopicRules, Word, literal
 
@@ -137,6 +138,22 @@ def test_the_class_is_as_coarse_as_the_patterns_let_it_be() -> None:
 def test_a_literal_filter_stands_for_no_name() -> None:
     for text in ("a/%u/%c", "%%", "%%u", "a%", "%%%c"):
         assert of({literal(text): "read"}).may_all("read", text)
+
+
+def test_the_keys_of_principals_are_equal_where_they_are() -> None:
+    """What is shared by the key is shared by nobody else, whatever a client calls itself."""
+    told_apart = [
+        Role("r"),
+        Role("r", user="a"),
+        Role("r", client="a"),
+        Role("r", user="", client="a"),
+        Role("r", user="a", client=""),
+        Role("r", user="a", client="\1cb"),
+        Role("r", user="a", client="b"),
+        Role("ra"),
+    ]
+    assert len({one.key for one in told_apart}) == len(told_apart)
+    assert Role("r", user="a").key == Role("r", user="a").key
 
 
 # In a role

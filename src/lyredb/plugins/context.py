@@ -21,6 +21,10 @@ class Principal(Protocol):
         Several principals may have it, such as those of the users of one role.
         """
 
+    @property
+    def key(self) -> str:
+        """A text that equal principals have, and no others; without NUL."""
+
 
 class Context(msgspec.Struct, frozen=True):
     """What is known of the one who asks, for one request or one connection.

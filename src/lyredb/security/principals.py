@@ -31,6 +31,15 @@ class Role:
     user: str | None = None
     client: str | None = None
 
+    @property
+    def key(self) -> str:
+        """See `plugins.context.Principal.key`."""
+        if self.user is None and self.client is None:
+            return self.name
+        # No role or user has control characters in its name; what a client has is last.
+        user = "" if self.user is None else f"u{self.user}"
+        return f"{self.name}\1{user}\1" + ("" if self.client is None else f"c{self.client}")
+
 
 SUPER_USER: Final = Role("super_user", super_user=True)
 ANONYMOUS: Final = Role("anonymous")
