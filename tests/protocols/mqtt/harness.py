@@ -177,6 +177,7 @@ class FakeDatabase:
         self.registry = FakeRegistry()
         self.access = FakeAccess(self.registry)
         self.hub = Hub(self.access, self.registry, {}, schedule_flush=lambda call: soon(loop, call))
+        self.peers = self.hub.peers
         self.records: dict[str, bytes] = {}
         self.waiting: list[Submitted] = []
         self.subscriptions: list[FakeSubscription] = []

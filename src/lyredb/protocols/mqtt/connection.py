@@ -423,8 +423,14 @@ class Connection:
             self._entrance = None
         if self._session is not None:
             self._session.close(self._service)
+            self._note_end(self._session)
         for end in self._watches:
             end()
+
+    def _note_end(self, session: Session) -> None:
+        user, client_id = session.context.user, session.terms.client_id
+        if self._service.flapping.note_end(user, client_id):
+            logger.warning("mqtt client %r connects and leaves too often: banned", client_id)
 
     def publish_will(self) -> None:
         """Publish the will now, and never again, unless it has a delay."""

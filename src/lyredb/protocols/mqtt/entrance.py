@@ -152,6 +152,11 @@ class Entrance:
             self._gate.watch(account.name)  # a token said who it is
         self._gate.watch_end(account)
         client_id = connect.client_id or service.new_client_id()
+        ban_s = service.flapping.ban_s(account.name, client_id)
+        if ban_s:
+            sentence = f"Connected too often: banned for {ban_s:.0f} s"
+            self._refuse(Reason.BANNED, sentence)
+            return
         context = service.database.identify(
             Context(
                 account.principal,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lyredb.plugins.scope import Settings
+from lyredb.protocols.mqtt.flapping import FlappingLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,11 @@ class Limits:
     unacknowledged_bytes: int = 8_000_000
     idle_timeout_s: float = 0.0
     max_buffered_bytes: int = 512_000_000
+    flapping: FlappingLimits = field(default_factory=FlappingLimits)
 
     @classmethod
-    def of(cls, settings: Settings) -> Limits:
-        """Read them from the settings in force."""
+    def of(cls, settings: Settings, workers: int = 1) -> Limits:
+        """Read them from the settings in force, for one of so many workers."""
         return cls(
             require_authentication=settings.flag("mqtt.requireAuthentication"),
             max_connections=settings.integer("mqtt.maxConnections"),
@@ -60,6 +62,11 @@ class Limits:
             unacknowledged_bytes=settings.integer("mqtt.maxUnacknowledgedSize"),
             idle_timeout_s=settings.seconds("mqtt.idleTimeout"),
             max_buffered_bytes=settings.integer("mqtt.maxBuffered"),
+            flapping=FlappingLimits(
+                settings.integer("mqtt.flappingCount"),
+                settings.seconds("mqtt.flappingWindow"),
+                settings.seconds("mqtt.flappingBan"),
+            ).shared_by(workers),
         )
 
     @property

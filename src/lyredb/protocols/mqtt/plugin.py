@@ -48,7 +48,7 @@ class MqttPlugin:
         self._service = Service(
             scope.resources,
             scope.authenticator,
-            Limits.of(scope.settings),
+            Limits.of(scope.settings, scope.workers),
             Claims(scope.calls),
             Sessions(
                 scope.resources.session_store, call_later=loop.call_later, call_soon=loop.call_soon

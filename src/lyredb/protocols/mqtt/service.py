@@ -17,6 +17,7 @@ from lyredb.plugins.context import Context, Principal
 from lyredb.plugins.delivery import Format
 from lyredb.protocols.mqtt.buffers import Buffers
 from lyredb.protocols.mqtt.encoding import MqttEncoding
+from lyredb.protocols.mqtt.flapping import Flapping
 from lyredb.protocols.mqtt.limits import Limits
 from lyredb.protocols.mqtt.openers import EVERYTHING_ELSE, Opened, Opener, Wish, refuse_shared
 from lyredb.protocols.mqtt.packets import V5, V311
@@ -104,6 +105,7 @@ class Service:
         clients: Those that have, or have asked for, a client identifier.
         tap_for: What notes the packets of a client that is traced.
         writing: Retained messages sent to the writer and not answered.
+        flapping: Who connects and leaves too often.
         stretches: Finds frames alike, for all publishers.
         passing: Properties that go on as they come, for all publishers.
         openers: Who makes a subscription, by the first level of its filter.
@@ -145,6 +147,7 @@ class Service:
         self.connections: set[Client] = set()
         self.clients = 0
         self.writing = 0
+        self.flapping = Flapping(limits.flapping, clock)
         self.stretches = Stretches()
         self.passing = Passing()
         self.openers: dict[str, Opener] = {

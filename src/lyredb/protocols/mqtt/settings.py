@@ -225,4 +225,32 @@ MQTT_SETTINGS: Final = (
         "As much as 60 full queues, so that a few stuck readers do not fill the memory.",
         minimum=1_048_576,
     ),
+    Setting(
+        "mqtt.flappingCount",
+        0,
+        "integer",
+        "A client whose connections have ended so often within flappingWindow is let in no "
+        "more for flappingBan (CONNACK 0x8A). 0 bans nobody: what is too often depends on the "
+        "devices, and some come for each message. 15 is what EMQX begins with. Each of "
+        "several workers counts its share.",
+        maximum=1_000_000,
+    ),
+    Setting(
+        "mqtt.flappingWindow",
+        60.0,
+        "duration",
+        "See flappingCount; a client with normal trouble has backed off to more than some "
+        "seconds by then.",
+        minimum=1.0,
+        maximum=86_400.0,
+    ),
+    Setting(
+        "mqtt.flappingBan",
+        300.0,
+        "duration",
+        "See flappingCount; long enough for others to have peace, and short enough for "
+        "whoever was repaired meanwhile. A restart of the server lifts it.",
+        minimum=1.0,
+        maximum=86_400.0,
+    ),
 )
