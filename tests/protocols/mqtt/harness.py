@@ -569,6 +569,7 @@ class Peer:
         self.transport = transport
         self.version = version
         self._seen = 0
+        self._kept: list[client.Received] = []
 
     def send(self, *frames: bytes) -> None:
         """The frames arrive, and whatever they cause at the directory of claims is done."""
@@ -577,9 +578,17 @@ class Peer:
 
     def take(self) -> list[client.Received]:
         """What came since the last call."""
-        found = client.split(bytes(self.transport.data[self._seen :]), self.version)
+        found = [
+            *self._kept,
+            *client.split(bytes(self.transport.data[self._seen :]), self.version),
+        ]
+        self._kept = []
         self._seen = len(self.transport.data)
         return found
+
+    def put_back(self, packets: list[client.Received]) -> None:
+        """Have the next `take` return these too."""
+        self._kept = [*packets, *self._kept]
 
     def lose(self) -> None:
         """The network connection breaks."""

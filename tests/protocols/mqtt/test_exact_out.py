@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lyredb.plugins.context import Context
+from lyredb.security.principals import SUPER_USER
 from tests.protocols.mqtt import client_frames as client
 from tests.protocols.mqtt.harness import Harness, Peer, run
 
@@ -23,9 +27,6 @@ def reader(harness: Harness, version: int = 5, *, props: bytes = b"") -> Peer:
 
 async def publish(harness: Harness, *payloads: bytes, qos: int = 2) -> None:
     """Somebody publishes, whichever way."""
-    from lyredb.plugins.context import Context
-    from lyredb.security.principals import SUPER_USER
-
     for payload in payloads:
         harness.database.publish("open/a", payload, Context(SUPER_USER, "mqtt"), qos=qos)
     await harness.tick()
@@ -153,12 +154,9 @@ def test_a_puback_or_an_early_pubcomp_does_not_end_a_message_of_qos_2() -> None:
     order=st.randoms(use_true_random=False),
 )
 def test_no_identifier_is_used_twice_and_everything_comes_in_order(
-    qos: list[int], window: int, order: object
+    qos: list[int], window: int, order: random.Random
 ) -> None:
     """Replies in any order: each message once, never more than the window in flight."""
-    import random
-
-    assert isinstance(order, random.Random)
 
     async def body() -> None:
         harness = Harness()

@@ -85,6 +85,10 @@ class Backlog:
         self._told_congested = True
         return True
 
+    def expect(self) -> None:
+        """Somebody waits for the client to drain, whether it asked or not."""
+        self._told_congested = True
+
     def pause(self) -> None:
         """The transport has more than its high-water mark."""
         self._is_paused = True

@@ -315,6 +315,7 @@ class Connection:
         """
         session = self._session
         if session is not None and session.stored is not None:
+            session.backlog.expect()
             session.subscriptions.fall_behind()
         elif self._service.limits.disconnect_when_full:
             # Not at once: delivery is in the middle of a flush.

@@ -1,0 +1,294 @@
+"""Sessions that outlive their connections, in packets (MQTT 5 §4.1, §4.4)."""
+
+from __future__ import annotations
+
+import pytest
+
+from lyredb.security.authenticator import Account
+from lyredb.security.principals import SUPER_USER
+from tests.protocols.mqtt import client_frames as client
+from tests.protocols.mqtt.client_frames import Received
+from tests.protocols.mqtt.durable_world import (
+    LASTS,
+    PUBLISH,
+    PUBREL,
+    UNSUBACK,
+    World,
+    on_world,
+)
+from tests.protocols.mqtt.harness import Peer
+
+DUP = 8
+
+
+def told(packets: list[Received]) -> list[tuple[bytes, int]]:
+    return [(one.payload, one.qos) for one in packets if one.kind == PUBLISH]
+
+
+async def acknowledge(world: World, peer: Peer, packets: list[Received]) -> None:
+    """Take every step of each message to its end."""
+    for one in packets:
+        if one.kind == PUBLISH and one.qos == 1:
+            peer.send(client.puback(one.packet_id))
+        elif one.kind == PUBLISH and one.qos == 2:
+            peer.send(client.pubrec(one.packet_id))
+            (release,) = await world.packets(peer, 1)
+            assert (release.kind, release.packet_id) == (PUBREL, one.packet_id)
+            peer.send(client.pubcomp(one.packet_id))
+
+
+def test_what_came_while_it_slept_comes_once_and_in_order() -> None:
+    async def body(world: World) -> None:
+        peer, connack = await world.connect()
+        assert connack.body[0] == 0, "no session was present"
+        await world.subscribe(peer, ("open/#", 2))
+        await world.publish("open/a", b"live")
+        await acknowledge(world, peer, await world.packets(peer, 1))
+        await world.sleep(peer)
+        await world.publish("open/a", b"1", b"2")
+        await world.publish("open/b", b"3", qos=2)
+        await world.publish("open/a", b"lost", qos=0)
+        await world.write("open/c", {"value": 4})
+        peer, connack = await world.connect()
+        assert connack.body[0] == 1, "the session was present"
+        packets = await world.packets(peer, 4)
+        assert told(packets)[:3] == [(b"1", 1), (b"2", 1), (b"3", 2)]
+        assert packets[3].topic == "open/c"
+        await acknowledge(world, peer, packets)
+        await world.sleep(peer)
+        peer, _ = await world.connect()
+        await world.nothing_more(peer)
+
+    on_world(body)
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_what_was_not_acknowledged_comes_again_as_a_duplicate(version: int) -> None:
+    """[MQTT-4.4.0-1] [MQTT-3.3.1-1]: with the same identifier, DUP set, before anything else."""
+
+    async def body(world: World) -> None:
+        props = LASTS if version == 5 else b""
+        peer, _ = await world.connect(version=version, props=props)
+        await world.subscribe(peer, ("open/#", 2), version=version)
+        await world.publish("open/a", b"1")
+        await world.publish("open/a", b"2", qos=2)
+        before = await world.packets(peer, 2)
+        await world.sleep(peer)
+        await world.publish("open/a", b"3")
+        peer, _ = await world.connect(version=version, props=props)
+        again = await world.packets(peer, 3)
+        assert told(again) == [(b"1", 1), (b"2", 2), (b"3", 1)]
+        assert [one.packet_id for one in again[:2]] == [one.packet_id for one in before]
+        assert [one.flags & DUP for one in again] == [DUP, DUP, 0]
+        assert again[2].packet_id not in [one.packet_id for one in before]
+        await acknowledge(world, peer, again)
+        await world.nothing_more(peer)
+
+    on_world(body)
+
+
+def test_a_received_message_is_released_again_and_not_sent_again() -> None:
+    """[MQTT-4.3.3-7]: after PUBREC the PUBREL is what is repeated."""
+
+    async def body(world: World) -> None:
+        peer, _ = await world.connect()
+        await world.subscribe(peer, ("open/#", 2))
+        await world.publish("open/a", b"1", qos=2)
+        (message,) = await world.packets(peer, 1)
+        peer.send(client.pubrec(message.packet_id))
+        await world.packets(peer, 1)
+        await world.sleep(peer)
+        peer, _ = await world.connect()
+        (release,) = await world.packets(peer, 1)
+        assert (release.kind, release.packet_id) == (PUBREL, message.packet_id)
+        peer.send(client.pubcomp(message.packet_id))
+        await world.sleep(peer)
+        peer, _ = await world.connect()
+        await world.nothing_more(peer)
+
+    on_world(body)
+
+
+def test_a_pubrel_leaves_after_a_commit_and_so_does_a_message_of_qos_2() -> None:
+    """After a crash at any point the identifier stands for the same message, or for none."""
+
+    async def body(world: World) -> None:
+        peer, _ = await world.connect()
+        await world.subscribe(peer, ("open/#", 2))
+        await world.publish("open/a", b"1", qos=2)
+        (message,) = await world.packets(peer, 1)
+        world.crash()
+        peer, _ = await world.connect()
+        (again,) = await world.packets(peer, 1)
+        assert (again.packet_id, again.payload, again.flags & DUP) == (
+            message.packet_id,
+            b"1",
+            DUP,
+        )
+        peer.send(client.pubrec(again.packet_id))
+        (release,) = await world.packets(peer, 1)
+        assert release.kind == PUBREL
+        world.crash()
+        peer, _ = await world.connect()
+        (release,) = await world.packets(peer, 1)
+        assert (release.kind, release.packet_id) == (PUBREL, message.packet_id)
+
+    on_world(body)
+
+
+def test_a_window_smaller_than_before_holds_for_what_is_sent_again() -> None:
+    """[MQTT-3.1.2-25] §4.9: Receive Maximum is of each connection."""
+
+    async def body(world: World) -> None:
+        peer, _ = await world.connect()
+        await world.subscribe(peer, ("open/#", 1))
+        await world.publish("open/a", b"1", b"2", b"3")
+        await world.packets(peer, 3)
+        await world.sleep(peer)
+        peer, _ = await world.connect(props=LASTS + b"\x21\x00\x01")
+        for payload in (b"1", b"2", b"3"):
+            await world.settle()
+            (one,) = await world.packets(peer, 1)
+            assert one.payload == payload
+            peer.send(client.puback(one.packet_id))
+        await world.nothing_more(peer)
+
+    on_world(body)
+
+
+def test_clean_start_forgets_the_session() -> None:
+    """[MQTT-3.1.2-4]."""
+
+    async def body(world: World) -> None:
+        peer, _ = await world.connect()
+        await world.subscribe(peer, ("open/#", 1))
+        await world.sleep(peer)
+        await world.publish("open/a", b"1")
+        peer, connack = await world.connect(clean=True)
+        assert connack.body[0] == 0
+        await world.nothing_more(peer)
+        await world.publish("open/a", b"2")
+        await world.nothing_more(peer)
+
+    on_world(body)
+
+
+def test_a_disconnect_may_end_or_keep_the_session() -> None:
+    """§3.14.2.2.2: a Session Expiry Interval of 0 ends it with the connection."""
+
+    async def body(world: World) -> None:
+        peer, _ = await world.connect()
+        await world.subscribe(peer, ("open/#", 1))
+        peer.send(client.disconnect(0))
+        await world.settle()
+        peer, connack = await world.connect()
+        assert connack.body[0] == 1
+        peer.send(client.disconnect(0, b"\x11\x00\x00\x00\x00"))
+        await world.settle()
+        _, connack = await world.connect()
+        assert connack.body[0] == 0
+
+    on_world(body)
+
+
+def test_an_unsubscribed_filter_stays_gone() -> None:
+    async def body(world: World) -> None:
+        peer, _ = await world.connect()
+        await world.subscribe(peer, ("open/a", 1), ("open/b", 1))
+        peer.send(client.unsubscribe("open/a", "open/c", version=5))
+        (unsuback,) = await world.packets(peer, 1)
+        assert (unsuback.kind, unsuback.codes) == (UNSUBACK, [0, 0x11])
+        await world.sleep(peer)
+        await world.publish("open/a", b"no")
+        await world.publish("open/b", b"yes")
+        peer, _ = await world.connect()
+        assert told(await world.packets(peer, 1)) == [(b"yes", 1)]
+        await world.nothing_more(peer)
+
+    on_world(body)
+
+
+def test_the_options_of_a_subscription_are_kept_with_it() -> None:
+    """Identifier, QoS, No Local and Retain As Published hold after the session slept."""
+
+    async def body(world: World) -> None:
+        peer, _ = await world.connect()
+        no_local, as_published = 4, 8
+        await world.subscribe(peer, ("open/a", 1 | no_local | as_published), props=b"\x0b\x05")
+        await world.sleep(peer)
+        peer, _ = await world.connect()
+        await world.settle()
+        peer.send(client.publish("open/a", b"own", version=5, qos=1))
+        (puback,) = await world.packets(peer, 1)
+        assert puback.kind == 4
+        other, _ = await world.connect("other")
+        other.send(client.publish("open/a", b"theirs", version=5, qos=1, retain=True))
+        (message,) = await world.packets(peer, 1)
+        assert (message.payload, message.qos, message.retain) == (b"theirs", 1, True)
+        assert message.properties == b"\x0b\x05"
+
+    on_world(body)
+
+
+def test_current_state_comes_once_with_retain_and_not_again_after_sleep() -> None:
+    async def body(world: World) -> None:
+        await world.write("open/a", {"value": 1})
+        peer, _ = await world.connect()
+        await world.subscribe(peer, ("open/#", 1))
+        (state,) = await world.packets(peer, 1)
+        assert (state.qos, state.retain) == (1, True)
+        peer.send(client.puback(state.packet_id))
+        await world.sleep(peer)
+        peer, _ = await world.connect()
+        await world.nothing_more(peer)
+
+    on_world(body)
+
+
+def test_more_than_may_wait_is_read_from_the_log_later() -> None:
+    """Nothing above QoS 0 is dropped, however slow the client, and memory stays bounded."""
+
+    async def body(world: World) -> None:
+        world.begin(max_queued=10)
+        peer, _ = await world.connect(props=LASTS + b"\x21\x00\x01")
+        await world.subscribe(peer, ("open/#", 1))
+        for number in range(10):
+            await world.publish("open/a", *(b"%d" % (10 * number + one) for one in range(10)))
+            session = peer.connection._session
+            assert session is not None
+            assert session.outbox.queued <= 30
+        got: list[int] = []
+        while len(got) < 100:
+            (one,) = await world.packets(peer, 1)
+            got.append(int(one.payload))
+            peer.send(client.puback(one.packet_id))
+        assert got == list(range(100))
+        await world.nothing_more(peer)
+
+    on_world(body)
+
+
+def test_another_user_does_not_get_the_session() -> None:
+    """0x85: the identifier is not theirs while the session sleeps."""
+
+    async def body(world: World) -> None:
+        peer, _ = await world.connect()
+        await world.sleep(peer)
+        other = world.harness.peer(5, account=Account("bob", SUPER_USER))
+        other.send(client.connect(5, "c", clean=False, props=LASTS))
+        (connack,) = await world.packets(other, 1)
+        assert connack.reason == 0x85
+        assert other.is_closed
+
+    on_world(body)
+
+
+def test_a_session_without_an_end_is_cut_to_the_longest_allowed() -> None:
+    """[MQTT-3.2.2-18] §3.2.2.3.2: the CONNACK says what the server uses instead."""
+
+    async def body(world: World) -> None:
+        world.begin(max_session_expiry_s=60)
+        _, connack = await world.connect(props=b"\x11\xff\xff\xff\xff")
+        assert b"\x11\x00\x00\x00\x3c" in connack.properties
+
+    on_world(body)
