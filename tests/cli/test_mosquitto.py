@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from lyredb.operations.mosquitto_config import _COUNTS, _FILES
+from lyredb.server.composition import settings_table
 from tests.cli.test_administration import data, lyredb
 
 __all__ = ["data"]
@@ -64,6 +66,12 @@ def test_a_dry_run_writes_nothing(data: Path, tmp_path: Path) -> None:
 def test_settings_are_printed_as_yaml(tmp_path: Path) -> None:
     told = lyredb("mosquitto", "settings", files(tmp_path))
     assert told == "mqtt.requireAuthentication: true\nmqtt.network.port: 1884\n"
+
+
+def test_every_setting_that_an_option_becomes_is_one() -> None:
+    """Else it would be printed as one that this version does not have."""
+    known = {row.name for row in settings_table().rows}
+    assert {*_COUNTS.values(), *_FILES.values(), "mqtt.maxSessionExpiry"} <= known
 
 
 def test_an_import_of_nothing_is_an_error(data: Path) -> None:
