@@ -20,17 +20,17 @@ from lyredb.errors import ServerStopping
 from lyredb.formats import Pause
 from lyredb.plugins.context import Context, Principal
 from lyredb.plugins.delivery import Publisher, Subscriber
-from lyredb.resources.access import Access, unreadable
+from lyredb.resources.access import Access
 from lyredb.resources.barrier import Barrier
 from lyredb.resources.blob_intake import BlobIntake
 from lyredb.resources.blob_uploads import BlobUploads
 from lyredb.resources.blobs import BlobStore
 from lyredb.resources.deletion import Deletions, delete_found, is_conditional
-from lyredb.resources.description import describe
 from lyredb.resources.held import HeldBytes
 from lyredb.resources.logged import Logged, LoggedMessage, MessageLog, Published
 from lyredb.resources.mutations import message_mutation
 from lyredb.resources.queries import Queries
+from lyredb.resources.reads import Reads
 from lyredb.resources.registry import Registry
 from lyredb.resources.requests import Reading, SubscribeOptions, Write, WriteOperation, Written
 from lyredb.resources.session_store import SessionStore
@@ -43,9 +43,7 @@ from lyredb.resources.writing import Done, Writing
 from lyredb.security.principals import SUPER_USER
 from lyredb.storage.apply import Rows
 from lyredb.storage.engine import Engine
-from lyredb.storage.layout import IndexSource
 from lyredb.storage.mutation import Mutation
-from lyredb.storage.record import DELETED, decode_header
 from lyredb.storage.sequencer import Sequencer, settling
 from lyredb.tables.query.costs import DEFAULT_LIMITS, QueryLimits
 from lyredb.tables.query.results import Results
@@ -89,6 +87,7 @@ class Database:
             passed: See `Barrier`.
         """
         self.registry = registry
+        self._reads = Reads(engine, registry, access)
         self._queries = Queries(engine, registry, access, query_limits)
         self._engine = engine
         self._access = access
@@ -112,76 +111,22 @@ class Database:
         return self.registry.resolve(path, context.protocol)
 
     def meant(self, target: Target) -> Target:
-        """Return the record whose id is all of a property's path, where there is one.
-
-        ``Sensor/a.value`` is the record ``a.value`` before it is an attribute of ``a``. A
-        target that is no property is returned as it is.
-        """
-        if target.kind != "property":
-            return target
-        literal = self.registry.literal(target)
-        if literal is None or self._engine.record(literal.table.slot, literal.key) is None:
-            return target
-        return literal
+        """Return the record whose id is all of a property's path; see `Reads.meant`."""
+        return self._reads.meant(target)
 
     def describe(
         self, target: Target, context: Context, *, counts: bool = False
     ) -> dict[str, object]:
-        """Describe a table: its names, and the attributes with which the principal may do anything.
-
-        Args:
-            target: Of the table.
-            context: Who asks.
-            counts: Tell how many records there are, too.
-
-        Raises:
-            NotAuthorised: The principal may not.
-        """
-        self._access.require(context.principal, "describe", target.table)
-        names = self._access.usable(context.principal, target.table)
-        if not counts:
-            return describe(target.table, names=names)
-        with self._engine.snapshot() as snapshot:
-            slot = target.table.slot
-            with_deadlines = sum(
-                snapshot.index_count(index.slot)
-                for index in target.table.layout.indexes
-                if index.source is IndexSource.EXPIRES
-            )
-            return describe(target.table, snapshot.count(slot), with_deadlines, names)
+        """Describe a table; see `Reads.describe`."""
+        return self._reads.describe(target, context, counts=counts)
 
     def deleted_version(self, target: Target, context: Context) -> int:
-        """Return the version with which a record was deleted, 0 when that is not known.
-
-        Raises:
-            NotAuthorised: The principal may not read the table.
-        """
-        self._access.require(context.principal, "read", target.table, target.topic)
-        with self._engine.snapshot() as snapshot:
-            grave = snapshot.grave(target.table.slot, target.key)
-        header = None if grave is None else decode_header(grave)
-        return header.version if header is not None and header.flags & DELETED else 0
+        """Return the version with which a record was deleted; see `Reads.deleted_version`."""
+        return self._reads.deleted_version(target, context)
 
     def get(self, target: Target, context: Context) -> Reading | None:
-        """Read one record, ``None`` when there is none.
-
-        Raises:
-            NotAuthorised: The principal may not read the table, or not the attribute that the
-                target names (there or not), or only some attributes and these are bytes.
-        """
-        table = target.table
-        names = self._access.readable(context.principal, table, target.topic)
-        if names is not None and target.kind == "property" and target.attribute not in names:
-            raise unreadable(context.principal, table, target.attribute)
-        if target.id is None:
-            return None
-        stored = self._engine.record(table.slot, target.key)
-        if stored is None:
-            return None
-        reading = Reading(table, target.id, stored, names)
-        if names is not None and reading.header.opaque:
-            raise unreadable(context.principal, table, "what is no object")
-        return reading
+        """Read one record, ``None`` when there is none; see `Reads.get`."""
+        return self._reads.get(target, context)
 
     def search(
         self, target: Target, query: Query, context: Context, inside: Transaction | None = None
