@@ -11,11 +11,13 @@ from typing import Final
 import httpx
 import pytest
 from argon2 import PasswordHasher
+from msgspec.structs import replace
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from lyredb.errors import NotAuthorised
 from lyredb.plugins.context import Context
+from lyredb.resources.readmission import Readmission
 from lyredb.resources.requests import Write
 from lyredb.security.rights import read_role
 from lyredb.security.users import User, Users
@@ -420,5 +422,42 @@ def test_the_class_of_a_role_without_placeholders_is_the_role(tmp_path: Path) ->
             assert context(made, "eve").principal != context(made, "bob").principal
             one, two = context(made, client="1"), context(made, client="2")
             assert one.principal == two.principal
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize(
+    ("topic", "client", "may"),
+    [
+        ("in/eve/a", "", True),
+        ("in/bob/a", "", False),
+        ("out/c1", "c1", True),
+        ("out/c1", "c2", False),
+        ("out/c1", "", False),
+        ("out/" + "x" * 600, "x" * 600, True),
+        ("out/" + "x" * 600, "y" * 600, False),
+    ],
+)
+@pytest.mark.parametrize("is_retained", [True, False])
+def test_a_will_that_the_writer_publishes_is_decided_again_by_topic_and_client(
+    topic: str, client: str, may: bool, is_retained: bool, tmp_path: Path
+) -> None:
+    """Also where the topic is too long to be a key as a whole."""
+
+    async def body() -> None:
+        async with patterns(tmp_path, {"topics": {"in/%u/#": "write", "out/%c": "write"}}) as made:
+            database, node = made.node.database, made.node
+            allowed = replace(TRUSTED, user="eve")
+            if is_retained:
+                write = Write(database.resolve(topic, allowed), "put", payload=b"1", retain=True)
+                mutation = database.prepare(write, allowed)
+            else:
+                mutation = database.prepare_message(topic.encode(), b"1", allowed)
+            readmit = Readmission(node.engine, node.registry.tables)
+            if may:
+                readmit(mutation, client)
+            else:
+                with pytest.raises(NotAuthorised):
+                    readmit(mutation, client)
 
     asyncio.run(body())
