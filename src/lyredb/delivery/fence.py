@@ -70,8 +70,8 @@ class Hold:
 
     def __init__(self) -> None:
         self._queue: deque[Mark | HeldMessage] = deque()
-        self._unresolved: deque[Mark] = deque()
-        self._paused: dict[Publisher, None] = {}
+        self._unresolved: list[Mark] = []  # few; a deque takes 600 bytes and its time
+        self._paused: dict[Publisher, None] | None = None
         self._bytes = 0
 
     @property
@@ -100,16 +100,19 @@ class Hold:
 
     def resolve(self, seq: int) -> None:
         """Note the reply to the oldest write without one."""
-        self._unresolved.popleft().seq = seq
+        self._unresolved.pop(0).seq = seq
 
     def wait(self, held: HeldMessage) -> None:
         """Let a message wait; above the limit its publisher waits with it."""
         self._queue.append(held)
         self._bytes += held.size_bytes
         publisher = held.publisher
-        if self._bytes > MAX_HELD_BYTES and publisher is not None and publisher not in self._paused:
-            self._paused[publisher] = None
-            publisher.pause_reading(self)
+        if self._bytes > MAX_HELD_BYTES and publisher is not None:
+            if self._paused is None:
+                self._paused = {}
+            if publisher not in self._paused:
+                self._paused[publisher] = None
+                publisher.pause_reading(self)
 
     def pass_to(self, position: int) -> list[HeldMessage]:
         """Take out the messages that may go now that the tail stands at ``position``."""
@@ -147,6 +150,6 @@ class Hold:
     def resume(self) -> None:
         """Read from who waited, once less than the limit waits."""
         if self._paused and self._bytes <= MAX_HELD_BYTES:
-            paused, self._paused = self._paused, {}
+            paused, self._paused = self._paused, None
             for publisher in paused:
                 publisher.resume_reading(self)
