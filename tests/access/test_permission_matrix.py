@@ -398,6 +398,7 @@ MOUNTED: Final[Mapping[str, str]] = {
     "sse": "sse",
     "websocket": "websocket",
     "health": "",
+    "operators": "",
     "server": "",
     "openapi": "",
     "session": "",
@@ -405,7 +406,8 @@ MOUNTED: Final[Mapping[str, str]] = {
     "static": "",
     "welcome": "",
 }
-"""The protocol of each handler of the HTTP port, ``""`` for one that touches no records."""
+"""The protocol of each handler of the HTTP port, ``""`` for one that touches no records, or is
+for super users alone."""
 
 
 @pytest.mark.parametrize("protocol", MATRIX)
@@ -430,6 +432,25 @@ def test_each_way_is_open_to_who_has_the_right_and_to_nobody_else(
                         kept = 1 if action.exists else None
                         assert made.value(record_id) == kept, f"refused, yet done: {name}"
         assert wrong == []
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+@pytest.mark.parametrize("path", ["$clients", "$clients/c1", "$retained?filter=%23"])
+def test_clients_and_retained_messages_are_for_super_users(
+    method: str, path: str, tmp_path: Path
+) -> None:
+    """Whatever a role may do with tables, and also where there is nothing to be found."""
+
+    async def body() -> None:
+        async with world(tmp_path) as made, httpx.AsyncClient(timeout=DEADLINE_S) as client:
+            for role in (one for one in ROLES if one != "super_user"):
+                answer = await client.request(method, f"{made.http}/{path}", headers=headers(role))
+                assert answer.status_code == 403, role
+            foreign = headers("super_user") | {"origin": "https://evil.example"}
+            answer = await client.request("DELETE", f"{made.http}/{path}", headers=foreign)
+            assert answer.status_code == 403
 
     asyncio.run(body())
 

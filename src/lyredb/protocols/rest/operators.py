@@ -64,7 +64,8 @@ class Operators:
         """Do what is asked.
 
         Raises:
-            NotAuthorised: Who asks is no super user.
+            NotAuthorised: Who asks is no super user, or a page of another site had a browser
+                ask.
             UnsupportedOperation: The method is none of these paths.
             InvalidQuery: A parameter is wrong.
             LyreError: As of `Broker.perform`.
@@ -72,6 +73,8 @@ class Operators:
         account = await self._authentication.authenticate(request)
         if not account.principal.super_user:
             raise NotAuthorised("clients and retained messages are listed for super users")
+        if request.method not in _READS:
+            self._authentication.admit_change(request)
         root, _, name = request.path.partition("/")
         if root == RETAINED:
             if name:
