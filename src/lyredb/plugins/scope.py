@@ -105,6 +105,27 @@ class Calls(Protocol):
         """Have ``callback`` called each time that the process is there anew."""
 
 
+class ProcessNumbers(Protocol):
+    """What one process of the server counted (``lyredb.server.metrics.snapshot.Snapshot``)."""
+
+    @property
+    def process(self) -> str:
+        """``server`` (all in one), ``supervisor``, ``writer`` or ``worker``."""
+
+    @property
+    def worker(self) -> int:
+        """Its number from 1, 0 when it is none."""
+
+    @property
+    def numbers(self) -> Mapping[str, Mapping[str, float]]:
+        """By room, then by name; docs/metrics.md says what they mean."""
+
+
+async def no_numbers() -> Sequence[ProcessNumbers]:
+    """Nothing counts where there is no server around the plugin."""
+    return ()
+
+
 class Listeners(Protocol):
     """Where listening sockets come from; ports belong to the server, not to its plugins.
 
@@ -152,6 +173,8 @@ class Scope(Generic[ResourcesT, AuthenticatorT]):
         worker: The number of this worker, 1 to ``workers``; 0 when all is one process.
         workers: How many there are; limits of the whole server are shared by so many.
         tell_worker: Tell clients which worker serves them (``threads.tell``).
+        numbers: Returns what all processes counted: this one in this moment, the others in
+            the last second. Once all plugins have started.
     """
 
     settings: Settings
@@ -167,6 +190,7 @@ class Scope(Generic[ResourcesT, AuthenticatorT]):
     worker: int = 0
     workers: int = 1
     tell_worker: bool = False
+    numbers: Callable[[], Awaitable[Sequence[ProcessNumbers]]] = no_numbers
 
 
 class ProtocolPlugin(Protocol[ResourcesT, AuthenticatorT]):

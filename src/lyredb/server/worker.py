@@ -16,7 +16,7 @@ from typing import Final, cast
 
 from lyredb.operations.status import ProcessStatus, memory_of
 from lyredb.plugins.network import ClientCertificates
-from lyredb.plugins.scope import Address, Scope
+from lyredb.plugins.scope import Address, ProcessNumbers, Scope
 from lyredb.protocols.http.authentication import Authentication
 from lyredb.protocols.http.cors import Cors
 from lyredb.protocols.http.limits import HttpLimits
@@ -280,6 +280,7 @@ class Worker:
             worker=0 if self._seat is None else self._seat.number,
             workers=launch.workers,
             tell_worker=launch.settings.flag("threads.tell"),
+            numbers=self._numbers,
         )
         for plugin in launch.plugins:
             plugin.prepare(scope)
@@ -295,6 +296,10 @@ class Worker:
                 port = launch.settings.integer(row.name)
                 raise listen_error(error, row, host=host, port=port) from error
         return listeners
+
+    async def _numbers(self) -> Sequence[ProcessNumbers]:
+        """What all processes counted; nothing before the plugins have started."""
+        return () if self._meter is None else await self._meter.collected()
 
     def _ports(self) -> list[HttpServer]:
         return [port for port in (self._http, self._operations) if port is not None]

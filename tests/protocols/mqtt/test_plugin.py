@@ -45,6 +45,7 @@ class FakeSettings:
     def __init__(self, **changed: SettingValue) -> None:
         self._values = {row.name: row.default for row in MQTT_SETTINGS}
         self._values["mqtt.network.port"] = 0
+        self._values["mqtt.sysInterval"] = 0  # the fake database has no numbers
         self._values.update({name.replace("__", "."): value for name, value in changed.items()})
 
     def flag(self, name: str) -> bool:

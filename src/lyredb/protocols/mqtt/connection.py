@@ -36,6 +36,7 @@ from lyredb.protocols.mqtt.reasons import Reason, Violation, protocol_error
 from lyredb.protocols.mqtt.service import LINGER_S, Service
 from lyredb.protocols.mqtt.session import Session, open_session
 from lyredb.protocols.mqtt.silence import Silence
+from lyredb.protocols.mqtt.statistics import Tally
 from lyredb.protocols.mqtt.tracing import Tap, Tapped
 from lyredb.protocols.mqtt.transport import Transport
 from lyredb.protocols.mqtt.wheel import Wheel
@@ -115,7 +116,9 @@ class Connection:
 
     def feed(self, data: bytes) -> None:
         """Take what was read from the peer; in any pieces."""
-        self._silence.heard = self._service.wheel.tick
+        service = self._service
+        self._silence.heard = service.wheel.tick
+        service.counters.received_bytes += len(data)
         if self._state is State.ENDED:
             return
         self._intake.feed(data)
@@ -270,6 +273,7 @@ class Connection:
         elif self._state is not State.ENDED:
             self._send_answers()
             self._transport.write(frame)
+            self._service.counters.sent_bytes += len(frame)
 
     def sentence(self, text: str) -> str:
         """The text, or ``""`` when this client must not get reason strings."""
@@ -291,6 +295,7 @@ class Connection:
         acks = self._session.publishing.acks
         if acks.ready:
             self._transport.write(acks.ready)
+            self._service.counters.sent_bytes += len(acks.ready)
             acks.ready = b""
 
     def write(self, batch: Batch) -> None:
@@ -371,6 +376,11 @@ class Connection:
         self._transport = transport if tap is None else Tapped(transport, tap)
         if self._session is not None:
             self._session.outbox.write_to(self._transport)
+
+    def count(self, tally: Tally) -> None:
+        """Add what it has counted, unless it has ended and it is in the totals."""
+        if self._session is not None and self.is_open:
+            self._session.count(tally)
 
     def kick(self, sentence: str) -> None:
         """End because an operator says so; the will goes out, a session that lasts stays."""

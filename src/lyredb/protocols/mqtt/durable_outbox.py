@@ -68,6 +68,7 @@ class DurableOutbox:
     """Sends the messages of a session to its client.
 
     Attributes:
+        sent_bytes: What was handed to the transport.
         sent: Messages handed to the transport.
         dropped: Messages that this client did not get: of QoS 0 while too much waited, or
             above its Maximum Packet Size.
@@ -113,6 +114,7 @@ class DurableOutbox:
         "dropped",
         "may_be_exact",
         "sent",
+        "sent_bytes",
     )
 
     def __init__(
@@ -132,6 +134,7 @@ class DurableOutbox:
         now_ms: Callable[[], int],
     ) -> None:
         self.sent = 0
+        self.sent_bytes = 0
         self.dropped = 0
         self.may_be_exact = False
         self._wire = wire
@@ -247,6 +250,7 @@ class DurableOutbox:
                 self._outbound.commit(partial(self._write_committed, out))
             elif out:
                 self._wire.write(out)
+                self.sent_bytes += len(out)
             elif before == self.queued:
                 break
         if self._is_full and not self.is_filling:
@@ -258,6 +262,7 @@ class DurableOutbox:
             self._owner.fail(error)
             return
         self._wire.write(out)
+        self.sent_bytes += len(out)
         self.pump()
 
     def _take(self, out: bytearray) -> bool:

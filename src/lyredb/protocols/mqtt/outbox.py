@@ -50,6 +50,7 @@ class Outbox:
 
     Attributes:
         sent: Messages handed to the transport.
+        sent_bytes: Of these.
         dropped: Messages that this reader did not get, for whatever reason.
         queued: Messages that wait here.
         queued_bytes: What those have.
@@ -87,6 +88,7 @@ class Outbox:
         "queued",
         "queued_bytes",
         "sent",
+        "sent_bytes",
     )
 
     def __init__(
@@ -103,6 +105,7 @@ class Outbox:
         owner: Owner,
     ) -> None:
         self.sent = 0
+        self.sent_bytes = 0
         self.dropped = 0
         self.may_be_exact = False
         self._wire = wire
@@ -156,6 +159,7 @@ class Outbox:
             else:
                 self._wire.write(batch.data)
                 self.sent += count
+                self.sent_bytes += len(batch.data)
             return
         self._put(waiting(batch))
 
@@ -307,6 +311,7 @@ class Outbox:
         self._wire.write(self._numbered(waiting, first, last, start, end))
         waiting.next = last
         self.sent += last - first
+        self.sent_bytes += end - start
         if waiting.settled is not None and not ids[0]:
             settled, waiting.settled = waiting.settled, None
             settled(True)

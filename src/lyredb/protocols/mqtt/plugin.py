@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import TypeAlias, cast
 
 from lyredb.operations.rollcall import Attendant
@@ -18,6 +20,7 @@ from lyredb.protocols.mqtt.service import Service
 from lyredb.protocols.mqtt.settings import MQTT_SETTINGS
 from lyredb.protocols.mqtt.shared import SHARE, shared_opener
 from lyredb.protocols.mqtt.statistics import MqttStatistics
+from lyredb.protocols.mqtt.sys_topics import SYS, DatabaseSource, SysTopics
 from lyredb.protocols.mqtt.tracing import Tracing
 from lyredb.protocols.mqtt.upgrade import SUBPROTOCOL, Upgrades
 from lyredb.protocols.net.certificates import require_secure_port
@@ -39,6 +42,7 @@ class MqttPlugin:
     def __init__(self) -> None:
         self._scope: MqttScope | None = None
         self._service: Service | None = None
+        self._sys: SysTopics | None = None
         self._serving: list[Serving] = []
 
     def prepare(self, scope: MqttScope) -> None:
@@ -58,6 +62,7 @@ class MqttPlugin:
         )
         read_relayed(scope.resources)
         self._share(scope, self._service)
+        self._sys = self._sys_topics(scope, self._service)
         attend(self._service, Attendant(scope.calls), scope.worker)
         service = self._service
         tracing = Tracing(scope.calls, lambda: service.connections, asyncio.get_running_loop())
@@ -71,6 +76,23 @@ class MqttPlugin:
         database = scope.resources
         groups = Groups(scope.worker, database, database.peers, scope.calls, service.call_soon)
         service.openers[SHARE] = shared_opener(groups, database)
+
+    def _sys_topics(self, scope: MqttScope, service: Service) -> SysTopics | None:
+        """Have ``$SYS`` opened, where it is wanted."""
+        interval_s = scope.settings.seconds("mqtt.sysInterval")
+        if not interval_s:
+            return None
+        is_open = scope.settings.text("mqtt.sysReaders") == "everybody"
+        topics = SysTopics(
+            DatabaseSource(scope.resources, is_open=is_open),
+            scope.numbers,
+            interval_s=interval_s,
+            version=version("lyredb"),
+            now_s=time.time,
+        )
+        service.openers[SYS] = topics.open
+        scope.resources.on_access_change(topics.access_changed)
+        return topics
 
     async def start(self) -> Sequence[Address]:
         """Listen on ``mqtt.network.port`` and ``mqtt.network.securePort``.
@@ -97,12 +119,16 @@ class MqttPlugin:
                 addresses.append(Address(scheme, *sock.getsockname()[:2]))
                 serving = await scope.network.serve(sock, connect, certificates=certificates)
                 self._serving.append(serving)
+        if self._sys is not None:
+            self._sys.start()
         return addresses
 
     async def stop(self, deadline_s: float) -> None:
         """Accept nothing more; then as `Service.stop`."""
         while self._serving:
             self._serving.pop().close()
+        if self._sys is not None:
+            await self._sys.stop()
         if self._service is not None:
             await self._service.stop(deadline_s)
 

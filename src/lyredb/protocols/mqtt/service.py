@@ -23,7 +23,7 @@ from lyredb.protocols.mqtt.openers import EVERYTHING_ELSE, Opened, Opener, Wish,
 from lyredb.protocols.mqtt.packets import V5, V311
 from lyredb.protocols.mqtt.passing import Passing
 from lyredb.protocols.mqtt.replay import QUERY, open_query
-from lyredb.protocols.mqtt.statistics import Counters, MqttStatistics
+from lyredb.protocols.mqtt.statistics import Counters, MqttStatistics, Tally
 from lyredb.protocols.mqtt.stretches import Stretches
 from lyredb.protocols.mqtt.tracing import Tap
 from lyredb.protocols.mqtt.wheel import Wheel
@@ -65,6 +65,9 @@ class Client(Protocol):
 
     def report(self) -> ClientEntry | None:
         """What operators are told of the client; None where there is none."""
+
+    def count(self, tally: Tally) -> None:
+        """Add what it has counted; called once a second, so it should be cheap."""
 
     def kick(self, sentence: str) -> None:
         """End because an operator says so."""
@@ -268,16 +271,23 @@ class Service:
 
     def statistics(self) -> MqttStatistics:
         """A snapshot of all counters."""
-        counters = self.counters
+        counters, tally = self.counters, Tally()
+        for connection in self.connections:
+            connection.count(tally)
         return MqttStatistics(
             connections=len(self.connections),
             clients=self.clients,
+            durable=tally.durable,
+            subscriptions=tally.subscriptions,
             accepted=counters.accepted,
             refused_connects=counters.refused_connects,
             received=counters.received,
             refused=counters.refused,
-            sent=counters.sent,
-            dropped=counters.dropped,
+            sent=counters.sent + tally.sent,
+            dropped=counters.dropped + tally.dropped,
+            received_bytes=counters.received_bytes,
+            sent_bytes=counters.sent_bytes + counters.published_bytes + tally.published_bytes,
+            published_bytes=counters.published_bytes + tally.published_bytes,
             violations=counters.violations,
             takeovers=counters.takeovers,
             writing=self.writing,

@@ -22,6 +22,7 @@ from lyredb.protocols.mqtt.keeping import Keeper
 from lyredb.protocols.mqtt.outbox import Outbox, Wire
 from lyredb.protocols.mqtt.publishing import Publishing
 from lyredb.protocols.mqtt.service import Service
+from lyredb.protocols.mqtt.statistics import Tally
 from lyredb.protocols.mqtt.subscribing import Subscriptions
 from lyredb.protocols.mqtt.transport import Transport
 from lyredb.resources.in_process import ENCODING as MESSAGES
@@ -103,6 +104,15 @@ class Session:
             sent=self.outbox.sent,
         )
 
+    def count(self, tally: Tally) -> None:
+        """Add what it has counted."""
+        outbox = self.outbox
+        tally.sent += outbox.sent
+        tally.dropped += outbox.dropped
+        tally.published_bytes += outbox.sent_bytes
+        tally.subscriptions += len(self.subscriptions)
+        tally.durable += self.stored is not None
+
     def access_changed(self, service: Service, principal: Principal) -> None:
         """Withdraw or renew what is kept of the will, as the rights to it are other ones.
 
@@ -138,6 +148,7 @@ class Session:
         self.backlog.close()
         service.counters.sent += self.outbox.sent
         service.counters.dropped += self.outbox.dropped
+        service.counters.published_bytes += self.outbox.sent_bytes
 
     def _close_stored(
         self, stored: StoredSession, service: Service, part: Callable[[], None]

@@ -209,6 +209,23 @@ MQTT_SETTINGS: Final = (
         minimum=16_384,
     ),
     Setting(
+        "mqtt.sysInterval",
+        10.0,
+        "duration",
+        "How often the numbers below `$SYS` are made anew, and those that have changed are told; "
+        "0 for no `$SYS`. As often as mosquitto does; the averages per minute need no more.",
+        maximum=86_400,
+    ),
+    Setting(
+        "mqtt.sysReaders",
+        "rights",
+        "choice",
+        "Who may read `$SYS`: with `rights` super users, and whose role has a topic pattern for "
+        "it, such as `$SYS/#`; with `everybody` each client that may log in. They tell how much "
+        "is going on, which is not everybody's business.",
+        choices=("rights", "everybody"),
+    ),
+    Setting(
         "mqtt.idleTimeout",
         0.0,
         "duration",
@@ -224,6 +241,12 @@ MQTT_SETTINGS: Final = (
         "from a quarter of bufferSize on; beyond it those with the most are disconnected. "
         "As much as 60 full queues, so that a few stuck readers do not fill the memory.",
         minimum=1_048_576,
+    ),
+    Setting(
+        "mqtt.bridges",
+        "",
+        "text",
+        "File with bridges to other brokers, YAML; none by default. It is read at the start.",
     ),
     Setting(
         "mqtt.flappingCount",

@@ -31,6 +31,10 @@ class Meter:
         """Return the numbers of this moment."""
         return self._subject.take()
 
+    async def collected(self) -> list[Snapshot]:
+        """Return the numbers of all processes; see `Reporter.collected`."""
+        return await self._reporter.collected()
+
     def mount(self, port: HttpServer, login: Authentication, *, anonymous: str) -> None:
         """Answer ``/metrics`` on a port; ``anonymous`` is as in `MetricsEndpoint`."""
         endpoint = MetricsEndpoint(self._reporter.collected, login, anonymous=anonymous)

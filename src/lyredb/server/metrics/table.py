@@ -247,17 +247,25 @@ def _streams(room: str, what: str) -> tuple[MetricRow, ...]:
 _MQTT = (
     _gauge("mqtt", "connections", "mqtt_connections", "Open connections, before CONNECT too."),
     _gauge("mqtt", "clients", "mqtt_clients", "Connected clients."),
+    _gauge(
+        "mqtt", "durable", "mqtt_clients_durable",
+        "Connected clients whose session outlives the connection.",
+    ),
+    _gauge("mqtt", "subscriptions", "mqtt_subscriptions", "Subscriptions of connected clients."),
     _counter("mqtt", "accepted", "mqtt_connects_accepted", "CONNECTs that were accepted."),
     _counter("mqtt", "refused_connects", "mqtt_connects_refused", "CONNECTs that were refused."),
     _counter("mqtt", "received", "mqtt_messages_received", "Messages that clients published."),
     _counter("mqtt", "refused", "mqtt_messages_refused", "Of these, those that were refused."),
-    _counter(
-        "mqtt", "sent", "mqtt_messages_sent",
-        "Messages that were handed to clients by connections that have ended.",
-    ),
+    _counter("mqtt", "sent", "mqtt_messages_sent", "Messages that were handed to clients."),
     _counter(
         "mqtt", "dropped", "mqtt_messages_dropped",
-        "Messages that slow or small clients missed, by connections that have ended.",
+        "Messages that slow or small clients missed.",
+    ),
+    _counter("mqtt", "received_bytes", "mqtt_received_bytes", "What clients sent."),
+    _counter("mqtt", "sent_bytes", "mqtt_sent_bytes", "What was sent to clients."),
+    _counter(
+        "mqtt", "published_bytes", "mqtt_messages_sent_bytes",
+        "Of what was sent to clients, messages.",
     ),
     _counter(
         "mqtt", "violations", "mqtt_violations",
