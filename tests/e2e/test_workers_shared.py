@@ -10,9 +10,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.e2e.raw_mqtt import DEADLINE_S
-from tests.e2e.server_process import ServerProcess
-from tests.e2e.worker_clients import WorkerClient, client_of, kill, two_workers
+from tests.e2e.raw_mqtt import DEADLINE_S, RawMqtt
+from tests.e2e.server_process import PASSWORD, USER, ServerProcess
+from tests.e2e.worker_clients import client_of, kill, two_workers
 from tests.protocols.mqtt import client_frames as frames
 
 MESSAGES = 300
@@ -24,7 +24,7 @@ def server() -> Iterator[ServerProcess]:
         yield process
 
 
-def readable(members: Sequence[WorkerClient], deadline: float) -> list[WorkerClient]:
+def readable(members: Sequence[RawMqtt], deadline: float) -> list[RawMqtt]:
     """Those with something to take; some have it read already."""
     ready = [member for member in members if member.pending()]
     if ready:
@@ -36,7 +36,7 @@ def readable(members: Sequence[WorkerClient], deadline: float) -> list[WorkerCli
     return [member for member in members if member.socket in found]
 
 
-def collect(members: Sequence[WorkerClient], wanted: set[bytes]) -> list[Counter[bytes]]:
+def collect(members: Sequence[RawMqtt], wanted: set[bytes]) -> list[Counter[bytes]]:
     """What each member is told, with acknowledgements, until all that is wanted has come."""
     told: list[Counter[bytes]] = [Counter() for _ in members]
     missing = set(wanted)
@@ -110,3 +110,51 @@ def test_the_group_goes_on_when_the_worker_that_owns_it_is_killed(server: Server
                 if packet.kind == 3:
                     two.send(frames.puback(packet.packet_id))
                     told[packet.payload] += 1
+
+
+SESSION = b"\x11" + (600).to_bytes(4, "big")
+
+
+class Sleeper(RawMqtt):
+    """A v5 client whose session outlives its connection, on a worker that is not chosen."""
+
+    def __init__(self, server: ServerProcess, client_id: str) -> None:
+        super().__init__(server, 5)
+        self.send(
+            frames.connect(
+                5, client_id, clean=False, username=USER, password=PASSWORD.encode(), props=SESSION
+            )
+        )
+        accepted = self.next()
+        assert (accepted.kind, accepted.reason) == (2, 0), accepted
+
+    def subscribe(self, topic_filter: str, qos: int) -> None:
+        self.send(frames.subscribe((topic_filter, qos), version=5))
+        assert self.until(9).codes == [qos]
+
+    def sleep(self) -> None:
+        self.send(frames.disconnect(0))
+        self.close()
+
+
+def test_a_durable_group_has_what_came_while_all_its_members_slept(server: ServerProcess) -> None:
+    """One session with one cursor: whoever wakes first gets what nobody has acknowledged."""
+    sleepers = [Sleeper(server, f"durable-{number}") for number in range(3)]
+    for sleeper in sleepers:
+        sleeper.subscribe("$share/night/shift/#", 1)
+    with client_of(server, 1) as publisher:
+        for number in range(30):
+            assert publisher.publish("shift/a", b"%d" % number, 1 + number) == 0
+        early = sum(collect(sleepers, numbers(0, 30)), Counter())
+        for sleeper in sleepers:
+            sleeper.ping()
+            sleeper.sleep()
+        for number in range(30, 80):
+            assert publisher.publish("shift/a", b"%d" % number, 1 + number) == 0
+        with Sleeper(server, "durable-1") as woken:
+            late = sum(collect([woken], numbers(30, 80)), Counter())
+            woken.send(frames.unsubscribe("$share/night/shift/#", version=5))
+            assert woken.until(11).kind == 11
+        assert max(early.values()) == 1
+        assert max(late.values()) == 1
+        assert set(late) == numbers(30, 80), "what was acknowledged does not come again"

@@ -14,15 +14,18 @@ from lyredb.delivery.message import Message as Made
 from lyredb.errors import NotAuthorised
 from lyredb.plugins.context import Context
 from lyredb.plugins.delivery import Message, Subscriber
+from lyredb.resources.reached import Reached
 from lyredb.resources.requests import SubscribeOptions
 from lyredb.security.principals import Role
 from lyredb.sessions.group import AHEAD, MAX_WAITING
 from lyredb.sessions.group_messages import packed, unpacked
+from lyredb.sessions.group_session import GroupSessions
 from lyredb.sessions.groups import GroupName, Groups
 from lyredb.sessions.groups_service import GroupsService
 from tests.sessions.streams import HandTimers, Streams
 
 NAME = GroupName("g", "open/#", "r")
+NO_SESSIONS = cast(GroupSessions, None)
 CONTEXT = Context(Role("r"), "mqtt", "u", 1, "")
 
 
@@ -111,6 +114,12 @@ class Feedback:
     def resume(self) -> None:
         self.worker.resumed += 1
 
+    def fall_behind(self) -> None:
+        raise AssertionError("only a group with a session falls behind")
+
+    def reached(self) -> Reached:
+        raise AssertionError("only a session asks")
+
     def close(self) -> None:
         if self.subscriber in self.worker.subscribed:
             self.worker.subscribed.remove(self.subscriber)
@@ -130,11 +139,16 @@ class Worker:
         self.detached: Callable[[int], None] = lambda _: None
         self.notes = self
         calls = nodes.streams.worker(number)
-        self.groups = Groups(number, self, self, calls, nodes.queue.append)
+        self.groups = Groups(number, self, self, calls, nodes.queue.append, NO_SESSIONS)
 
     # the feed
     def subscribe(
-        self, filter: str, subscriber: Subscriber, context: Context, options: SubscribeOptions
+        self,
+        filter: str,
+        subscriber: Subscriber,
+        context: Context,
+        options: SubscribeOptions,
+        after: str = "",
     ) -> Feedback:
         assert filter == NAME.filter
         if self.nodes.is_forbidden:
@@ -177,7 +191,7 @@ class Client:
         self.ended: Exception | None = None
         self.had: list[tuple[int, Callable[[bool], None]]] = []
         self.got: list[int] = []
-        self.groups.reserve(NAME, CONTEXT)
+        self.groups.reserve(NAME, CONTEXT, is_durable=False, is_new=True)
         self.groups.when_ready(NAME, self.ready)
         nodes.run()
         assert self.is_ready

@@ -23,6 +23,7 @@ from typing import Final, Protocol
 
 from lyredb.plugins.context import Context
 from lyredb.plugins.delivery import Batch, Message
+from lyredb.sessions.group_session import GroupSession
 
 AHEAD: Final = 32
 """Messages that one member may have before they are acknowledged: enough for a network of
@@ -32,6 +33,8 @@ AHEAD_UNACKNOWLEDGED: Final = 1_024
 one tick may bring."""
 MAX_WAITING: Final = 10_000
 """Messages that wait at the owner for a member with room; further ones are dropped."""
+_FIRST_NUMBER: Final = 65_536
+"""Of messages that no session has; those of a session are packet identifiers, below it."""
 _FULL_AT: Final = MAX_WAITING // 2
 _EMPTY_AT: Final = MAX_WAITING // 8
 
@@ -192,8 +195,10 @@ class Sharing:
         self._on_drained = on_drained
         self._on_end = on_end
         self._places: dict[int, Place] = {}
-        self._waiting: deque[Message] = deque()
-        self._number = 0
+        self._waiting: deque[tuple[Message, int]] = deque()
+        self._number = _FIRST_NUMBER
+        self._session: GroupSession | None = None
+        self._fall_behind: Callable[[], None] | None = None
         self._told_congested = False
         self._is_giving = False
 
@@ -205,7 +210,19 @@ class Sharing:
     @property
     def waiting(self) -> int:
         """Messages that no member has room for."""
-        return len(self._waiting)
+        return len(self._waiting) + (0 if self._session is None else self._session.waiting)
+
+    def keep(self, session: GroupSession, fall_behind: Callable[[], None]) -> None:
+        """Have what the log has go through a session from now on.
+
+        Args:
+            session: The group's.
+            fall_behind: Ends what comes until `on_drained`: the log has it.
+        """
+        self._session = session
+        self._fall_behind = fall_behind
+        self._waiting.extendleft(reversed(session.given_up()))
+        self.give_out()
 
     def set_members(self, worker: int, count: int, give: Callable[[Message, int], None]) -> None:
         """Note how many members a worker has; one with none keeps what it was given."""
@@ -224,7 +241,7 @@ class Sharing:
         """A worker is gone: others get what its members had not acknowledged."""
         place = self._places.pop(worker, None)
         if place is not None:
-            self._take_back(place.has.values())
+            self._take_back((message, number) for number, message in place.has.items())
 
     def settle(self, worker: int, number: int, *, is_done: bool) -> None:
         """A message is at its end, or comes back."""
@@ -235,12 +252,14 @@ class Sharing:
         if not place.count and not place.has:
             del self._places[worker]
         if not is_done:
-            self._take_back((message,))
-        elif self._waiting:
-            self.give_out()
+            self._take_back(((message, number),))
+            return
+        if self._session is not None and number < _FIRST_NUMBER:
+            self._session.settle(number)
+        self.give_out()
 
-    def _take_back(self, messages: Iterable[Message]) -> None:
-        self._waiting.extendleft(reversed(list(messages)))
+    def _take_back(self, given: Iterable[tuple[Message, int]]) -> None:
+        self._waiting.extendleft(reversed(list(given)))
         self.give_out()
 
     def write(self, batch: Batch) -> None:
@@ -249,16 +268,29 @@ class Sharing:
 
     def write_messages(self, messages: Sequence[Message]) -> None:
         """Take what is to be shared (`Subscriber`)."""
-        self._waiting.extend(messages)
+        if self._session is not None:
+            logged = [message for message in messages if message.seq]
+            messages = [message for message in messages if not message.seq]
+            self._session.stored.outbound.take(logged)
+        self._waiting.extend((message, 0) for message in messages)
         self.give_out()
         while len(self._waiting) > MAX_WAITING:
             self._waiting.pop()
             self.dropped += 1
+        if self._fall_behind is not None and self.waiting > MAX_WAITING:
+            self._told_congested = True
+            self._fall_behind()
+
+    def take_read(self, messages: Sequence[Message]) -> None:
+        """Take what was read of the log, for a group with a session."""
+        if self._session is not None:
+            self._session.stored.outbound.take(messages, self._session.filter)
+            self.give_out()
 
     @property
     def is_congested(self) -> bool:
         """True while much waits for a member with room (`Subscriber`)."""
-        self._told_congested = len(self._waiting) >= _FULL_AT
+        self._told_congested = self.waiting >= _FULL_AT
         return self._told_congested
 
     def close(self, reason: Exception) -> None:
@@ -271,21 +303,37 @@ class Sharing:
             return  # a member that settles at once: the loop below goes on
         self._is_giving = True
         try:
-            while self._waiting and (place := self._next()) is not None:
-                message = self._waiting.popleft()
-                self._number += 1
-                place.has[self._number] = message
+            while (head := self._head()) is not None and (
+                place := self._next(head.qos)
+            ) is not None:
+                message, number = self._take()
+                if not number:
+                    self._number += 1
+                    number = self._number
+                place.has[number] = message
                 place.turn += 1 / place.count
-                place.give(message, self._number)
+                place.give(message, number)
         finally:
             self._is_giving = False
-        if self._told_congested and len(self._waiting) <= _EMPTY_AT:
+        if self._told_congested and self.waiting <= _EMPTY_AT:
             self._told_congested = False
             self._on_drained()
 
-    def _next(self) -> Place | None:
+    def _head(self) -> Message | None:
+        """What is given next: what was given before, and what the log has not, come first."""
+        if self._waiting:
+            return self._waiting[0][0]
+        session = self._session
+        return session.head if session is not None and session.has_free_id else None
+
+    def _take(self) -> tuple[Message, int]:
+        if self._waiting:
+            return self._waiting.popleft()
+        assert self._session is not None, "it has the head"
+        return self._session.take()
+
+    def _next(self, qos: int) -> Place | None:
         found = None
-        qos = self._waiting[0].qos
         for place in self._places.values():
             if place.has_room(qos) and (found is None or place.turn < found.turn):
                 found = place

@@ -10,16 +10,18 @@ those; every worker of a group is told who owns it, in the order of changes.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Appointed:
-    """Tell a worker who owns a group."""
+    """Tell a worker who owns a group, and by which appointment."""
 
     worker: int
     name: str
     owner: int
+    epoch: int
 
 
 @dataclass(slots=True)
@@ -27,13 +29,19 @@ class _Group:
     """The workers of a group, in the order in which they came; the owner is one of them."""
 
     owner: int
+    epoch: int
     workers: dict[int, None] = field(default_factory=dict)
 
 
 class GroupDirectory:
-    """All groups of a server."""
+    """All groups of a server.
 
-    def __init__(self) -> None:
+    Args:
+        first_epoch: Above every epoch that an earlier directory of this server has given.
+    """
+
+    def __init__(self, first_epoch: int | None = None) -> None:
+        self._epoch = time.time_ns() // 1_000 if first_epoch is None else first_epoch
         self._groups: dict[str, _Group] = {}
 
     def __len__(self) -> int:
@@ -55,9 +63,10 @@ class GroupDirectory:
         """
         group = self._groups.get(name)
         if group is None:
-            group = self._groups[name] = _Group(worker if owner is None else owner)
+            self._epoch += 1
+            group = self._groups[name] = _Group(worker if owner is None else owner, self._epoch)
         group.workers[worker] = None
-        return [Appointed(worker, name, group.owner)]
+        return [Appointed(worker, name, group.owner, group.epoch)]
 
     def leave(self, worker: int, name: str) -> list[Appointed]:
         """A worker has nothing to do with a group any more."""
@@ -86,5 +95,6 @@ class GroupDirectory:
             return []
         if group.owner != worker:
             return []
-        group.owner = next(iter(group.workers))
-        return [Appointed(each, name, group.owner) for each in group.workers]
+        self._epoch += 1
+        group.owner, group.epoch = next(iter(group.workers)), self._epoch
+        return [Appointed(each, name, group.owner, group.epoch) for each in group.workers]

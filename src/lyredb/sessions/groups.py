@@ -13,14 +13,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol
 
-from lyredb.errors import LyreError, NotAuthorised
+from lyredb.errors import LyreError, NotAuthorised, Overloaded
 from lyredb.plugins.context import Context
 from lyredb.plugins.delivery import Message, Subscriber
 from lyredb.resources.in_process import ENCODING
+from lyredb.resources.reached import Reached
 from lyredb.resources.requests import SubscribeOptions
 from lyredb.sessions import groups_wire as wire
+from lyredb.sessions.claims import Refusal
 from lyredb.sessions.group import Desk, Member, Sharing
 from lyredb.sessions.group_messages import packed, unpacked
+from lyredb.sessions.group_session import GroupSession, GroupSessions
 from lyredb.storage.sequencer import Calls
 
 _logger: Final = logging.getLogger(__name__)
@@ -35,6 +38,12 @@ class Opened(Protocol):
     def resume(self) -> None:
         """Go on: the subscriber has drained."""
 
+    def fall_behind(self) -> None:
+        """Send nothing more until `resume`."""
+
+    def reached(self) -> Reached:
+        """How far it has handed out what it tells."""
+
     def close(self) -> None:
         """End it."""
 
@@ -43,7 +52,12 @@ class Feed(Protocol):
     """What groups need of a `lyredb.resources.database.Database`."""
 
     def subscribe(
-        self, filter: str, subscriber: Subscriber, context: Context, options: SubscribeOptions
+        self,
+        filter: str,
+        subscriber: Subscriber,
+        context: Context,
+        options: SubscribeOptions,
+        after: str = "",
     ) -> Opened:
         """Prepare a subscription."""
 
@@ -110,6 +124,11 @@ class _Group:
         subscription: Likewise.
         elsewhere: How many members are coming on other workers.
         asked: Workers that wait for it to be ready.
+        is_durable: A member's session outlives its connection, so the group has one.
+        change: Durable memberships that have begun here, or ended, and are not told.
+        epoch: Of the owner's appointment.
+        session: The group's, when it is owned here and durable.
+        is_opening: It is being opened.
     """
 
     name: str
@@ -124,6 +143,11 @@ class _Group:
     subscription: Opened | None = None
     elsewhere: dict[int, int] = field(default_factory=dict)
     asked: list[int] = field(default_factory=list)
+    is_durable: bool = False
+    change: int = 0
+    epoch: int = 0
+    session: GroupSession | None = None
+    is_opening: bool = False
 
 
 class Groups:
@@ -135,6 +159,7 @@ class Groups:
         peers: The other workers.
         calls: To the directory.
         call_soon: Calls its argument in the next tick.
+        sessions: Opens the sessions of durable groups.
     """
 
     def __init__(
@@ -144,12 +169,14 @@ class Groups:
         peers: Peers,
         calls: Calls,
         call_soon: Callable[[Callable[[], None]], object],
+        sessions: GroupSessions,
     ) -> None:
         self._worker = worker
         self._feed = feed
         self._peers = peers
         self._calls = calls
         self._call_soon = call_soon
+        self._sessions = sessions
         self._groups: dict[str, _Group] = {}
         self._gives: dict[tuple[int, str], list[wire.Given]] = {}
         self._dones: dict[tuple[int, str], tuple[list[int], list[int]]] = {}
@@ -171,15 +198,32 @@ class Groups:
 
     # Members
 
-    def reserve(self, name: GroupName, context: Context) -> None:
-        """A member is about to join; each reservation is ended by `join` or `give_up`."""
+    def reserve(self, name: GroupName, context: Context, *, is_durable: bool, is_new: bool) -> None:
+        """A member is about to join; each reservation is ended by `join` or `give_up`.
+
+        Args:
+            name: Of the group.
+            context: The member's.
+            is_durable: Its session outlives its connection: so does the group then.
+            is_new: It has subscribed now, and not before its session slept.
+        """
         text = str(name)
         group = self._groups.get(text)
         if group is None:
             group = self._groups[text] = _Group(text, name.filter, context)
             self._calls.notify(wire.JOIN, wire.encode(wire.Join(text)))
         group.coming += 1
+        if is_durable:
+            group.change += is_new
+            if not group.is_durable:
+                group.is_durable, group.is_ready = True, False
         self._tell_members(group)
+
+    def unsubscribe(self, name: GroupName) -> None:
+        """A durable membership ends, and not only its connection; before `leave`."""
+        group = self._groups.get(str(name))
+        if group is not None:
+            group.change -= 1
 
     def when_ready(self, name: GroupName, callback: Callable[[], None]) -> None:
         """Call back once the group gets what is published; for who has reserved a seat."""
@@ -224,9 +268,12 @@ class Groups:
         count = len(group.desk.members)
         if group.sharing is not None:
             group.sharing.set_members(self._worker, count, partial(self._give_here, group))
+            if group.is_durable:
+                self._make_durable(group)
         elif group.owner is not None:
-            body = wire.encode(wire.Members(group.name, count, group.coming))
-            self._peers.note(group.owner, wire.MEMBERS, body)
+            told = wire.Members(group.name, count, group.coming, group.is_durable, group.change)
+            group.change = 0
+            self._peers.note(group.owner, wire.MEMBERS, wire.encode(told))
         self._drop_idle(group)
 
     def _drop_idle(self, group: _Group) -> None:
@@ -245,6 +292,9 @@ class Groups:
     @staticmethod
     def _close(group: _Group) -> None:
         subscription, group.subscription, group.sharing = group.subscription, None, None
+        session, group.session = group.session, None
+        if session is not None:
+            session.close()
         if subscription is not None:
             subscription.close()
 
@@ -259,7 +309,7 @@ class Groups:
         group = self._groups.get(told.name)
         if group is None or group.owner == told.owner:
             return
-        group.owner = told.owner
+        group.owner, group.epoch = told.owner, told.epoch
         if told.owner == self._worker:
             self._own(group)
         else:
@@ -267,29 +317,82 @@ class Groups:
         self._tell_members(group)
 
     def _own(self, group: _Group) -> None:
-        """Subscribe for the whole group."""
+        """Be the one that subscribes for the whole group."""
         group.is_ready = False
 
         def end(reason: Exception) -> None:
             self._end(group, reason)
 
-        sharing = group.sharing = Sharing(
-            group.context, on_drained=partial(self._drained, group), on_end=end
-        )
-        options = SubscribeOptions(ENCODING, qos=2, omit_current=True, on_error=end)
-        try:
-            subscription = self._feed.subscribe(group.filter, sharing, group.context, options)
-        except LyreError as error:
-            end(error)
-            return
-        group.subscription = subscription
+        group.sharing = Sharing(group.context, on_drained=partial(self._drained, group), on_end=end)
+        if not group.is_durable:
+            self._subscribe(group, group.sharing)
 
-        def known() -> None:
-            if group.subscription is subscription:
-                subscription.start()
+    def _subscribe(self, group: _Group, sharing: Sharing) -> None:
+        """Have messages come, in place of a subscription that there is."""
+        session = group.session
+        options = SubscribeOptions(
+            ENCODING,
+            qos=2,
+            omit_current=True,
+            on_messages=None if session is None else sharing.take_read,
+            on_error=partial(self._end, group),
+        )
+        after = "" if session is None else session.after()
+        try:
+            made = self._feed.subscribe(group.filter, sharing, group.context, options, after)
+        except LyreError as error:
+            self._end(group, error)
+            return
+        before, group.subscription = group.subscription, made
+        waits = 1 if session is None else 2
+
+        def ready(error: LyreError | None = None) -> None:
+            nonlocal waits
+            waits -= 1
+            if error is not None:
+                self._end(group, error)
+            elif group.subscription is made and not waits:
+                if before is not None:
+                    before.close()
+                made.start()
                 self._be_ready(group)
 
-        self._feed.when_known(known)
+        if session is not None:
+            session.begin(made)
+            session.note_memberships(self._take_change(group), ready)
+            sharing.keep(session, made.fall_behind)
+        self._feed.when_known(ready)
+
+    def _make_durable(self, group: _Group) -> None:
+        """Open the group's session, or count the memberships that have changed."""
+        sharing = group.sharing
+        if group.session is not None:
+            if group.change:
+                group.session.note_memberships(self._take_change(group), _ignore)
+            return
+        if group.is_opening or sharing is None:
+            return
+        group.is_opening, group.is_ready = True, False
+
+        def opened(result: GroupSession | LyreError | Refusal | None) -> None:
+            group.is_opening = False
+            if isinstance(result, GroupSession):
+                if group.sharing is not sharing:
+                    result.close()
+                    return
+                group.session = result
+                result.stored.on_lost = partial(self._end, group)
+                self._subscribe(group, sharing)
+            elif group.sharing is sharing:
+                error = result if isinstance(result, LyreError) else None
+                self._end(group, error or Overloaded("the shared session is not available"))
+
+        self._sessions.open(group.name, group.filter, group.context, group.epoch, opened)
+
+    @staticmethod
+    def _take_change(group: _Group) -> int:
+        change, group.change = group.change, 0
+        return change
 
     def _be_ready(self, group: _Group) -> None:
         group.is_ready = True
@@ -336,6 +439,11 @@ class Groups:
         if group is None or group.sharing is None:
             return  # the directory will tell it of another owner
         group.elsewhere[worker] = told.coming
+        group.change += told.change
+        if told.is_durable and not group.is_durable:
+            group.is_durable, group.is_ready = True, False
+        if group.is_durable:
+            self._make_durable(group)
         give = partial(self._give_there, group.name, worker)
         group.sharing.set_members(worker, told.count, give)
         if group.is_ready:
@@ -410,6 +518,10 @@ class Groups:
         dones, self._dones = self._dones, {}
         for (worker, name), (settled, returned) in dones.items():
             self._peers.note(worker, wire.DONE, wire.encode(wire.Done(name, settled, returned)))
+
+
+def _ignore(error: LyreError | None) -> None:
+    """Nobody waits for a count; one that is not on disk only lets the session last longer."""
 
 
 def _end_members(group: _Group, reason: Exception) -> None:

@@ -50,5 +50,5 @@ class GroupsService:
 
     def _tell(self, told: Sequence[Appointed]) -> None:
         for each in told:
-            body = wire.encode(wire.Owner(each.name, each.owner))
+            body = wire.encode(wire.Owner(each.name, each.owner, each.epoch))
             self._service.notify(each.worker, wire.OWNER, body)

@@ -41,18 +41,29 @@ class Named(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Owner(msgspec.Struct, frozen=True, array_like=True):
-    """Which worker owns a group."""
+    """Which worker owns a group; the epoch grows with each owner that is appointed."""
 
     name: str
     owner: int
+    epoch: int
 
 
 class Members(msgspec.Struct, frozen=True, array_like=True):
-    """How many members a worker has, and how many are about to be some."""
+    """What members a worker has.
+
+    Attributes:
+        name: Of the group.
+        count: How many.
+        coming: How many are about to be some.
+        is_durable: The group has a session.
+        change: How many durable memberships have begun here, or ended, since this was told.
+    """
 
     name: str
     count: int
     coming: int
+    is_durable: bool = False
+    change: int = 0
 
 
 class Given(msgspec.Struct, frozen=True, array_like=True):

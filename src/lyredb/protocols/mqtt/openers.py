@@ -78,6 +78,14 @@ class Slow(Protocol):
         """Call back once that is so, possibly before this returns; the SUBACK waits for it."""
 
 
+@runtime_checkable
+class Lasting(Protocol):
+    """An `Opened` that tells an UNSUBSCRIBE from the end of the connection."""
+
+    def unsubscribe(self) -> None:
+        """The client wants it no more; `Opened.close` follows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What a client asks for with one filter of a SUBSCRIBE.

@@ -13,6 +13,9 @@ from lyredb.plugins.network import ClientCertificates, Peer, Serving
 from lyredb.plugins.scope import Address, Scope
 from lyredb.plugins.settings import Setting
 from lyredb.protocols.mqtt.attending import attend
+from lyredb.protocols.mqtt.bridge_file import SETTING as BRIDGES
+from lyredb.protocols.mqtt.bridge_file import read_bridges
+from lyredb.protocols.mqtt.bridges import RUNNERS, Bridges
 from lyredb.protocols.mqtt.limits import Limits
 from lyredb.protocols.mqtt.listener import TcpConnection, known_account
 from lyredb.protocols.mqtt.relayed import read_relayed
@@ -27,6 +30,7 @@ from lyredb.protocols.net.certificates import require_secure_port
 from lyredb.resources.database import Database
 from lyredb.security.authenticator import Authenticator
 from lyredb.sessions.claims_client import Claims
+from lyredb.sessions.group_session import GroupSessions
 from lyredb.sessions.groups import Groups
 from lyredb.sessions.store import Sessions
 
@@ -44,6 +48,7 @@ class MqttPlugin:
         self._service: Service | None = None
         self._sys: SysTopics | None = None
         self._serving: list[Serving] = []
+        self._bridges: Bridges | None = None
 
     def prepare(self, scope: MqttScope) -> None:
         """Take the scope and upgrades. Runs on the event loop that will serve."""
@@ -63,6 +68,9 @@ class MqttPlugin:
         read_relayed(scope.resources)
         self._share(scope, self._service)
         self._sys = self._sys_topics(scope, self._service)
+        bridges = read_bridges(scope.settings.text(BRIDGES))
+        if bridges and scope.worker in RUNNERS:
+            self._bridges = Bridges(self._service, bridges)
         attend(self._service, Attendant(scope.calls), scope.worker)
         service = self._service
         tracing = Tracing(scope.calls, lambda: service.connections, asyncio.get_running_loop())
@@ -74,7 +82,14 @@ class MqttPlugin:
     def _share(self, scope: MqttScope, service: Service) -> None:
         """Have shared subscriptions opened, with the other workers."""
         database = scope.resources
-        groups = Groups(scope.worker, database, database.peers, scope.calls, service.call_soon)
+        groups = Groups(
+            scope.worker,
+            database,
+            database.peers,
+            scope.calls,
+            service.call_soon,
+            GroupSessions(service.sessions, service.limits.max_session_expiry_s),
+        )
         service.openers[SHARE] = shared_opener(groups, database)
 
     def _sys_topics(self, scope: MqttScope, service: Service) -> SysTopics | None:
@@ -121,12 +136,16 @@ class MqttPlugin:
                 self._serving.append(serving)
         if self._sys is not None:
             self._sys.start()
+        if self._bridges is not None:
+            self._bridges.start()
         return addresses
 
     async def stop(self, deadline_s: float) -> None:
         """Accept nothing more; then as `Service.stop`."""
         while self._serving:
             self._serving.pop().close()
+        if self._bridges is not None:
+            await self._bridges.stop()
         if self._sys is not None:
             await self._sys.stop()
         if self._service is not None:

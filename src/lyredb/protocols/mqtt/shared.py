@@ -61,7 +61,7 @@ class SharedSubscription:
         self._name = name
         self._wish = wish
         self._options = wish.options
-        groups.reserve(name, wish.context)
+        groups.reserve(name, wish.context, is_durable=wish.is_durable, is_new=not wish.after)
 
     def when_ready(self, callback: Callable[[], None]) -> None:
         """Call back once the group gets whatever is published."""
@@ -88,6 +88,11 @@ class SharedSubscription:
         if options.no_local:
             raise protocol_error("A shared subscription cannot have No Local")
         self._options = options
+
+    def unsubscribe(self) -> None:
+        """The client wants it no more, and not only for as long as it is away."""
+        if self._wish.is_durable and self.state is not State.CLOSED:
+            self._groups.unsubscribe(self._name)
 
     def close(self) -> None:
         """Leave the group."""

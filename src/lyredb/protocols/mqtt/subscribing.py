@@ -21,7 +21,7 @@ from lyredb.protocols.mqtt import encode
 from lyredb.protocols.mqtt.errors import answer_for, sentence_of
 from lyredb.protocols.mqtt.keeping import Keeper, request_of, stored_of
 from lyredb.protocols.mqtt.messages import check_topic
-from lyredb.protocols.mqtt.openers import Opened, Outgoing, Refusal, Slow, Wish, opener_of
+from lyredb.protocols.mqtt.openers import Lasting, Opened, Outgoing, Refusal, Slow, Wish, opener_of
 from lyredb.protocols.mqtt.packets import V5, V31, Request, Subscribe, Unsubscribe
 from lyredb.protocols.mqtt.properties import NONE, Properties, Property
 from lyredb.protocols.mqtt.reasons import SUBSCRIBE_FAILURE, Reason
@@ -340,6 +340,8 @@ class Subscriptions:
             is_kept = self._keeper is not None and topic_filter in self._keeper.stored
             if is_kept:
                 gone[topic_filter] = None
+            if isinstance(subscription, Lasting):
+                subscription.unsubscribe()
             if subscription is not None:
                 subscription.close()
             there_was = subscription is not None or is_kept
