@@ -126,6 +126,9 @@ class _Life:
         known = asyncio.Event()
         self._node.hub.peers.when_known(known.set)
         await known.wait()
+        # Who waits for a position to be told everywhere did not wait for us before we were on
+        # the board: no client may meet us behind what was committed until then.
+        self._node.tail.advance_to(self._node.engine.refresh())
         ready = await self._worker.start()
         spare_collector()
         self._channel.send(_listening(ready))
