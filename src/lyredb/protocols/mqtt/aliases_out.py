@@ -37,6 +37,10 @@ class AliasingWire:
         """Bytes that wait in the transport."""
         return self._wire.get_write_buffer_size()
 
+    def write_to(self, wire: Wire) -> None:
+        """Write there from now on; the client keeps its numbers."""
+        self._wire = wire
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Rewrite the PUBLISH packets of whole packets, and send them."""
         packets = bytes(data)

@@ -10,8 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from msgspec.structs import replace
-
 from lyredb.errors import (
     LyreError,
     NotAuthorised,
@@ -24,15 +22,13 @@ from lyredb.operations.broker_requests import ClientEntry
 from lyredb.plugins.context import Principal
 from lyredb.plugins.delivery import Batch, Format, Message
 from lyredb.protocols.mqtt import handlers, handshake
-from lyredb.protocols.mqtt.decode import decode_connect
 from lyredb.protocols.mqtt.durable_outbox import DurableOutbox
 from lyredb.protocols.mqtt.entrance import Admitted, Entrance, Origin
 from lyredb.protocols.mqtt.errors import answer_for, sentence_of
 from lyredb.protocols.mqtt.intake import Intake
 from lyredb.protocols.mqtt.life import State
 from lyredb.protocols.mqtt.packets import Connect, Disconnect
-from lyredb.protocols.mqtt.properties import Property
-from lyredb.protocols.mqtt.reasons import Reason, Violation, protocol_error
+from lyredb.protocols.mqtt.reasons import Reason, Violation
 from lyredb.protocols.mqtt.service import LINGER_S, Service
 from lyredb.protocols.mqtt.session import Session, open_session
 from lyredb.protocols.mqtt.silence import Silence
@@ -40,14 +36,10 @@ from lyredb.protocols.mqtt.statistics import Tally
 from lyredb.protocols.mqtt.tracing import Tap, Tapped
 from lyredb.protocols.mqtt.transport import Transport
 from lyredb.protocols.mqtt.wheel import Wheel
-from lyredb.protocols.mqtt.wire import read_header
 from lyredb.security.authenticator import Account
 from lyredb.security.elsewhere import watch_end
 
 logger = logging.getLogger("lyredb.mqtt")
-
-_REPLIES = b"\x40\x50\x70"
-"""The first bytes of PUBACK, PUBREC and PUBCOMP, which come in long runs."""
 
 
 class Connection:
@@ -129,7 +121,7 @@ class Connection:
         if self._tap is not None:
             self._tap.processing()
         try:
-            left = self._process_packets(data)
+            left = handlers.process(self, self._intake, data, self._service.limits.max_packet_bytes)
         except Violation as violation:
             self._end_by_violation(violation)
         except LyreError as error:
@@ -143,56 +135,14 @@ class Connection:
             self._tap.processed(data[: left[0]])
         return left
 
-    def _process_packets(self, data: bytes) -> tuple[int, int]:
-        intake = self._intake
-        position, size = 0, len(data)
-        largest = self._service.limits.max_packet_bytes
-        while position < size and not intake.is_paused and self._state is not State.ENDED:
-            session = self._session
-            if session is not None:
-                position = session.publishing.take(data, position)
-                if position < size and data[position] in _REPLIES:
-                    position = session.outbox.take_replies(data, position)
-                    session.backlog.pump()
-                elif position < size and data[position] == 0x62:
-                    before = position
-                    position = session.publishing.take_releases(data, position)
-                    if position > before and not intake.is_turn_over:
-                        continue
-                # What could not go to the log may have ended it.
-                if position >= size or not self.is_open:
-                    break
-            elif data[position] != 0x10:
-                # Said at the first byte: whatever speaks another protocol may never
-                # send as much as its bytes would mean as a length [MQTT-3.1.0-1].
-                raise protocol_error("The first packet must be a CONNECT")
-            header = read_header(data, position, largest)
-            if header is None:
-                return position, size - position + 1
-            body, end = header
-            if end > size:
-                return position, end - position
-            self._handle(data, position, body, end)
-            position = end
-            if intake.is_turn_over:
-                break
-        return position, 0
-
-    def _handle(self, data: bytes, position: int, body: int, end: int) -> None:
-        first = data[position]
-        session = self._session
-        if session is None:
-            self._handle_connect(decode_connect(data[body:end]))
-        elif first >> 4 == 3:
-            session.publishing.handle_publish(data, position, body, end)
-        elif first >> 4 == 1:
-            raise protocol_error("A second CONNECT")  # [MQTT-3.1.0-2]
-        else:
-            handlers.handle(self, session, first, data[body:end])
-
     # --- CONNECT
 
-    def _handle_connect(self, connect: Connect) -> None:
+    @property
+    def session(self) -> Session | None:
+        """What the client has, once it was let in."""
+        return self._session
+
+    def enter(self, connect: Connect) -> None:
         """Let the client in, which takes a while; what follows waits, unread."""
         tap = self._service.tap_for(connect.client_id)
         if tap is not None:
@@ -219,16 +169,7 @@ class Connection:
         self._state = State.CONNECTED
         service.counters.accepted += 1
         stored = admitted.stored
-        self.answer(
-            handshake.acceptance(
-                connect,
-                terms,
-                service.limits,
-                service.worker,
-                is_present=stored is not None and stored.is_present,
-                lost="" if stored is None else stored.lost,
-            )
-        )
+        self.answer(self._session.greeting(service, connect))
         if stored is not None:
             stored.on_lost = self.close
         if self.is_open:
@@ -358,6 +299,11 @@ class Connection:
     # --- the end
 
     @property
+    def is_ended(self) -> bool:
+        """True when nothing is processed any more."""
+        return self._state is State.ENDED
+
+    @property
     def is_open(self) -> bool:
         """True while answers can be sent."""
         return self._state is State.CONNECTED
@@ -375,7 +321,7 @@ class Connection:
         self._tap = tap
         self._transport = transport if tap is None else Tapped(transport, tap)
         if self._session is not None:
-            self._session.outbox.write_to(self._transport)
+            self._session.write_to(self._transport)
 
     def count(self, tally: Tally) -> None:
         """Add what it has counted, unless it has ended and it is in the totals."""
@@ -387,16 +333,9 @@ class Connection:
         self._end(Reason.ADMINISTRATIVE_ACTION, sentence)
 
     def leave(self, packet: Disconnect) -> None:
-        """DISCONNECT (§3.14): only a normal one discards the will [MQTT-3.14.4-3]."""
-        session = self._session
-        assert session is not None, "a client that is connected has a session"
-        handshake.check_disconnect(session.terms, packet)
-        if packet.reason == Reason.SUCCESS:
-            session.will.discard()
-        if packet.properties.has(Property.SESSION_EXPIRY):
-            asked = packet.properties.number(Property.SESSION_EXPIRY)
-            session.expiry_s = min(asked, self._service.limits.max_session_expiry_s)
-            session.will.expiry_s = session.expiry_s
+        """End, as the client said goodbye (`handlers.Owner`)."""
+        assert self._session is not None, "a client that is connected has a session"
+        self._session.leave(self._service, packet)
         self._close_with(b"")
 
     def _end_by_violation(self, violation: Violation) -> None:
@@ -489,12 +428,7 @@ class Connection:
         if session is None or self._state is not State.CONNECTED:
             self._revoke_early(reason)
             return
-        account = self._service.authenticator.by_name(session.context.user)
-        if account is None:
-            session.will.discard()
-        else:
-            context = replace(session.context, principal=account.principal)
-            session.will.decide_for(self._service.database.identify(context))
+        session.decide_will(self._service)
         self.fail(NotAuthorised(reason))
 
     def _revoke_early(self, reason: str) -> None:
@@ -512,9 +446,7 @@ class Connection:
         if session is None or self._state is not State.CONNECTED:
             return
         session.access_changed(self._service, principal)
-        database, mine = self._service.database, session.context.principal
-        if mine.name == principal.name and database.is_outdated(mine):
-            session.will.decide_for(database.identify(session.context))
+        if session.is_outdated(self._service, principal):
             self.fail(NotAuthorised("the rights are by user or client now: connect again"))
 
     def shutdown(self) -> None:

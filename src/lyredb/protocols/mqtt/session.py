@@ -6,11 +6,13 @@ import logging
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from msgspec.structs import replace
+
 from lyredb.errors import LyreError
 from lyredb.operations.broker_requests import MAX_FILTERS, ClientEntry
 from lyredb.plugins.context import Principal
 from lyredb.plugins.delivery import Format
-from lyredb.protocols.mqtt import backlog, publishing, subscribing
+from lyredb.protocols.mqtt import backlog, handshake, publishing, subscribing
 from lyredb.protocols.mqtt.aliases_out import AliasingWire
 from lyredb.protocols.mqtt.backlog import Backlog
 from lyredb.protocols.mqtt.durable_outbox import DurableOutbox
@@ -20,7 +22,10 @@ from lyredb.protocols.mqtt.grants import Grants
 from lyredb.protocols.mqtt.handshake import Terms
 from lyredb.protocols.mqtt.keeping import Keeper
 from lyredb.protocols.mqtt.outbox import Outbox, Wire
+from lyredb.protocols.mqtt.packets import Connect, Disconnect
+from lyredb.protocols.mqtt.properties import Property
 from lyredb.protocols.mqtt.publishing import Publishing
+from lyredb.protocols.mqtt.reasons import Reason
 from lyredb.protocols.mqtt.service import Service
 from lyredb.protocols.mqtt.statistics import Tally
 from lyredb.protocols.mqtt.subscribing import Subscriptions
@@ -52,6 +57,7 @@ class Session:
     """
 
     __slots__ = (
+        "_aliasing",
         "backlog",
         "context",
         "epoch",
@@ -75,7 +81,9 @@ class Session:
         publishing: Publishing,
         subscriptions: Subscriptions,
         since_ms: int,
+        aliasing: AliasingWire | None,
     ) -> None:
+        self._aliasing = aliasing
         self.terms = terms
         self.since_ms = since_ms
         self.context = admitted.context
@@ -112,6 +120,56 @@ class Session:
         tally.published_bytes += outbox.sent_bytes
         tally.subscriptions += len(self.subscriptions)
         tally.durable += self.stored is not None
+
+    def greeting(self, service: Service, connect: Connect) -> bytes:
+        """The CONNACK."""
+        stored = self.stored
+        return handshake.acceptance(
+            connect,
+            self.terms,
+            service.limits,
+            service.worker,
+            is_present=stored is not None and stored.is_present,
+            lost="" if stored is None else stored.lost,
+        )
+
+    def leave(self, service: Service, packet: Disconnect) -> None:
+        """Take a goodbye: only a normal one discards the will [MQTT-3.14.4-3].
+
+        Raises:
+            Violation: 0x82, it may not say what it says.
+        """
+        handshake.check_disconnect(self.terms, packet)
+        if packet.reason == Reason.SUCCESS:
+            self.will.discard()
+        if packet.properties.has(Property.SESSION_EXPIRY):
+            asked = packet.properties.number(Property.SESSION_EXPIRY)
+            self.expiry_s = min(asked, service.limits.max_session_expiry_s)
+            self.will.expiry_s = self.expiry_s
+
+    def decide_will(self, service: Service) -> None:
+        """Let the rights of the user as it is now decide the will: its login is void."""
+        account = service.authenticator.by_name(self.context.user)
+        if account is None:
+            self.will.discard()
+        else:
+            context = replace(self.context, principal=account.principal)
+            self.will.decide_for(service.database.identify(context))
+
+    def is_outdated(self, service: Service, principal: Principal) -> bool:
+        """Tell whether the client has to be told apart from others by now; decides its will."""
+        mine = self.context.principal
+        if mine.name != principal.name or not service.database.is_outdated(mine):
+            return False
+        self.will.decide_for(service.database.identify(self.context))
+        return True
+
+    def write_to(self, transport: Transport) -> None:
+        """Send there from now on: to the same client, by way of what traces it or not."""
+        if self._aliasing is None:
+            self.outbox.write_to(transport)
+        else:
+            self._aliasing.write_to(transport)
 
     def access_changed(self, service: Service, principal: Principal) -> None:
         """Withdraw or renew what is kept of the will, as the rights to it are other ones.
@@ -193,9 +251,10 @@ def open_session(
     """Make the parts of a client that is let in; nothing is sent yet."""
     stored, context = admitted.stored, admitted.context
     encoding = service.encoding(terms.version, format)
-    wire: Wire = transport
+    aliasing: AliasingWire | None = None
     if terms.aliases:
-        wire = AliasingWire(transport, terms.aliases, terms.largest)
+        aliasing = AliasingWire(transport, terms.aliases, terms.largest)
+    wire = aliasing or transport
     outbox: Outbox | DurableOutbox
     keeper: Keeper | None = None
     if stored is None:
@@ -223,6 +282,7 @@ def open_session(
         ),
         subscriptions=subscriptions,
         since_ms=service.now_ms(),
+        aliasing=aliasing,
     )
 
 
