@@ -30,6 +30,7 @@ from lyredb.storage.layout import SESSION_SLOT, TOPIC_SLOT
 SYS: Final = "$SYS"
 _QOS: Final = 2
 """The subscription alone decides, as with mosquitto."""
+_FIRST_S: Final = 1.0
 _TABLE: Final = "$SYS"
 _logger: Final = logging.getLogger("lyredb.mqtt")
 
@@ -122,6 +123,8 @@ class SysTopics:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _run(self) -> None:
+        # Not at once: what counts is not ready before all of the server has started.
+        await asyncio.sleep(min(_FIRST_S, self._interval_s))
         while True:
             try:
                 await self.sample()
@@ -131,8 +134,10 @@ class SysTopics:
             await asyncio.sleep(self._interval_s)
 
     async def sample(self) -> None:
-        """Take the numbers of this moment, and tell what has changed."""
+        """Take the numbers of this moment, if there are any, and tell what has changed."""
         processes = await self._collected()
+        if not processes:
+            return
         now_s = self._now_s()
         values = self._made.take(totals_of(processes, self._source.held()), now_s, self._interval_s)
         changed = {
