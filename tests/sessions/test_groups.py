@@ -19,8 +19,9 @@ from lyredb.resources.requests import SubscribeOptions
 from lyredb.security.principals import Role
 from lyredb.sessions.group import AHEAD, MAX_WAITING
 from lyredb.sessions.group_messages import packed, unpacked
+from lyredb.sessions.group_parts import GroupName
 from lyredb.sessions.group_session import GroupSessions
-from lyredb.sessions.groups import GroupName, Groups
+from lyredb.sessions.groups import Groups
 from lyredb.sessions.groups_service import GroupsService
 from tests.sessions.streams import HandTimers, Streams
 

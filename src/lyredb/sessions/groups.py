@@ -9,145 +9,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from lyredb.errors import LyreError, NotAuthorised, Overloaded
 from lyredb.plugins.context import Context
-from lyredb.plugins.delivery import Message, Subscriber
+from lyredb.plugins.delivery import Message
 from lyredb.resources.in_process import ENCODING
-from lyredb.resources.reached import Reached
 from lyredb.resources.requests import SubscribeOptions
 from lyredb.sessions import groups_wire as wire
 from lyredb.sessions.claims import Refusal
-from lyredb.sessions.group import Desk, Member, Sharing
+from lyredb.sessions.group import Member, Sharing
 from lyredb.sessions.group_messages import packed, unpacked
+from lyredb.sessions.group_parts import Feed, Group, GroupName, Peers
 from lyredb.sessions.group_session import GroupSession, GroupSessions
 from lyredb.storage.sequencer import Calls
 
 _logger: Final = logging.getLogger(__name__)
-
-
-class Opened(Protocol):
-    """The subscription of a group that is owned here."""
-
-    def start(self) -> None:
-        """Begin."""
-
-    def resume(self) -> None:
-        """Go on: the subscriber has drained."""
-
-    def fall_behind(self) -> None:
-        """Send nothing more until `resume`."""
-
-    def reached(self) -> Reached:
-        """How far it has handed out what it tells."""
-
-    def close(self) -> None:
-        """End it."""
-
-
-class Feed(Protocol):
-    """What groups need of a `lyredb.resources.database.Database`."""
-
-    def subscribe(
-        self,
-        filter: str,
-        subscriber: Subscriber,
-        context: Context,
-        options: SubscribeOptions,
-        after: str = "",
-    ) -> Opened:
-        """Prepare a subscription."""
-
-    def when_known(self, callback: Callable[[], None]) -> None:
-        """Call back once all workers know of what was prepared."""
-
-    def drained(self, subscriber: Subscriber) -> None:
-        """A subscriber can take more again."""
-
-
-class Notes(Protocol):
-    """What groups need of `lyredb.delivery.peers.notes.Notes`."""
-
-    def on_note(self, kind: str, handler: Callable[[int, bytes], None]) -> None:
-        """Have a handler called with each note of a kind."""
-
-    def watch(self, attached: Callable[[int], None], detached: Callable[[int], None]) -> None:
-        """Be told of workers that come and go."""
-
-
-class Peers(Protocol):
-    """What groups need of `lyredb.delivery.peers.Peers`."""
-
-    @property
-    def notes(self) -> Notes:
-        """Who takes notes."""
-
-    def note(self, number: int, kind: str, body: bytes) -> None:
-        """Tell another worker something."""
-
-
-@dataclass(frozen=True, slots=True)
-class GroupName:
-    """Which group: members of another role see other things, and so are a group of their own.
-
-    Attributes:
-        share: The ShareName (MQTT 5 §4.8.2).
-        filter: What it is subscribed to.
-        role: Whose rights decide.
-    """
-
-    share: str
-    filter: str
-    role: str
-
-    def __str__(self) -> str:
-        return f"{self.share}\0{self.filter}\0{self.role}"
-
-
-@dataclass(slots=True, eq=False)
-class _Group:
-    """A group on this worker.
-
-    Attributes:
-        name: As text.
-        filter: What it is subscribed to.
-        context: Of the member that came first here.
-        desk: The members here.
-        coming: Those that have reserved a seat and not taken it.
-        owner: The worker that owns it, None until that is known.
-        is_ready: Its owner gets the messages.
-        on_ready: Who waits for that.
-        sharing: The owner's part, when that is this worker.
-        subscription: Likewise.
-        elsewhere: How many members are coming on other workers.
-        asked: Workers that wait for it to be ready.
-        is_durable: A member's session outlives its connection, so the group has one.
-        change: Durable memberships that have begun here, or ended, and are not told.
-        epoch: Of the owner's appointment.
-        session: The group's, when it is owned here and durable.
-        is_opening: It is being opened.
-    """
-
-    name: str
-    filter: str
-    context: Context
-    desk: Desk = field(default_factory=Desk)
-    coming: int = 0
-    owner: int | None = None
-    is_ready: bool = False
-    on_ready: list[Callable[[], None]] = field(default_factory=list)
-    sharing: Sharing | None = None
-    subscription: Opened | None = None
-    elsewhere: dict[int, int] = field(default_factory=dict)
-    asked: list[int] = field(default_factory=list)
-    is_durable: bool = False
-    change: int = 0
-    epoch: int = 0
-    session: GroupSession | None = None
-    is_opening: bool = False
 
 
 class Groups:
@@ -177,7 +55,7 @@ class Groups:
         self._calls = calls
         self._call_soon = call_soon
         self._sessions = sessions
-        self._groups: dict[str, _Group] = {}
+        self._groups: dict[str, Group] = {}
         self._gives: dict[tuple[int, str], list[wire.Given]] = {}
         self._dones: dict[tuple[int, str], tuple[list[int], list[int]]] = {}
         self._is_scheduled = False
@@ -210,7 +88,7 @@ class Groups:
         text = str(name)
         group = self._groups.get(text)
         if group is None:
-            group = self._groups[text] = _Group(text, name.filter, context)
+            group = self._groups[text] = Group(text, name.filter, context)
             self._calls.notify(wire.JOIN, wire.encode(wire.Join(text)))
         group.coming += 1
         if is_durable:
@@ -263,7 +141,7 @@ class Groups:
         if group is not None:
             group.desk.note_room(member)
 
-    def _tell_members(self, group: _Group) -> None:
+    def _tell_members(self, group: Group) -> None:
         """Tell the owner how many there are here; whoever is not needed any more leaves."""
         count = len(group.desk.members)
         if group.sharing is not None:
@@ -276,7 +154,7 @@ class Groups:
             self._peers.note(group.owner, wire.MEMBERS, wire.encode(told))
         self._drop_idle(group)
 
-    def _drop_idle(self, group: _Group) -> None:
+    def _drop_idle(self, group: Group) -> None:
         if group.desk.members or group.coming:
             return
         if group.sharing is not None and (group.sharing.members or any(group.elsewhere.values())):
@@ -284,13 +162,13 @@ class Groups:
         self._forget(group)
         self._calls.notify(wire.LEAVE, wire.encode(wire.Named(group.name)))
 
-    def _forget(self, group: _Group) -> None:
+    def _forget(self, group: Group) -> None:
         if self._groups.get(group.name) is group:
             del self._groups[group.name]
         self._close(group)
 
     @staticmethod
-    def _close(group: _Group) -> None:
+    def _close(group: Group) -> None:
         subscription, group.subscription, group.sharing = group.subscription, None, None
         session, group.session = group.session, None
         if session is not None:
@@ -316,7 +194,7 @@ class Groups:
             self._close(group)
         self._tell_members(group)
 
-    def _own(self, group: _Group) -> None:
+    def _own(self, group: Group) -> None:
         """Be the one that subscribes for the whole group."""
         group.is_ready = False
 
@@ -327,7 +205,7 @@ class Groups:
         if not group.is_durable:
             self._subscribe(group, group.sharing)
 
-    def _subscribe(self, group: _Group, sharing: Sharing) -> None:
+    def _subscribe(self, group: Group, sharing: Sharing) -> None:
         """Have messages come, in place of a subscription that there is."""
         session = group.session
         options = SubscribeOptions(
@@ -363,7 +241,7 @@ class Groups:
             sharing.keep(session, made.fall_behind)
         self._feed.when_known(ready)
 
-    def _make_durable(self, group: _Group) -> None:
+    def _make_durable(self, group: Group) -> None:
         """Open the group's session, or count the memberships that have changed."""
         sharing = group.sharing
         if group.session is not None:
@@ -390,11 +268,11 @@ class Groups:
         self._sessions.open(group.name, group.filter, group.context, group.epoch, opened)
 
     @staticmethod
-    def _take_change(group: _Group) -> int:
+    def _take_change(group: Group) -> int:
         change, group.change = group.change, 0
         return change
 
-    def _be_ready(self, group: _Group) -> None:
+    def _be_ready(self, group: Group) -> None:
         group.is_ready = True
         waiting, group.on_ready = group.on_ready, []
         for callback in waiting:
@@ -403,13 +281,13 @@ class Groups:
         for worker in asked:
             self._peers.note(worker, wire.READY, wire.encode(wire.Named(group.name)))
 
-    def _drained(self, group: _Group) -> None:
+    def _drained(self, group: Group) -> None:
         if group.sharing is not None:
             self._feed.drained(group.sharing)
         if group.subscription is not None:
             group.subscription.resume()
 
-    def _end(self, group: _Group, reason: Exception) -> None:
+    def _end(self, group: Group, reason: Exception) -> None:
         """The rights to it are gone, or it cannot be: for all members, on all workers."""
         if self._groups.get(group.name) is not group:
             return
@@ -466,7 +344,7 @@ class Groups:
 
     # Messages
 
-    def _give_here(self, group: _Group, message: Message, number: int) -> None:
+    def _give_here(self, group: Group, message: Message, number: int) -> None:
         sharing = group.sharing
         assert sharing is not None, "its owner gives"
 
@@ -524,7 +402,7 @@ def _ignore(error: LyreError | None) -> None:
     """Nobody waits for a count; one that is not on disk only lets the session last longer."""
 
 
-def _end_members(group: _Group, reason: Exception) -> None:
+def _end_members(group: Group, reason: Exception) -> None:
     for member in list(group.desk.members):
         group.desk.remove(member)
         member.end(reason)

@@ -16,7 +16,8 @@ from lyredb.protocols.mqtt.reasons import Reason, protocol_error
 from lyredb.resources.database import Database
 from lyredb.resources.requests import SubscribeOptions
 from lyredb.resources.subscription import State
-from lyredb.sessions.groups import GroupName, Groups
+from lyredb.sessions.group_parts import GroupName
+from lyredb.sessions.groups import Groups
 
 SHARE = "$share"
 
