@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -59,7 +59,8 @@ def served() -> Iterator[Service]:
                 self.send_header(name, value)
             self.end_headers()
             if service.status != 204:
-                self.wfile.write(service.body())
+                with suppress(BrokenPipeError):  # who asked has given up
+                    self.wfile.write(service.body())
 
         def log_message(self, *_: object) -> None:
             return
