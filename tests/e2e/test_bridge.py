@@ -1,0 +1,173 @@
+"""Bridges to mosquitto and to another LyreDB: both ways, through restarts, without circles."""
+
+from __future__ import annotations
+
+import json
+import queue
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import httpx
+import pytest
+
+from tests.e2e.clients import DEADLINE_S, MqttClient
+from tests.e2e.server_process import PASSWORD, USER, ServerProcess, running_server, start_server
+from tests.server.process_tree import eventually
+
+needs_mosquitto = pytest.mark.skipif(
+    shutil.which("mosquitto") is None, reason="mosquitto is not installed"
+)
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+@contextmanager
+def mosquitto(folder: Path, port: int) -> Iterator[None]:
+    """A broker that keeps what it has to on disk."""
+    config = folder / "mosquitto.conf"
+    config.write_text(
+        f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
+        f"persistence_location {folder}/\nuser root\n"
+    )
+    with subprocess.Popen(
+        ["mosquitto", "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            eventually(lambda: answers(port), "a mosquitto that answers")
+            yield
+        finally:
+            process.terminate()
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
+def bridged_to(folder: Path, port: int, topics: str, more: str = "") -> tuple[str, ...]:
+    """The option that has a server bridge to a broker."""
+    bridges = folder / "bridges.yaml"
+    bridges.write_text(f"far: {{url: 'mqtt://127.0.0.1:{port}', topics: {topics}{more}}}\n")
+    config = folder / "bridged.yaml"
+    config.write_text(json.dumps({"mqtt": {"bridges": str(bridges)}}))
+    return ("--config", str(config))
+
+
+BOTH = (
+    "[{filter: 'out/#', direction: out, qos: 1, remotePrefix: 'site/'},"
+    " {filter: 'in/#', direction: in, qos: 1, remotePrefix: 'site/'},"
+    " {filter: 'shared/#', direction: both, qos: 2}]"
+)
+
+
+def broker_at(port: int) -> ServerProcess:
+    """What a client needs to know of a broker that is not ours."""
+    return cast(ServerProcess, SimpleNamespace(mqtt_port=port))
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("version", [4, 5])
+def test_messages_go_both_ways_and_not_in_circles(tmp_path: Path, version: int) -> None:
+    """To mosquitto, in both versions of the protocol."""
+    port = free_port()
+    options = bridged_to(tmp_path, port, BOTH, f", version: {version}")
+    with (
+        mosquitto(tmp_path, port),
+        running_server("", *options) as server,
+        MqttClient(broker_at(port)) as far,
+        MqttClient(server) as near,
+    ):
+        far.subscribe("#")
+        near.subscribe("#")
+        wait_until_over(near, "out/probe", far, "site/out/probe")
+        wait_until_over(far, "site/in/probe", near, "in/probe")
+        near.publish("out/a", b"1")
+        far.publish("site/in/b", b"2")
+        near.publish("shared/n", b"3")
+        far.publish("shared/f", b"4")
+        # Whatever would go round has done so when these have come.
+        near.publish("out/last", b"")
+        far.publish("site/in/last", b"")
+        seen_far = topics_to(far, "site/out/last", "site/in/last")
+        seen_near = topics_to(near, "in/last", "out/last")
+    assert seen_far == ["shared/f", "shared/n", "site/in/b", "site/out/a"]
+    assert seen_near == ["in/b", "out/a", "shared/f", "shared/n"]
+
+
+def wait_until_over(source: MqttClient, topic: str, target: MqttClient, arrived: str) -> None:
+    """Publish until it has come over: connecting and subscribing take their time."""
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        source.publish(topic, b"")
+        try:
+            while target.messages.get(timeout=0.2).topic != arrived:
+                pass
+        except queue.Empty:
+            assert time.monotonic() < deadline, "no bridge"
+        else:
+            return
+
+
+def topics_to(client: MqttClient, *last: str) -> list[str]:
+    """The topics of the messages up to the last ones, in order; without the probes."""
+    found: list[str] = []
+    waiting = set(last)
+    while waiting:
+        topic = client.next().topic
+        waiting.discard(topic)
+        if topic not in last and not topic.endswith("probe"):
+            found.append(topic)
+    return sorted(found)
+
+
+def started(folder: Path, name: str, *options: str) -> ServerProcess:
+    """A server whose data stays when it is started again."""
+    application = folder / name
+    application.mkdir(exist_ok=True)
+    return start_server(application, folder / f"{name}-data", *options)
+
+
+def retained_at(server: ServerProcess) -> int:
+    told = httpx.get(f"{server.http}/$retained?filter=out/%23", auth=(USER, PASSWORD))
+    return len(told.json()["messages"])
+
+
+def test_nothing_is_lost_whoever_is_killed(tmp_path: Path) -> None:
+    """To another LyreDB. The session of the bridge keeps its place in the log here."""
+    port = free_port()
+    far_options = ("--mqtt-port", str(port))
+    login = f", username: {USER}, password: '{PASSWORD}'"
+    options = bridged_to(tmp_path, port, "[{filter: 'out/#', qos: 1}]", login)
+    servers = [started(tmp_path, "far", *far_options), started(tmp_path, "near", *options)]
+    try:
+        with MqttClient(servers[0]) as reader, MqttClient(servers[1]) as writer:
+            reader.subscribe("out/probe")
+            wait_until_over(writer, "out/probe", reader, "out/probe")
+            publish(writer, 0, 50)
+            servers[0].kill()
+            publish(writer, 50, 100)
+        servers[1].kill()
+        servers = [started(tmp_path, "far", *far_options), started(tmp_path, "near", *options)]
+        eventually(lambda: retained_at(servers[0]) == 100, "all messages at the other broker")
+    finally:
+        for server in servers:
+            server.kill()
+            assert server.process.stdout is not None
+            server.process.stdout.close()
+
+
+def publish(writer: MqttClient, first: int, end: int) -> None:
+    for number in range(first, end):
+        writer.publish(f"out/{number}", b"x", retain=True)
