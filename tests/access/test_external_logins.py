@@ -18,7 +18,7 @@ from lyredb.errors import SettingError
 from lyredb.security.rights import read_role
 from lyredb.server.external_logins import FreshKeys, require_safe
 from tests.access.readers import SUBACK, Mqtt
-from tests.access.world import DEADLINE_S, World, until, world
+from tests.access.world import DEADLINE_S, PASSWORD, World, until, world
 from tests.protocols.mqtt import client_frames as frames
 from tests.security.test_issued_tokens import EC, RSA, jwk
 
@@ -118,6 +118,27 @@ def test_a_program_sends_its_token_as_bearer_until_it_ends(tmp_path: Path) -> No
                 assert events.status_code == 200
                 async for _ in events.aiter_raw():
                     pass  # until the server ends it
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize("root", ["$token", "$session"])
+@pytest.mark.parametrize("is_basic", [True, False])
+def test_a_token_is_not_exchanged_for_a_login_that_lasts_longer(
+    root: str, is_basic: bool, tmp_path: Path
+) -> None:
+    """Also of a user of this server, who could get one by its password."""
+
+    async def body() -> None:
+        async with served(tmp_path) as made, httpx.AsyncClient(timeout=DEADLINE_S) as client:
+            for password, status in ((PASSWORD, (200, 201, 204)), (token("all"), (401,))):
+                given = {"username": "all", "password": password}
+                answer = await client.post(
+                    f"{made.http}/{root}",
+                    auth=httpx.BasicAuth("all", password) if is_basic else httpx.Auth(),
+                    json=None if is_basic else given,
+                )
+                assert answer.status_code in status, answer.text
 
     asyncio.run(body())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lyredb.security.principals import Role
 
@@ -16,8 +16,10 @@ class Account:
         name: The user's name, ``""`` for nobody.
         principal: The decision class.
         until_s: When the login ends by itself, in seconds since 1970; infinite for not.
+        is_issued: An issuer's token says so, which must not become a login that lasts longer.
     """
 
     name: str
     principal: Role
     until_s: float = math.inf
+    is_issued: bool = field(default=False, compare=False)

@@ -11,6 +11,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from lyredb.errors import LoginFailed
 from lyredb.security.accounts import Account
@@ -61,7 +62,7 @@ class Elsewhere:
         if self._tokens is None:
             return None
         claim = self._tokens.verify(token)
-        return self._account(claim.name, claim.role, claim.until_s)
+        return replace(self._account(claim.name, claim.role), until_s=claim.until_s, is_issued=True)
 
     def of_password(self, password: str | bytes, name: str) -> Account:
         """Return whose token a password is; see `takes`.
@@ -94,19 +95,19 @@ class Elsewhere:
         if not is_name(name):
             raise LoginFailed("Login failed")
         role = await self.service.ask(Question(name, text, client_id, address))
-        return self._account(name, role, math.inf)
+        return self._account(name, role)
 
-    def _account(self, name: str, role: str, until_s: float) -> Account:
+    def _account(self, name: str, role: str) -> Account:
         user = self._users.find(name)
         if user is not None:
             if not user.active:
                 raise LoginFailed("Cannot complete request: User is inactive")
-            return Account(user.name, user.principal, until_s)
+            return Account(user.name, user.principal)
         if not is_name(name) or not is_name(role):
             raise LoginFailed("Login failed: there is no such user, and nothing gives it a role")
         if self._is_super_user(role):
             raise LoginFailed("Login failed: only a user of this server may do everything")
-        return Account(name, Role(role), until_s)
+        return Account(name, Role(role))
 
     def close(self) -> None:
         """End the threads of the service."""

@@ -72,10 +72,17 @@ async def log_in(
         authentication.admit_change(request)
         if account in (authentication.authenticator.anonymous, authentication.authenticator.local):
             raise LoginRequired("Must login: send username and password")
-        return account
+        return _lasting(account)
     name, password = fields.get("username"), fields.get("password")
     if name is None or password is None:
         raise InvalidBody("the body must have username and password")
     account = await authentication.verify(request, name, password, strategy)
     request.account = account
+    return _lasting(account)
+
+
+def _lasting(account: Account) -> Account:
+    """See to it that a login which may outlive this request is no issuer's token."""
+    if account.is_issued:
+        raise LoginFailed("a login needs a password, not a token of an issuer")
     return account
