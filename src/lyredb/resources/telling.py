@@ -24,19 +24,28 @@ class Telling:
     Attributes:
         began_at: Where the log stood when it was prepared.
         since: It tells each change after this position; -1 before it has begun.
-        live_since: The position at which it went live the last time.
+        wanted_since: Changes up to here were not wanted, or are in the current state that was
+            told to its end; -1 while that is not known.
         has_state: It began with current state.
         cut: Up to where it has told the log when it fell behind, or before it begins.
         replayed_upto: What the log had up to here was asked for as a replay, besides.
         place_of: Returns slot and key of a message's record.
     """
 
-    __slots__ = ("began_at", "cut", "has_state", "live_since", "place_of", "replayed_upto", "since")
+    __slots__ = (
+        "began_at",
+        "cut",
+        "has_state",
+        "place_of",
+        "replayed_upto",
+        "since",
+        "wanted_since",
+    )
 
     def __init__(self, began_at: int, place_of: Callable[[Message], Place]) -> None:
         self.began_at = began_at
         self.since = _NOT_BEGUN
-        self.live_since = 0
+        self.wanted_since = _NOT_BEGUN
         self.replayed_upto = 0
         self.has_state = False
         self.cut = began_at
@@ -53,6 +62,7 @@ class Telling:
         if since is None:
             self.replayed_upto = 0
         self.since = _NOT_BEGUN if since is None else since
+        self.wanted_since = _NOT_BEGUN if reading.is_scan else self.since
 
     def note_step(self, reading: CatchUp) -> None:
         """Note a step: current state tells each message from its first one on."""
@@ -63,7 +73,8 @@ class Telling:
         """Note that everything after a position comes from the tail."""
         if self.since == _NOT_BEGUN:
             self.since = position
-        self.live_since = position
+        if self.wanted_since == _NOT_BEGUN:
+            self.wanted_since = position
 
     def brings(
         self, change: Message, state: State, reading: CatchUp | None, *, is_better: bool
@@ -107,9 +118,9 @@ class Telling:
             begins: What it reads first is current state.
         """
         if state is State.LIVE:
-            return Reached(told, self.live_since, False)
+            return Reached(told, self.wanted_since, False)
+        since = self.cut if self.wanted_since == _NOT_BEGUN else self.wanted_since
         if reading is not None:
-            is_scanning = reading.is_scan and not reading.done
-            return Reached(reading.position, max(self.live_since, self.cut), is_scanning)
+            return Reached(reading.position, since, reading.is_scan and not reading.done)
         is_new = state in (State.PREPARED, State.ANNOUNCED)
-        return Reached(self.cut, max(self.live_since, self.cut), is_new and begins)
+        return Reached(self.cut, since, is_new and begins)

@@ -53,10 +53,10 @@ class Outbound:
 
     __slots__ = (
         "_finder",
+        "_known",
         "_on_change",
         "_on_commit",
         "_queue",
-        "_sent",
         "_starts",
         "in_flight",
         "waiting_bytes",
@@ -79,8 +79,8 @@ class Outbound:
         self._on_change = on_change
         self._on_commit = on_commit
         self._queue: deque[tuple[Message, Scan | None]] = deque()
-        self._sent = {*acknowledged, *(one.seq for one in self.in_flight.values() if not one.key)}
-        self._sent.discard(0)  # which stands for messages that are in no log
+        self._known = {*acknowledged, *(one.seq for one in self.in_flight.values() if not one.key)}
+        self._known.discard(0)  # which stands for messages that are in no log
 
     # What waits
 
@@ -94,17 +94,19 @@ class Outbound:
         return self._queue[0][0] if self._queue else None
 
     def take(self, messages: Sequence[Message], filter: str = "") -> None:
-        """Have messages wait that were not sent yet.
+        """Have messages wait that neither wait nor were sent yet.
 
         Args:
             messages: In order.
             filter: Of the subscription that has read them; ``""`` for live ones.
         """
-        sent = self._sent
+        known = self._known
         scan = self._starts.scan_of(filter) if filter else None
         for message in messages:
-            if message.seq in sent and not message.current:
-                continue
+            if not message.current and message.seq:
+                if message.seq in known:
+                    continue
+                known.add(message.seq)
             # Direct messages that were held while it was read are no part of it.
             part_of = scan if message.position else None
             if part_of is not None:
@@ -137,8 +139,6 @@ class Outbound:
         self.waiting_bytes -= _size(message)
         if scan is not None:
             scan.note_sent(message)
-        if message.seq and not message.current:
-            self._sent.add(message.seq)
         self._on_change()
         return message
 
@@ -213,13 +213,13 @@ class Outbound:
             readers: The subscriptions, by filter; ``None`` while some have not gone on yet,
                 so that the position stays.
         """
+        waiting = {one.seq for one, _ in self._queue if one.seq and not one.current}
         if readers is None:
             position, starts = self._starts.position, self._starts.kept()
         else:
-            waiting = [one.seq for one, _ in self._queue if one.seq and not one.current]
             position, starts = self._starts.reached(readers, min(waiting, default=0) - 1)
-        self._sent = {seq for seq in self._sent if seq > position}
-        return position, tuple(sorted(self._sent)), starts
+        self._known = {seq for seq in self._known if seq > position}
+        return position, tuple(sorted(self._known - waiting)), starts
 
 
 def _size(message: Message) -> int:

@@ -52,11 +52,12 @@ class Starts:
         last: Returns the position that this worker has told.
     """
 
-    __slots__ = ("_last", "_scans", "_starts", "position")
+    __slots__ = ("_last", "_old", "_scans", "_starts", "position")
 
     def __init__(self, position: int, starts: Iterable[Start], last: Callable[[], int]) -> None:
         self.position = position
         self._last = last
+        self._old: set[str] = set()
         self._starts = {one.filter: one for one in starts}
         self._scans = {
             one.filter: Scan(one) for one in self._starts.values() if one.slot is not None
@@ -67,9 +68,17 @@ class Starts:
         start = self._starts.get(filter)
         return Start(filter, self.position) if start is None else start
 
-    def begin(self, filter: str, *, is_current: bool) -> None:
-        """Note that a filter begins anew: with current state, or with changes from now on."""
-        start = Start(filter, self._last(), 0 if is_current else None)
+    def begin(self, filter: str, *, is_current: bool, is_old: bool) -> None:
+        """Note that a filter begins anew: with current state, or with changes from now on.
+
+        Args:
+            filter: As the client sent it.
+            is_current: With current state.
+            is_old: The session has it already: what came for it and is not sent stays due.
+        """
+        after = self.of(filter).seq if is_old else self._last()
+        start = Start(filter, after, 0 if is_current else None)
+        (self._old.add if is_old and not is_current else self._old.discard)(filter)
         self._starts[filter] = start
         self._scans.pop(filter, None)
         if is_current:
@@ -79,6 +88,7 @@ class Starts:
         """Note that a filter is gone."""
         self._starts.pop(filter, None)
         self._scans.pop(filter, None)
+        self._old.discard(filter)
 
     def scan_of(self, filter: str) -> Scan | None:
         """The current state of a filter, while it is under way."""
@@ -105,7 +115,8 @@ class Starts:
                 self._starts[filter] = scan.start
                 return scan.start.seq
             del self._scans[filter]
-        self._starts[filter] = Start(filter, reached.since)
+        if filter not in self._old:
+            self._starts[filter] = Start(filter, reached.since)
         return reached.position
 
     def kept(self) -> tuple[Start, ...]:

@@ -163,7 +163,7 @@ class _Opening:
                 self._on_open(Refusal.SUPERSEDED)
                 return
             if not is_over and not clean_start:
-                self._take_up(snapshot, found, expiry_s)
+                self._take_up(found, expiry_s)
                 return
             removed = rows.removal_of_rows(snapshot, found.description.number)
             if is_over:
@@ -175,16 +175,29 @@ class _Opening:
         else:
             self._on_open(None)
 
-    def _take_up(self, snapshot: Snapshot, found: rows.Found, expiry_s: int) -> None:
+    def _take_up(self, found: rows.Found, expiry_s: int) -> None:
+        """Take the session; then see how far it is, and write that down as its owner.
+
+        In this order, since the last writes of the former owner may wait for their commit:
+        they are on disk when the answer comes, and what comes from it later is void.
+        """
         description = self._described(found.description, expiry_s)
-        progress, lost = self._progress_of(snapshot, found.description)
-        progress = replace(progress, epoch=self._epoch, log=self._store.log)
-        written: Rows = [
-            *rows.inbound_removals(snapshot, description.number),
-            (progress_name(description.number), encode_progress(progress)),
-        ]
-        mutation = rows.replacement_of(description, found.version)
-        self._write(mutation, written, description, progress, is_present=True, lost=lost)
+
+        def taken(version: int) -> None:
+            try:
+                with self._store.snapshot() as snapshot:
+                    progress, lost = self._progress_of(snapshot, description)
+                    stale = rows.inbound_removals(snapshot, description.number)
+            except LyreError as error:
+                self._on_open(error)
+                return
+            progress = replace(progress, epoch=self._epoch, log=self._store.log)
+            session = self._made(description, version, progress, is_present=True, lost=lost)
+            name = progress_name(description.number)
+            session.write_first([*stale, (name, encode_progress(progress))])
+            self._on_open(session)
+
+        self._write(rows.replacement_of(description, found.version), (), taken)
 
     def _create(self, found: rows.Found | None, removed: Rows, expiry_s: int) -> None:
         context = self._context
@@ -199,8 +212,11 @@ class _Opening:
             if found is None
             else rows.replacement_of(description, found.version)
         )
-        written: Rows = [*removed, (name, encode_progress(progress))]
-        self._write(mutation, written, description, progress, is_present=False, lost="")
+
+        def taken(version: int) -> None:
+            self._on_open(self._made(description, version, progress, is_present=False, lost=""))
+
+        self._write(mutation, [*removed, (name, encode_progress(progress))], taken)
 
     def _described(self, description: Description, expiry_s: int) -> Description:
         return replace(
@@ -212,43 +228,41 @@ class _Opening:
         )
 
     def _remove(self, found: rows.Found, removed: Rows) -> None:
+        removal = rows.removal_of(self._context.client_id, found.version)
+        self._write(removal, removed, lambda _: self._on_open(None))
+
+    def _write(self, mutation: Mutation, written: Rows, then: Callable[[int], None]) -> None:
+        """Commit; ``then`` gets the version of the description."""
+
         def replied(result: Result) -> None:
             if isinstance(result, LyreError):
                 self._refuse(result)
             else:
-                self._on_open(None)
+                then(result.outcomes[0].version)
 
-        removal = rows.removal_of(self._context.client_id, found.version)
-        self._store.submit((removal,), removed, replied)
+        self._store.submit((mutation,), written, replied)
 
-    def _write(
+    def _made(
         self,
-        mutation: Mutation,
-        written: Rows,
         description: Description,
+        version: int,
         progress: SessionProgress,
         *,
         is_present: bool,
         lost: str,
-    ) -> None:
-        def replied(result: Result) -> None:
-            if isinstance(result, LyreError):
-                self._refuse(result)
-                return
-            version = result.outcomes[0].version
-            session = StoredSession(
-                self._store,
-                self._progress,
-                self._context,
-                rows.Found(mutation.key, version, 0, description),
-                progress,
-                is_present=is_present,
-                lost=lost,
-            )
-            self._progress.add(session)
-            self._on_open(session)
-
-        self._store.submit((mutation,), written, replied)
+    ) -> StoredSession:
+        session = StoredSession(
+            self._store,
+            self._progress,
+            self._context,
+            description,
+            version,
+            progress,
+            is_present=is_present,
+            lost=lost,
+        )
+        self._progress.add(session)
+        return session
 
     def _refuse(self, error: LyreError) -> None:
         """Try again when somebody came between, else tell why it cannot be."""

@@ -79,8 +79,9 @@ class StoredSession:
         stored_position: The position that is on disk.
 
     Args:
-        found: The description as it was written at the opening.
-        progress: As it was written at the opening.
+        description: As it was written at the opening.
+        version: Of its record.
+        progress: How far it was.
     """
 
     def __init__(
@@ -88,13 +89,13 @@ class StoredSession:
         store: SessionStore,
         scheduler: Scheduler,
         context: Context,
-        found: rows.Found,
+        description: Description,
+        version: int,
         progress: SessionProgress,
         *,
         is_present: bool,
         lost: str,
     ) -> None:
-        description = found.description
         self.client_id = description.client_id
         self.number = description.number
         self.context = replace(context, session=description.number)
@@ -107,7 +108,7 @@ class StoredSession:
         self._store = store
         self._scheduler = scheduler
         self._description = description
-        self._version = found.version
+        self._version = version
         self._inbound_then = progress.inbound
         self._readers: dict[str, Reader] = {}
         self._given_up: set[str] = set()
@@ -161,14 +162,15 @@ class StoredSession:
             is_current: It begins with current state.
         """
         self.go_on(filter, reader)
-        self._starts.begin(filter, is_current=is_current)
+        is_old = filter in self.subscriptions
+        self._starts.begin(filter, is_current=is_current, is_old=is_old)
 
     def restart(self, filter: str) -> None:
         """Note that a filter begins with current state again: its position was lost.
 
         To be called at once when the subscription says so (`SubscribeOptions.on_reset`).
         """
-        self._starts.begin(filter, is_current=True)
+        self._starts.begin(filter, is_current=True, is_old=False)
 
     def detach(self, filter: str) -> None:
         """Note that a filter brings nothing any more, though it may be stored."""
@@ -200,6 +202,15 @@ class StoredSession:
             return
         self._waiting.append(done)
         self._scheduler.want_commit(self)
+
+    def write_first(self, rows_of_owner: Rows) -> None:
+        """Write the rows of its new owner, before anything else that it writes."""
+
+        def replied(result: Result) -> None:
+            self.committed(result if isinstance(result, LyreError) else None, [])
+
+        check = rows.check_of(self.client_id, self._version)
+        self._store.submit((check,), rows_of_owner, replied)
 
     @property
     def is_busy(self) -> bool:

@@ -1,0 +1,248 @@
+"""Opening, closing and losing sessions, over the real engine and writer in one process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+from lyredb.errors import LyreError, SessionTakenOver
+from lyredb.server.node import Node
+from lyredb.sessions.claims import Refusal
+from lyredb.sessions.rows import key_of
+from lyredb.sessions.stored import SessionState, StoredSession
+from lyredb.storage.layout import SESSION_SLOT
+from lyredb.tables.sdl import parse_sdl
+from tests.resources.node_under_test import data_directory
+from tests.sessions.clients import (
+    Client,
+    Connection,
+    closed,
+    context_of,
+    opened,
+    payload,
+    sessions_of,
+    until,
+)
+
+SDL = "type Sensor @table @export { id: ID @primaryKey value: Int }"
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[Node]:
+    """A node with open topics."""
+    with data_directory() as path:
+        node = Node.open(path, parse_sdl(SDL), open_topics=True)
+        try:
+            yield node
+        finally:
+            await node.close()
+
+
+def run(body: Callable[[Node], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        async with running() as node:
+            await body(node)
+
+    asyncio.run(whole())
+
+
+async def session_of(node: Node, client_id: str = "c", epoch: int = 1) -> StoredSession:
+    session = await opened(sessions_of(node), client_id, epoch)
+    assert isinstance(session, StoredSession), session
+    return session
+
+
+async def connected(node: Node, client: Client, epoch: int) -> Connection:
+    connection = Connection(node, await session_of(node, epoch=epoch), client)
+    connection.wake()
+    return connection
+
+
+async def publish(node: Node, topic: str, payload: bytes, qos: int = 1) -> None:
+    results: list[LyreError | None] = []
+    node.database.publish(topic, payload, context_of("publisher"), qos=qos, done=results.append)
+    await until(lambda: bool(results))
+    assert results == [None]
+
+
+def rows_in(node: Node) -> list[bytes]:
+    with node.engine.snapshot() as snapshot:
+        return [name for name, _ in snapshot.session_rows(b"s")]
+
+
+def test_a_session_without_expiry_is_nothing_on_disk() -> None:
+    """Clean sessions cost no write."""
+
+    async def body(node: Node) -> None:
+        before = node.engine.position
+        assert await opened(sessions_of(node), "c", 1, expiry_s=0) is None
+        assert node.engine.position == before
+        assert rows_in(node) == []
+
+    run(body)
+
+
+def test_a_session_is_there_again_with_its_subscriptions_and_number() -> None:
+    """What a client has subscribed to outlives its connection, and so does its number."""
+
+    async def body(node: Node) -> None:
+        connection = await connected(node, Client(), 1)
+        assert not connection.session.is_present
+        await connection.subscribe("t/#", 1)
+        number = connection.session.number
+        await connection.end()
+        again = await session_of(node, epoch=2)
+        assert again.is_present
+        assert again.lost == ""
+        assert list(again.subscriptions) == ["t/#"]
+        assert again.number == again.context.session == number
+
+    run(body)
+
+
+def test_what_comes_while_a_client_sleeps_is_there_when_it_wakes() -> None:
+    """QoS 1 and 2, and records; nothing is copied for it meanwhile."""
+
+    async def body(node: Node) -> None:
+        client = Client()
+        connection = await connected(node, client, 1)
+        await connection.subscribe("t/#", 2)
+        await connection.end()
+        names = rows_in(node)
+        for number in range(20):
+            await publish(node, f"t/{number % 3}", str(number).encode(), 1 + number % 2)
+        assert rows_in(node) == names
+        connection = await connected(node, client, 2)
+        await connection.settle()
+        got = [payload(one) for one, _ in client.got]
+        assert sorted(got, key=int) == [str(number).encode() for number in range(20)]
+        assert client.counts().total() == 10
+        await connection.end()
+
+    run(body)
+
+
+def test_clean_start_forgets_the_session_and_its_rows() -> None:
+    """[MQTT-3.1.2-4]."""
+
+    async def body(node: Node) -> None:
+        connection = await connected(node, Client(), 1)
+        await connection.subscribe("t/#", 1)
+        connection.session.inbound.commit(
+            connection.session.inbound.rows(received=(7,)), lambda _: None
+        )
+        await connection.end()
+        assert len(rows_in(node)) == 2
+        fresh = await opened(sessions_of(node), "c", 2, clean_start=True)
+        assert isinstance(fresh, StoredSession)
+        assert not fresh.is_present
+        assert fresh.subscriptions == {}
+        assert len(rows_in(node)) == 1
+        await closed(fresh, 0)
+        assert rows_in(node) == []
+
+    run(body)
+
+
+def test_a_session_of_another_user_is_refused() -> None:
+    """Whoever guesses a client identifier gets nothing of what is kept for it."""
+
+    async def body(node: Node) -> None:
+        await closed(await session_of(node))
+        result = await opened(sessions_of(node), "c", 2, user="mallory", clean_start=True)
+        assert result is Refusal.OTHER_USER
+
+    run(body)
+
+
+def test_an_expired_session_is_absent_and_its_rows_go() -> None:
+    """[MQTT-3.1.2-23]: an expired session is not resumed, whoever asks for it."""
+
+    async def body(node: Node) -> None:
+        session = await session_of(node)
+        await closed(session, 1)
+        now_ms = node.engine.now_ms
+        node.engine.now_ms = lambda: now_ms() + 2_000
+        again = await opened(sessions_of(node), "c", 2, user="bert")
+        assert isinstance(again, StoredSession)
+        assert not again.is_present
+        assert again.number != session.number
+        assert len(rows_in(node)) == 1
+
+    run(body)
+
+
+def test_an_owner_that_was_fenced_writes_nothing_any_more() -> None:
+    """Two connections that both believe to have a session: the later epoch has it."""
+
+    async def body(node: Node) -> None:
+        old = await session_of(node, epoch=1)
+        lost: list[LyreError] = []
+        old.on_lost = lost.append
+        new = await session_of(node, epoch=2)
+        results: list[LyreError | None] = []
+        old.outbound.commit(results.append)
+        await until(lambda: bool(results))
+        assert isinstance(results[0], SessionTakenOver)
+        assert old.state is SessionState.LOST
+        assert len(lost) == 1
+        assert isinstance(await closed(old), SessionTakenOver)
+        assert new.state is SessionState.OPEN
+        assert await closed(new) is None
+        assert await opened(sessions_of(node), "c", 1) is Refusal.SUPERSEDED
+
+    run(body)
+
+
+def test_one_fenced_session_does_not_cost_others_their_commit() -> None:
+    """Commits of many sessions are one transaction, refused for one alone."""
+
+    async def body(node: Node) -> None:
+        sessions = sessions_of(node)
+        mine = [await opened(sessions, f"c{number}", 1) for number in range(5)]
+        await session_of(node, "c2", epoch=2)
+        results: dict[int, LyreError | None] = {}
+        for number, one in enumerate(mine):
+            assert isinstance(one, StoredSession)
+            one.outbound.commit(partial(results.__setitem__, number))
+        await until(lambda: len(results) == 5)
+        assert [number for number, error in results.items() if error is not None] == [2]
+        assert len(sessions) == 4
+
+    run(body)
+
+
+def test_inbound_identifiers_outlive_a_crash_and_a_late_owner_adds_none() -> None:
+    """A message of QoS 2 and its identifier are one transaction, read back by the next owner."""
+
+    async def body(node: Node) -> None:
+        old = await session_of(node, epoch=1)
+        old.inbound.commit(old.inbound.rows(received=(1, 2, 3)), lambda _: None)
+        old.inbound.commit(old.inbound.rows(released=(2,)), lambda _: None)
+        new = await session_of(node, epoch=2)
+        assert new.inbound.ids == {1, 3}
+        old.inbound.commit(old.inbound.rows(received=(9,)), lambda _: None)
+        new.inbound.commit(new.inbound.rows(received=(4,), released=(1,)), lambda _: None)
+        await closed(new)
+        third = await session_of(node, epoch=3)
+        assert third.inbound.ids == {3, 4}
+
+    run(body)
+
+
+def test_deleting_a_session_ends_it_for_its_connection_too() -> None:
+    """What operators do; the connection hears of it at its next write."""
+
+    async def body(node: Node) -> None:
+        session = await session_of(node)
+        done: list[LyreError | None] = []
+        sessions_of(node).delete("c", done.append)
+        await until(lambda: bool(done))
+        assert done == [None]
+        assert rows_in(node) == []
+        assert node.engine.record(SESSION_SLOT, key_of("c")) is None
+        assert isinstance(await closed(session), SessionTakenOver)
+
+    run(body)
