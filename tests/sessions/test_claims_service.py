@@ -10,7 +10,7 @@ from lyredb.errors import DiskFull, LyreError, Overloaded
 from lyredb.sessions.claims import Refusal
 from lyredb.sessions.claims_client import Claims
 from lyredb.sessions.claims_service import FENCE_S, ClaimsService
-from lyredb.sessions.wills import Will, decode_will
+from lyredb.sessions.wills import Will, decode_will, row_name
 from lyredb.storage.sequencer import Sequencer
 from tests.sessions.streams import FakeWriter, HandTimers, Streams
 from tests.sessions.wills import will
@@ -62,6 +62,7 @@ class World:
             cast(Sequencer, self.writer),
             call_later=self.timers.call_later,
             now_ms=lambda: self.now_ms,
+            is_settled=lambda epoch: row_name(epoch) not in self.writer.rows,
         )
 
     def client(self, claims: Claims, user: str = "u", kept: Will | None = None) -> Client:
@@ -382,3 +383,13 @@ def test_a_row_that_cannot_be_removed_for_now_is_removed_later(world: World) -> 
     world.writer.row_error = None
     world.timers.pass_all()
     assert not world.writer.rows
+
+
+def test_a_will_that_its_worker_published_before_it_was_lost_is_not_published_again(
+    world: World,
+) -> None:
+    """The row went away with the write: that is what tells."""
+    client = world.client(world.one, kept=will(1))
+    del world.writer.rows[row_name(client.epoch)]
+    world.streams.lose(1)
+    assert not world.writer.waiting

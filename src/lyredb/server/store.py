@@ -19,7 +19,7 @@ from lyredb.resources.readmission import Readmission
 from lyredb.resources.registry import Registry
 from lyredb.sessions.claims_service import ClaimsService
 from lyredb.sessions.groups_service import GroupsService
-from lyredb.sessions.wills import kept_wills
+from lyredb.sessions.wills import kept_wills, row_name
 from lyredb.storage.blob_files import BlobFiles
 from lyredb.storage.blob_sweep import ORPHAN_AGE_S, BlobSweep
 from lyredb.storage.data_directory import DirectoryLock
@@ -151,11 +151,16 @@ class Store:
             self.writer,
             call_later=loop.call_later,
             readmit=Readmission(self.engine, self.catalogue.by_slot),
+            is_settled=self._is_settled,
         )
         with self.engine.snapshot() as snapshot:
             wills = list(kept_wills(snapshot))
         self.claims.restore(wills, will_grace_s)
         GroupsService(service, call_later=loop.call_later)
+
+    def _is_settled(self, epoch: int) -> bool:
+        with self.engine.snapshot() as snapshot:
+            return snapshot.session_row(row_name(epoch)) is None
 
     async def evolve(self, schema: Schema) -> list[str]:
         """Bring the store to another schema while it is in use; return the changed tables.

@@ -74,6 +74,7 @@ class ClaimsService:
         now_ms: Wall clock in epoch milliseconds, for deadlines of wills.
         directory: By default a new one, to which workers announce what they hold.
         readmit: Decides about the wills of lost workers by the rights of now.
+        is_settled: Tells whether the will of an epoch has no row any more.
     """
 
     def __init__(
@@ -85,13 +86,14 @@ class ClaimsService:
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         directory: Directory | None = None,
         readmit: Callable[[Mutation, str], Mutation] = lambda mutation, _: mutation,
+        is_settled: Callable[[int], bool] = lambda epoch: False,
     ) -> None:
         self._service = service
         self._call_later = call_later
         self._directory = Directory() if directory is None else directory
         self._now_ms = now_ms
         self._rows = WillRows(writer, call_later)
-        self._orphans = Orphans(writer, call_later, now_ms, readmit, self._rows)
+        self._orphans = Orphans(writer, call_later, now_ms, readmit, self._rows, is_settled)
         self._wakes_ms: int | None = None
         self._tickets = itertools.count(1)
         self._replies: dict[int, tuple[int, Reply]] = {}

@@ -38,6 +38,8 @@ class Orphans:
         readmit: Decides about each, and its client, by the rights of now; raises
             `NotAuthorised`.
         rows: Where those that cannot be published are removed from.
+        is_settled: Tells of an epoch whether its will has no row any more: its worker had
+            published it, and was lost before it could say so.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Orphans:
         now_ms: Callable[[], int],
         readmit: Callable[[Mutation, str], Mutation],
         rows: WillRows,
+        is_settled: Callable[[int], bool],
     ) -> None:
         self.published = 0
         self.failed = 0
@@ -55,6 +58,7 @@ class Orphans:
         self._now_ms = now_ms
         self._readmit = readmit
         self._rows = rows
+        self._is_settled = is_settled
         self._queue: deque[tuple[KeptWill, Callable[[], None]]] = deque()
         self._sent = 0
         self._is_resting = False
@@ -66,6 +70,9 @@ class Orphans:
 
     def publish(self, kept: KeptWill, then: Callable[[], None]) -> None:
         """Write a will; ``then`` is called when that is done or cannot be."""
+        if self._is_settled(kept.epoch):
+            then()
+            return
         self._queue.append((kept, then))
         self._go_on()
 

@@ -253,3 +253,16 @@ def test_a_will_is_on_disk_before_the_connect_is_answered() -> None:
         assert len(harness.will_writer.rows) == 1
 
     run(body)
+
+
+def test_a_retained_will_and_its_row_are_one_transaction() -> None:
+    """A crash between both would publish it twice, or never."""
+
+    async def body() -> None:
+        harness = Harness()
+        harness.connected(5, will=("open/w", b"x"), will_retain=True).lose()
+        (row,) = harness.will_writer.rows
+        (submitted,) = harness.database.waiting
+        assert list(submitted.rows) == [(row, None)]
+
+    run(body)

@@ -89,6 +89,7 @@ class Session:
         self.context = admitted.context
         self.epoch = admitted.epoch
         self.will = admitted.will
+        self.will.epoch = admitted.epoch
         self.stored = admitted.stored
         self.expiry_s = terms.expiry_s
         self.outbox = outbox

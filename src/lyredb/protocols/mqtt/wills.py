@@ -23,7 +23,8 @@ from lyredb.protocols.mqtt.properties import Property
 from lyredb.protocols.mqtt.service import Service
 from lyredb.resources.requests import Write, Written
 from lyredb.sessions.claims_client import MAX_WILL_BYTES
-from lyredb.sessions.wills import Will
+from lyredb.sessions.wills import Will, row_name
+from lyredb.storage.apply import Rows
 from lyredb.storage.mutation import Mutation
 
 logger = logging.getLogger("lyredb.mqtt")
@@ -32,12 +33,16 @@ logger = logging.getLogger("lyredb.mqtt")
 class LastWill:
     """The will of a connection, or none.
 
+    Attributes:
+        epoch: Of the claim with which it is kept, 0 before that is granted.
+        expiry_s: How long the session outlives the connection, which bounds the delay.
+
     Args:
         will: As in the CONNECT; None for none.
         service: What all connections share.
         context: Whose rights decide.
         content_type: Of payloads that say none themselves, ``""`` for nothing known.
-        expiry_s: How long the session outlives the connection, which bounds the delay.
+        expiry_s: See above.
     """
 
     __slots__ = (
@@ -47,6 +52,7 @@ class LastWill:
         "_on_settled",
         "_service",
         "_will",
+        "epoch",
         "expiry_s",
     )
 
@@ -59,6 +65,7 @@ class LastWill:
         *,
         expiry_s: int = 0,
     ) -> None:
+        self.epoch = 0
         self.expiry_s = expiry_s
         self._will = will
         self._service = service
@@ -179,9 +186,13 @@ class LastWill:
         self._service.begin_write()
         self._on_settled = []
         try:
-            self._service.database.submit(write, self._context, done)
+            self._service.database.submit(write, self._context, done, self._removal())
         except LyreError as error:
             done(error)
+
+    def _removal(self) -> Rows:
+        """What goes away with the publication, so that no crash leaves both or neither."""
+        return ((row_name(self.epoch), None),) if self.epoch and self._is_kept else ()
 
     def _deliver(self, will: packets.Will) -> None:
         self._service.database.publish(
