@@ -292,3 +292,30 @@ def test_a_session_without_an_end_is_cut_to_the_longest_allowed() -> None:
         assert b"\x11\x00\x00\x00\x3c" in connack.properties
 
     on_world(body)
+
+
+def test_to_subscribe_again_after_sleep_brings_current_state_beside_what_was_missed() -> None:
+    """[MQTT-3.8.4-3]; as most clients do on every connect, without looking at Session Present."""
+
+    async def body(world: World) -> None:
+        await world.write("open/r", {"value": 1})
+        peer, _ = await world.connect()
+        await world.subscribe(peer, ("open/#", 1 | 0x20))
+        await world.sleep(peer)
+        missed = [b"%d" % number for number in range(200)]
+        await world.publish("open/a", *missed)
+        peer, _ = await world.connect()
+        peer.send(client.subscribe(("open/#", 1), version=5))
+        got: list[Received] = []
+        while len(got) < len(missed) + 1:
+            for one in await world.packets(peer, 1):
+                if one.kind == PUBLISH:
+                    got.append(one)
+                    peer.send(client.puback(one.packet_id))
+        assert [one.payload for one in got if not one.retain] == missed
+        assert [one.topic for one in got if one.retain] == ["open/r"]
+        await world.publish("open/r", b"live")
+        assert told(await world.packets(peer, 1)) == [(b"live", 1)]
+        await world.nothing_more(peer)
+
+    on_world(body)

@@ -7,10 +7,11 @@ what they bring goes through the session's queue.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import cast
 
+from lyredb.plugins.delivery import Message
 from lyredb.protocols.mqtt.durable_outbox import DurableOutbox
 from lyredb.protocols.mqtt.grants import Grants
 from lyredb.protocols.mqtt.openers import Opened
@@ -40,6 +41,9 @@ class Keeper:
         self._stored = stored
         self._outbox = outbox
         self._grants = grants
+        # At once: what is sent again comes before the filters go on.
+        for subscription in stored.subscriptions.values():
+            grants.add(subscription)
 
     @property
     def stored(self) -> Mapping[str, StoredSubscription]:
@@ -50,9 +54,13 @@ class Keeper:
         """Have what is read go to the session, and a lost position be noted."""
         return dataclasses.replace(
             options,
-            on_messages=partial(self._outbox.take_read, topic_filter),
+            on_messages=self.take_read(topic_filter),
             on_reset=lambda _: self._stored.restart(topic_filter),
         )
+
+    def take_read(self, topic_filter: str) -> Callable[[Sequence[Message]], None]:
+        """What takes that which was read for a filter."""
+        return partial(self._outbox.take_read, topic_filter)
 
     def place_of(self, topic_filter: str) -> tuple[str, bool]:
         """Where a filter on disk goes on: a position token, and whether without current state."""

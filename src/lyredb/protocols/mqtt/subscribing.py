@@ -26,6 +26,7 @@ from lyredb.protocols.mqtt.packets import V5, V31, Request, Subscribe, Unsubscri
 from lyredb.protocols.mqtt.properties import NONE, Properties, Property
 from lyredb.protocols.mqtt.reasons import SUBSCRIBE_FAILURE, Reason
 from lyredb.protocols.mqtt.replay import QUERY, with_beginning
+from lyredb.protocols.mqtt.restating import Restating
 from lyredb.protocols.mqtt.service import Service
 from lyredb.resources.registry import shorten
 from lyredb.resources.replay import is_replay
@@ -69,6 +70,7 @@ class _Preparing:
         waits: For how many answers; those of the workers, and of the disk.
         error: Why nothing of it stands.
         replaced: What the new ones stand for; it goes on until then.
+        restating: Current state that is told beside what goes on.
     """
 
     packet_id: int
@@ -78,6 +80,7 @@ class _Preparing:
     new: dict[str, Opened] = field(default_factory=dict)
     changed: list[tuple[Opened, SubscribeOptions]] = field(default_factory=list)
     replaced: list[Opened] = field(default_factory=list)
+    restating: list[Restating] = field(default_factory=list)
     kept: dict[str, StoredSubscription | None] = field(default_factory=dict)
     waits: int = 1
     error: LyreError | None = None
@@ -104,6 +107,7 @@ class Subscriptions:
         "_outgoing",
         "_owner",
         "_preparing",
+        "_restating",
         "_service",
         "_version",
     )
@@ -126,6 +130,7 @@ class Subscriptions:
         self._encoding = encoding
         self._outgoing = outgoing
         self._by_filter: dict[str, Opened] = {}
+        self._restating: dict[Restating, None] | None = None
         self._preparing: _Preparing | None = None
 
     def __len__(self) -> int:
@@ -189,6 +194,8 @@ class Subscriptions:
             subscription.close()
         for subscription in preparing.new.values():
             subscription.start()
+        for restating in preparing.restating:
+            restating.start()
         self._owner.resume_reading(self)
 
     def _code(self, request: Request, reason: Reason) -> int:
@@ -220,6 +227,12 @@ class Subscriptions:
             preparing.changed.append((existing, options))
             self._keep(request, options, preparing)
             return
+        if existing is not None and is_current and self._is_kept(request.filter):
+            restating = self._restate(request, options)
+            preparing.restating.append(restating)
+            preparing.changed.append((existing, options))
+            self._keep(request, options, preparing)
+            return
         self._check_limits(request.filter, is_new=existing is None)
         subscription = self._open(request, options, preparing.properties)
         twice = preparing.new.get(request.filter)
@@ -231,6 +244,31 @@ class Subscriptions:
         self._keep(request, options, preparing)
         if self._keeper is not None:
             self._keeper.begin(request.filter, subscription, is_current=is_current)
+
+    def _is_kept(self, topic_filter: str) -> bool:
+        """Whether it is of a session that lasts, and reads the log for it."""
+        if self._keeper is None or topic_filter[:1] == "$":
+            return False
+        existing = self._by_filter.get(topic_filter)
+        return existing is not None and existing.state is not State.CLOSED
+
+    def _restate(self, request: Request, options: SubscribeOptions) -> Restating:
+        keeper = self._keeper
+        assert keeper is not None, "only what is kept goes on"
+        if self._restating is None:
+            self._restating = {}
+        restating = Restating(self._owner, keeper.take_read(request.filter), self._forget)
+        restating.read(
+            self._service.database.subscribe(
+                request.filter, restating, self._context, restating.options(options)
+            )
+        )
+        self._restating[restating] = None
+        return restating
+
+    def _forget(self, restating: Restating) -> None:
+        if self._restating is not None:
+            self._restating.pop(restating, None)
 
     def _keep(self, request: Request, options: SubscribeOptions, preparing: _Preparing) -> None:
         if self._keeper is not None and not request.filter.startswith(f"{QUERY}/"):
@@ -365,6 +403,8 @@ class Subscriptions:
     def resume(self) -> None:
         """Go on with current states that waited for the client to read."""
         self._each(lambda subscription: subscription.resume())
+        for restating in list(self._restating or ()):
+            restating.resume()
 
     def close(self) -> None:
         """End them all."""
@@ -372,6 +412,8 @@ class Subscriptions:
         if preparing is not None:
             for subscription in preparing.replaced:
                 subscription.close()
+        for restating in list(self._restating or ()):
+            restating.end()
         self._each(lambda subscription: subscription.close())
         self._by_filter.clear()
 
