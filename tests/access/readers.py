@@ -154,6 +154,7 @@ async def mqtt(
     *,
     will_retain: bool = False,
     client_id: str = "",
+    clean: bool = True,
 ) -> AsyncIterator[tuple[Mqtt, int]]:
     """A connection that has sent its CONNECT, and the reason that came back."""
     reader, writer = await asyncio.open_connection(world.mqtt_host, world.mqtt_port)
@@ -167,6 +168,7 @@ async def mqtt(
                 password=PASSWORD.encode(),
                 will=will,
                 will_retain=will_retain,
+                clean=clean,
             )
         )
         yield client, (await client.until(2)).reason

@@ -310,6 +310,29 @@ def test_a_shared_subscription_brings_nobody_what_another_may_read(tmp_path: Pat
     asyncio.run(body())
 
 
+@pytest.mark.parametrize("is_taken", [False, True])
+def test_a_session_that_slept_gets_what_may_be_read_when_it_wakes(
+    is_taken: bool, tmp_path: Path
+) -> None:
+    """By the rights of then: what was taken away meanwhile is not told."""
+
+    async def body() -> None:
+        async with patterns(tmp_path) as made:
+            async with mqtt(made, "eve", 4, client_id="c1", clean=False) as (client, _):
+                client.writer.write(frames.subscribe(("#", 1)))
+                await client.until(SUBACK)
+            for topic in (*TOPICS, "in/eve/last"):
+                made.node.database.publish(topic, b"2", TRUSTED, qos=1)
+            if is_taken:
+                await define(made, {"topics": {"in/%u/#": "read"}})
+            async with mqtt(made, "eve", 4, client_id="c1", clean=False) as (client, _):
+                found = await told(client, "in/eve/last")
+            wanted = ["in/eve", "in/eve/a"] + ([] if is_taken else ["all/a"])
+            assert sorted(found) == sorted([*wanted, "in/eve/last"])
+
+    asyncio.run(body())
+
+
 BY_CLIENT: Final = {"topics": {"cmd/%c/#": "read", "out/%c": "write"}}
 
 
