@@ -15,10 +15,11 @@ from lyredb.resources.requests import Write
 from lyredb.security.authenticator import Authenticator
 from lyredb.server.node import Node
 from lyredb.sessions.claims_client import Claims
+from lyredb.sessions.store import Sessions
 from lyredb.tables.schema import Schema
 from tests.protocols.mqtt import client_frames as client
 from tests.protocols.mqtt.client_frames import Received
-from tests.protocols.mqtt.harness import Harness, NoSessions, Peer
+from tests.protocols.mqtt.harness import Harness, Peer
 from tests.resources.node_under_test import CONTEXT, data_directory, open_node, write_of
 
 DEADLINE_S = 10
@@ -39,7 +40,11 @@ def on_node(body: Body, *, open_topics: bool = False) -> None:
                 cast(Authenticator, harness.authenticator),
                 Limits(),
                 Claims(harness.streams.worker(2)),
-                NoSessions(),
+                Sessions(
+                    node.database.session_store,
+                    call_later=harness.loop.call_later,
+                    call_soon=harness.loop.call_soon,
+                ),
                 loop=harness.loop,
             )
             async with asyncio.timeout(DEADLINE_S):
@@ -274,5 +279,57 @@ def test_to_subscribe_again_replays_again() -> None:
             assert [one.payload for one in packets] == [record("a", 1), record("a", 2)]
         await write(node, "a", 3)
         assert len(await take(peer, 1)) == 1
+
+    on_node(body)
+
+
+async def durable(harness: Harness, present: int, missed: int = 0) -> tuple[Peer, list[Received]]:
+    """A client whose session outlives its connection, let in, and what it had missed."""
+    peer = harness.peer(5)
+    lasts = b"\x11" + (600).to_bytes(4, "big")
+    peer.send(client.connect(5, "lasts", clean=False, props=lasts))
+    connack, *packets = await take(peer, 1 + missed)
+    assert (connack.kind, connack.body[0], connack.body[1]) == (2, present, 0)
+    return peer, packets
+
+
+def test_a_query_of_a_session_that_lasts_ends_with_the_connection() -> None:
+    """It would begin anew each time; the other subscriptions go on where they were."""
+
+    async def body(harness: Harness, node: Node) -> None:
+        await write(node, "a", 1, 2)
+        peer, _ = await durable(harness, 0)
+        asked = ask("Sensor/a?previousCount=2")
+        peer.send(client.subscribe((asked, 1), ("Sensor/b", 1), version=5))
+        suback, *packets = await take(peer, 3)
+        assert suback.codes == [1, 1]
+        assert [(one.topic, one.payload, one.qos) for one in packets] == [
+            (f"{asked[:-2]}/a", record("a", value), 1) for value in (1, 2)
+        ]
+        peer.send(*[client.puback(one.packet_id) for one in packets])
+        peer.lose()
+        await write(node, "a", 3)
+        await write(node, "b", 4)
+        _, (missed,) = await durable(harness, 1, 1)
+        assert (missed.topic, missed.payload) == ("Sensor/b", record("b", 4))
+
+    on_node(body)
+
+
+def test_a_session_that_sleeps_after_a_replay_goes_on_behind_it() -> None:
+    """What was replayed and acknowledged does not come again, nor current state for it."""
+
+    async def body(harness: Harness, node: Node) -> None:
+        await write(node, "a", 1, 2)
+        peer, _ = await durable(harness, 0)
+        wish = client.subscribe(("Sensor/a", 1), version=5, props=user(("startTime", "0")))
+        peer.send(wish)
+        _, *packets = await take(peer, 3)
+        assert [one.payload for one in packets] == [record("a", 1), record("a", 2)]
+        peer.send(*[client.puback(one.packet_id) for one in packets])
+        peer.lose()
+        await write(node, "a", 3)
+        _, (missed,) = await durable(harness, 1, 1)
+        assert (missed.payload, missed.retain) == (record("a", 3), False)
 
     on_node(body)

@@ -9,11 +9,16 @@ import pytest
 
 from lyredb.plugins.context import Principal
 from lyredb.plugins.scope import ProcessNumbers
-from lyredb.protocols.mqtt.sys_topics import SYS, SysTopics
+from lyredb.protocols.mqtt.sys_topics import SYS, DatabaseSource, SysTopics
 from lyredb.protocols.mqtt.sys_values import Held, Rates, SysValues, totals_of
+from lyredb.resources.requests import Write
+from lyredb.security.principals import ANONYMOUS, SUPER_USER
 from lyredb.server.metrics.snapshot import Snapshot
+from lyredb.server.node import Node
+from lyredb.tables.schema import Schema
 from tests.protocols.mqtt import client_frames as client
 from tests.protocols.mqtt.harness import Harness, Peer, run
+from tests.resources.node_under_test import CONTEXT, data_directory
 
 NOTHING = Held(0, 0)
 NEVER = 0x20
@@ -227,5 +232,24 @@ def test_connections_count_what_they_send_while_they_are_open() -> None:
         reader.lose()
         then = harness.service.statistics()
         assert (then.sent, then.subscriptions, then.published_bytes) == (1, 0, frame)
+
+    run(body)
+
+
+def test_what_the_database_holds_is_counted_and_read_by_right() -> None:
+    """Retained messages are those of open topics; sessions are not asked one by one."""
+
+    async def body() -> None:
+        with data_directory() as path:
+            node = Node.open(path, Schema(), open_topics=True)
+            for topic in ("a", "b/c"):
+                target = node.database.resolve(topic, CONTEXT)
+                await node.database.write(Write(target, "put", payload=b"x"), CONTEXT)
+            source = DatabaseSource(node.database, is_open=False)
+            assert source.held() == Held(retained=2, sessions=0)
+            assert source.may_read(SUPER_USER, "$SYS/#")
+            assert not source.may_read(ANONYMOUS, "$SYS/#")
+            assert DatabaseSource(node.database, is_open=True).may_read(ANONYMOUS, "$SYS/#")
+            await node.close()
 
     run(body)
