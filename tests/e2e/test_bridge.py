@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -132,11 +132,19 @@ def topics_to(client: MqttClient, *last: str) -> list[str]:
     return sorted(found)
 
 
-def started(folder: Path, name: str, *options: str) -> ServerProcess:
+@contextmanager
+def started(folder: Path, name: str, *options: str) -> Iterator[ServerProcess]:
     """A server whose data stays when it is started again."""
     application = folder / name
     application.mkdir(exist_ok=True)
-    return start_server(application, folder / f"{name}-data", *options)
+    server = start_server(application, folder / f"{name}-data", *options)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.kill()
+        assert server.process.stdout is not None
+        server.process.stdout.close()
 
 
 def retained_at(server: ServerProcess) -> int:
@@ -150,22 +158,22 @@ def test_nothing_is_lost_whoever_is_killed(tmp_path: Path) -> None:
     far_options = ("--mqtt-port", str(port))
     login = f", username: {USER}, password: '{PASSWORD}'"
     options = bridged_to(tmp_path, port, "[{filter: 'out/#', qos: 1}]", login)
-    servers = [started(tmp_path, "far", *far_options), started(tmp_path, "near", *options)]
-    try:
-        with MqttClient(servers[0]) as reader, MqttClient(servers[1]) as writer:
+    with ExitStack() as stack:
+
+        def start(name: str, *arguments: str) -> ServerProcess:
+            return stack.enter_context(started(tmp_path, name, *arguments))
+
+        far, near = start("far", *far_options), start("near", *options)
+        with MqttClient(far) as reader, MqttClient(near) as writer:
             reader.subscribe("out/probe")
             wait_until_over(writer, "out/probe", reader, "out/probe")
             publish(writer, 0, 50)
-            servers[0].kill()
+            far.kill()
             publish(writer, 50, 100)
-        servers[1].kill()
-        servers = [started(tmp_path, "far", *far_options), started(tmp_path, "near", *options)]
-        eventually(lambda: retained_at(servers[0]) == 100, "all messages at the other broker")
-    finally:
-        for server in servers:
-            server.kill()
-            assert server.process.stdout is not None
-            server.process.stdout.close()
+        near.kill()
+        far = start("far", *far_options)
+        start("near", *options)
+        eventually(lambda: retained_at(far) == 100, "all messages at the other broker")
 
 
 def publish(writer: MqttClient, first: int, end: int) -> None:
