@@ -6,10 +6,11 @@ import asyncio
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import TypeAlias, cast
 
 from lyredb.operations.rollcall import Attendant
-from lyredb.plugins.network import ClientCertificates, Peer, Serving
+from lyredb.plugins.network import ClientCertificates, Peer, PeerProtocol, Serving
 from lyredb.plugins.scope import Address, Scope
 from lyredb.plugins.settings import Setting
 from lyredb.protocols.mqtt.attending import attend
@@ -27,6 +28,7 @@ from lyredb.protocols.mqtt.sys_topics import SYS, DatabaseSource, SysTopics
 from lyredb.protocols.mqtt.tracing import Tracing
 from lyredb.protocols.mqtt.upgrade import SUBPROTOCOL, Upgrades
 from lyredb.protocols.net.certificates import require_secure_port
+from lyredb.protocols.net.unix import bind_unix
 from lyredb.resources.database import Database
 from lyredb.security.authenticator import Authenticator
 from lyredb.sessions.claims_client import Claims
@@ -49,6 +51,7 @@ class MqttPlugin:
         self._sys: SysTopics | None = None
         self._serving: list[Serving] = []
         self._bridges: Bridges | None = None
+        self._unix_path = ""
 
     def prepare(self, scope: MqttScope) -> None:
         """Take the scope and upgrades. Runs on the event loop that will serve."""
@@ -134,16 +137,34 @@ class MqttPlugin:
                 addresses.append(Address(scheme, *sock.getsockname()[:2]))
                 serving = await scope.network.serve(sock, connect, certificates=certificates)
                 self._serving.append(serving)
+        await self._listen_to_unix(scope, connect)
         if self._sys is not None:
             self._sys.start()
         if self._bridges is not None:
             self._bridges.start()
         return addresses
 
+    async def _listen_to_unix(self, scope: MqttScope, connect: PeerProtocol) -> None:
+        """Serve a Unix socket, where one is wanted: one worker does, as it cannot be shared."""
+        path = scope.settings.text("mqtt.network.unixSocket")
+        if not path or scope.worker not in RUNNERS:
+            return
+        mode = scope.settings.text("mqtt.network.unixSocketMode")
+        sock = bind_unix(path, mode, "mqtt.network.unixSocket")
+        self._unix_path = path
+        self._serving.append(await scope.network.serve(sock, connect, is_proxied=False))
+
+    def _leave_unix(self) -> None:
+        """Take the file of the Unix socket away."""
+        path, self._unix_path = self._unix_path, ""
+        if path:
+            Path(path).unlink(missing_ok=True)
+
     async def stop(self, deadline_s: float) -> None:
         """Accept nothing more; then as `Service.stop`."""
         while self._serving:
             self._serving.pop().close()
+        self._leave_unix()
         if self._bridges is not None:
             await self._bridges.stop()
         if self._sys is not None:

@@ -243,6 +243,20 @@ MQTT_SETTINGS: Final = (
         minimum=1_048_576,
     ),
     Setting(
+        "mqtt.network.unixSocket",
+        "",
+        "text",
+        "Path of a Unix socket to listen on beside the ports; none by default. Nobody on the "
+        "network can reach it. The first worker serves it.",
+    ),
+    Setting(
+        "mqtt.network.unixSocketMode",
+        "660",
+        "text",
+        "Its permissions, octal: who may write to the file may connect, then log in as "
+        "elsewhere. The user and the group of the server by default.",
+    ),
+    Setting(
         "mqtt.bridges",
         "",
         "text",

@@ -6,6 +6,8 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 _REMEMBERED = 4_096
+UNIX = "unix"
+"""Stands for the address of whoever comes by a Unix socket, which has none."""
 
 
 def read_address(host: str) -> IPv4Address | IPv6Address | None:
@@ -31,6 +33,8 @@ def neighbourhood(host: str) -> str:
 
 @lru_cache(_REMEMBERED)
 def is_loopback(host: str) -> bool:
-    """True for 127.0.0.0/8, ::1, and the former written as IPv6."""
+    """True for 127.0.0.0/8, ::1, the former written as IPv6, and `UNIX`."""
+    if host == UNIX:
+        return True
     address = read_address(host)
     return address is not None and address.is_loopback

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 from collections.abc import Callable
 from typing import Final, cast
 
 from lyredb.plugins.network import Peer, PeerProtocol
+from lyredb.protocols.net.addresses import UNIX
 from lyredb.protocols.net.admission import Admission
 from lyredb.protocols.net.certificates import common_name
 from lyredb.protocols.net.proxy import HEADER_BYTES, MAX_BYTES, ProxyHeaderError, parse_header
@@ -206,6 +208,9 @@ class Entrance(asyncio.Protocol):
 
 def peer_name(transport: asyncio.Transport) -> tuple[str, int]:
     """Return host and port of a socket's other end, ``("", 0)`` when it is gone."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.family == socket.AF_UNIX:
+        return UNIX, 0
     name = transport.get_extra_info("peername")
     if isinstance(name, tuple) and len(name) >= 2:
         return str(name[0]), int(name[1])

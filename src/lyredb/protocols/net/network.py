@@ -123,7 +123,8 @@ class Network:
         )
         self._gates.append(gate)
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: Entrance(gate), sock=sock, backlog=BACKLOG)
+        create = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
+        server = await create(lambda: Entrance(gate), sock=sock, backlog=BACKLOG)
         if certificates is not None and self._timer is None:
             self._timer = loop.call_later(LOOK_S, self._look, loop)
         return Listening(server, gate)
