@@ -18,6 +18,8 @@ from lyredb.operations.broker import Broker
 from lyredb.resources.readmission import Readmission
 from lyredb.resources.registry import Registry
 from lyredb.sessions.claims_service import ClaimsService
+from lyredb.sessions.expiry import ROUND_S as SESSION_ROUND_S
+from lyredb.sessions.expiry import SessionExpiry
 from lyredb.sessions.groups_service import GroupsService
 from lyredb.sessions.wills import kept_wills, row_name
 from lyredb.storage.blob_files import BlobFiles
@@ -157,6 +159,24 @@ class Store:
             wills = list(kept_wills(snapshot))
         self.claims.restore(wills, will_grace_s)
         GroupsService(service, call_later=loop.call_later)
+        self._tasks.append(loop.create_task(self._end_sessions(self.claims)))
+
+    async def _end_sessions(self, claims: ClaimsService) -> None:
+        """Have sessions removed whose time is over."""
+        expiry = SessionExpiry(
+            self.engine,
+            self.writer,
+            is_claimed=claims.is_claimed,
+            on_removed=claims.end_session,
+        )
+        pause_s = SESSION_ROUND_S
+        while True:
+            # Workers announce their claims first, when only this process was started anew.
+            await asyncio.sleep(pause_s)
+            try:
+                pause_s = expiry.step()
+            except LyreError:
+                _logger.exception("the removal of sessions that are over failed")
 
     def _is_settled(self, epoch: int) -> bool:
         with self.engine.snapshot() as snapshot:

@@ -156,6 +156,10 @@ class ClaimsService:
     def _end_session(self, worker: int, body: bytes, _: Reply) -> None:
         self.end_session(wire.ended.decode(body).client_id)
 
+    def is_claimed(self, client_id: str) -> bool:
+        """Whether a connection has an identifier."""
+        return self._directory.owner(client_id) is not None
+
     def end_session(self, client_id: str) -> None:
         """Publish what waits of a client whose session has ended: nobody can take it up."""
         self._act(self._directory.end_session(client_id))
