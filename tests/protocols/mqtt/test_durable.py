@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from lyredb.security.authenticator import Account
 from lyredb.security.principals import SUPER_USER
+from lyredb.sessions.store import Sessions
 from tests.protocols.mqtt import client_frames as client
 from tests.protocols.mqtt.client_frames import Received
 from tests.protocols.mqtt.durable_world import (
     LASTS,
     PUBLISH,
     PUBREL,
+    SOMEBODY,
     UNSUBACK,
     World,
     on_world,
@@ -298,13 +302,14 @@ def test_to_subscribe_again_after_sleep_brings_current_state_beside_what_was_mis
     """[MQTT-3.8.4-3]; as most clients do on every connect, without looking at Session Present."""
 
     async def body(world: World) -> None:
+        world.begin(max_queued=10)
         await world.write("open/r", {"value": 1})
         peer, _ = await world.connect()
         await world.subscribe(peer, ("open/#", 1 | 0x20))
         await world.sleep(peer)
-        missed = [b"%d" % number for number in range(200)]
+        missed = [b"%d" % number for number in range(2_000)]
         await world.publish("open/a", *missed)
-        peer, _ = await world.connect()
+        peer, _ = await world.connect(props=LASTS + b"\x21\x00\x01")  # it reads slowly
         peer.send(client.subscribe(("open/#", 1), version=5))
         got: list[Received] = []
         while len(got) < len(missed) + 1:
@@ -316,6 +321,96 @@ def test_to_subscribe_again_after_sleep_brings_current_state_beside_what_was_mis
         assert [one.topic for one in got if one.retain] == ["open/r"]
         await world.publish("open/r", b"live")
         assert told(await world.packets(peer, 1)) == [(b"live", 1)]
+        await world.nothing_more(peer)
+
+    on_world(body)
+
+
+def test_a_take_over_hands_over_what_is_in_flight() -> None:
+    """[MQTT-3.1.4-3]: the old connection has written how far it is before the new one begins."""
+
+    async def body(world: World) -> None:
+        old, _ = await world.connect()
+        await world.subscribe(old, ("open/#", 1))
+        await world.publish("open/a", b"1", b"2")
+        first, second = await world.packets(old, 2)
+        old.send(client.puback(first.packet_id))
+        new, connack = await world.connect()
+        assert connack.body[0] == 1
+        (ended,) = await world.packets(old, 1)
+        assert (ended.kind, ended.reason) == (14, 0x8E)
+        (again,) = await world.packets(new, 1)
+        assert (again.payload, again.packet_id, again.flags & DUP) == (
+            b"2",
+            second.packet_id,
+            DUP,
+        )
+        new.send(client.puback(again.packet_id))
+        await world.publish("open/a", b"3")
+        assert told(await world.packets(new, 1)) == [(b"3", 1)]
+
+    on_world(body)
+
+
+def test_a_stop_of_the_server_writes_how_far_each_session_is() -> None:
+    """What was acknowledged does not come again, though no second has passed since."""
+
+    async def body(world: World) -> None:
+        peer, _ = await world.connect()
+        await world.subscribe(peer, ("open/#", 1))
+        await world.publish("open/a", b"1")
+        (message,) = await world.packets(peer, 1)
+        peer.send(client.puback(message.packet_id))
+        stopping = asyncio.ensure_future(world.harness.service.stop(5.0))
+        (ended,) = await world.packets(peer, 1)
+        assert (ended.kind, ended.reason) == (14, 0x8B)
+        peer.lose()
+        await stopping
+        world.begin()
+        peer, connack = await world.connect()
+        assert connack.body[0] == 1
+        await world.nothing_more(peer)
+
+    on_world(body)
+
+
+def test_a_session_that_somebody_removes_ends_its_connection() -> None:
+    """Whoever has lost the session acknowledges nothing more."""
+
+    async def body(world: World) -> None:
+        peer, _ = await world.connect()
+        await world.subscribe(peer, ("open/#", 2))
+        sessions = world.harness.service.sessions
+        assert isinstance(sessions, Sessions)
+        sessions.delete("c", lambda _: None)
+        await world.publish("open/a", b"1", qos=2)
+        (ended,) = await world.packets(peer, 1)
+        assert (ended.kind, ended.reason) == (14, 0x8E)
+        _, connack = await world.connect()
+        assert connack.body[0] == 0
+
+    on_world(body)
+
+
+def test_expired_messages_are_not_sent_to_whoever_wakes() -> None:
+    """[MQTT-3.3.2-5]; what is left of the interval is told of others [MQTT-3.3.2-6]."""
+
+    async def body(world: World) -> None:
+        peer, _ = await world.connect()
+        await world.subscribe(peer, ("open/#", 1))
+        await world.sleep(peer)
+        now_ms = world.node.engine.now_ms()
+        database = world.node.database
+        database.publish("open/a", b"void", SOMEBODY, qos=1, expires_ms=now_ms + 1)
+        database.publish("open/a", b"good", SOMEBODY, qos=1, expires_ms=now_ms + 100_000)
+        await world.settle()
+        while world.node.engine.now_ms() <= now_ms + 1:
+            await world.settle()
+        peer, _ = await world.connect()
+        (message,) = await world.packets(peer, 1)
+        assert message.payload == b"good"
+        assert message.properties[:1] == b"\x02"
+        assert 90 <= int.from_bytes(message.properties[1:5], "big") <= 100
         await world.nothing_more(peer)
 
     on_world(body)
