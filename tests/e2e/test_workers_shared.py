@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.raw_mqtt import DEADLINE_S, RawMqtt
 from tests.e2e.server_process import PASSWORD, USER, ServerProcess
-from tests.e2e.worker_clients import client_of, kill, two_workers
+from tests.e2e.worker_clients import TRIES, client_of, kill, two_workers, worker_in
 from tests.protocols.mqtt import client_frames as frames
 
 MESSAGES = 300
@@ -116,7 +116,7 @@ SESSION = b"\x11" + (600).to_bytes(4, "big")
 
 
 class Sleeper(RawMqtt):
-    """A v5 client whose session outlives its connection, on a worker that is not chosen."""
+    """A v5 client whose session outlives its connection; ``worker`` serves it."""
 
     def __init__(self, server: ServerProcess, client_id: str) -> None:
         super().__init__(server, 5)
@@ -126,7 +126,7 @@ class Sleeper(RawMqtt):
             )
         )
         accepted = self.next()
-        assert (accepted.kind, accepted.reason) == (2, 0), accepted
+        self.worker = worker_in(accepted)
 
     def subscribe(self, topic_filter: str, qos: int) -> None:
         self.send(frames.subscribe((topic_filter, qos), version=5))
@@ -158,3 +158,31 @@ def test_a_durable_group_has_what_came_while_all_its_members_slept(server: Serve
         assert max(early.values()) == 1
         assert max(late.values()) == 1
         assert set(late) == numbers(30, 80), "what was acknowledged does not come again"
+
+
+def sleeper_of(server: ServerProcess, worker: int, name: str) -> Sleeper:
+    """One on a certain worker; those of others end."""
+    for number in range(TRIES):
+        sleeper = Sleeper(server, f"{name}-{number}")
+        if sleeper.worker == worker:
+            return sleeper
+        sleeper.sleep()
+    raise AssertionError(f"worker {worker} was not reached")
+
+
+def test_a_durable_group_loses_nothing_when_its_owner_is_killed(server: ServerProcess) -> None:
+    """What the killed worker's member had not acknowledged goes to the other one as well."""
+    with (
+        sleeper_of(server, 1, "killed") as one,
+        sleeper_of(server, 2, "stays") as two,
+        client_of(server, 2) as publisher,
+    ):
+        for member in (one, two):
+            member.subscribe("$share/sure/care/#", 1)
+        for number in range(20):
+            assert publisher.publish("care/a", b"%d" % number, 1 + number) == 0
+        one.until(3)
+        kill(server, "worker-1")
+        for number in range(20, 40):
+            assert publisher.publish("care/a", b"%d" % number, 1 + number) == 0
+        collect([two], numbers(0, 40))
