@@ -13,7 +13,7 @@ from lyredb.storage.blob import PackedBlob
 from lyredb.storage.keys import KeyValue
 from lyredb.tables.binding import bind, gateway_for, unbind
 from lyredb.tables.declare import GENERATED, Col, Key, Nested, Table, field
-from lyredb.tables.gateway import Event, RecordWritten, WriteKind
+from lyredb.tables.gateway import Beginning, Event, RecordWritten, WriteKind
 from lyredb.tables.handle import DictShape, TableHandle
 from lyredb.tables.query.parse_object import read_where
 from lyredb.tables.query.terms import Query
@@ -98,10 +98,8 @@ class Gateway:
     def path_of(self, table: str) -> str | None:
         return "plant/Counter" if table == "test.Counter" else None
 
-    def follow_records(
-        self, table: str, id: KeyValue | None, *, omit_current: bool, after: str
-    ) -> Source:
-        self.asked.append(("follow", id, omit_current, after))
+    def follow_records(self, table: str, id: KeyValue | None, start: Beginning) -> Source:
+        self.asked.append(("follow", id, start))
         return self.source
 
 
@@ -197,7 +195,7 @@ def test_a_subscription_wraps_records_and_ends_with_its_block(gateway: Gateway) 
         assert gateway.source.closed
 
     asyncio.run(body())
-    assert gateway.asked == [("follow", "a", False, "p0")]
+    assert gateway.asked == [("follow", "a", Beginning(omit_current=False, after="p0"))]
 
 
 def test_a_dynamic_table_has_dictionaries(gateway: Gateway) -> None:

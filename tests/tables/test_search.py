@@ -13,6 +13,7 @@ from lyredb.errors import InvalidQuery, UnknownTopic
 from lyredb.formats import PAUSE
 from lyredb.tables.binding import bind, unbind
 from lyredb.tables.declare import Col, Indexed, Key, Nested, Table, UpdatedTime, field
+from lyredb.tables.gateway import Beginning
 from lyredb.tables.handle import DictShape, TableHandle
 from lyredb.tables.query.parse_url import parse_query
 from lyredb.tables.query.terms import Condition, Group, Query, Select, Selected, SortKey
@@ -214,7 +215,7 @@ def test_only_a_search_for_everything_is_subscribed_to(gateway: Gateway) -> None
     Sensor.where().subscribe()
     with pytest.raises(InvalidQuery, match="filter the events"):
         Sensor.where(Sensor.value > 1).subscribe()
-    assert gateway.asked == [("follow", None, False, "")]
+    assert gateway.asked == [("follow", None, Beginning())]
 
 
 def test_a_search_has_a_url(gateway: Gateway) -> None:
