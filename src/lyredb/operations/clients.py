@@ -25,7 +25,7 @@ from lyredb.operations.broker_requests import (
 )
 from lyredb.operations.retained import checked_limit
 from lyredb.operations.rollcall import RollCall
-from lyredb.sessions.terms import CLIENT_PREFIX, Description
+from lyredb.sessions.terms import CLIENT_PREFIX, GROUP_PREFIX, Description
 from lyredb.storage.engine import Engine
 from lyredb.storage.keys import encode_key
 from lyredb.storage.layout import SESSION_SLOT
@@ -116,7 +116,7 @@ class Clients:
                 rows = snapshot.scan(SESSION_SLOT, _START, _START + b"\xff")
             for key, stored in rows:
                 entry = _entry_of(key, stored)
-                if entry is not None:
+                if entry is not None and not entry.client_id.startswith(GROUP_PREFIX):
                     yield entry
 
     async def _forget(self, client_id: str) -> bool:

@@ -24,12 +24,10 @@ from lyredb.sessions.claims import Refusal
 from lyredb.sessions.reading import Reader
 from lyredb.sessions.store import OnOpen
 from lyredb.sessions.stored import StoredSession
-from lyredb.sessions.terms import StoredSubscription
+from lyredb.sessions.terms import GROUP_PREFIX, StoredSubscription
 
 _logger: Final = logging.getLogger(__name__)
 
-_PREFIX: Final = "\0group/"
-"""Client identifiers have no NUL (MQTT 5 §1.5.4)."""
 _LAST_ID: Final = 65_535
 _GIVEN_WITH: Final = 1
 """Every message of a group waits for one acknowledgement, whatever its member's QoS is."""
@@ -170,5 +168,5 @@ class GroupSessions:
             else:
                 on_open(result)
 
-        own = replace(context, client_id=_PREFIX + name.replace("\0", "/"), user="")
+        own = replace(context, client_id=GROUP_PREFIX + name.replace("\0", "/"), user="")
         self._sessions.open(own, epoch, clean_start=False, expiry_s=self._expiry_s, on_open=opened)

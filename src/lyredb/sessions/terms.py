@@ -13,6 +13,9 @@ import msgspec
 
 CLIENT_PREFIX: Final = "client/"
 """What the keys of clients' sessions begin with in ``system.session``."""
+GROUP_PREFIX: Final = "\0group/"
+"""What the names of sessions of shared groups begin with, which stand in the place of client
+identifiers; these have no NUL (MQTT 5 §1.5.4)."""
 NEVER_EXPIRES_S: Final = 0xFFFF_FFFF
 """A session expiry that means that it never ends by itself (MQTT 5 §3.1.2.11.2)."""
 
