@@ -191,7 +191,8 @@ class DurableOutbox:
     ) -> None:
         """Send one message for somebody who waits for its end; see `openers.Outgoing.tell`."""
         qos = min(qos, message.qos)
-        frame, offset = self._encoding.frame(message, qos=qos, retain=False, ids=ids)
+        retain = message.current
+        frame, offset = self._encoding.frame(message, qos=qos, retain=retain, ids=ids)
         self._put_loose(Loose(frame, offset, qos, settled))
         self._after_taking()
 

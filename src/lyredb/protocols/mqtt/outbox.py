@@ -175,7 +175,8 @@ class Outbox:
     ) -> None:
         """Send one message; see `openers.Outgoing.tell`."""
         qos = min(qos, message.qos)
-        frame, offset = self._encoding.frame(message, qos=qos, retain=False, ids=ids)
+        retain = message.current
+        frame, offset = self._encoding.frame(message, qos=qos, retain=retain, ids=ids)
         if 0 < self._largest < len(frame):
             self.dropped += 1
             settled(True)  # [MQTT-3.1.2-25]: as if it had been sent

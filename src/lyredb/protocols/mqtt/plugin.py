@@ -40,7 +40,7 @@ MqttScope: TypeAlias = Scope[Database, Authenticator]
 
 
 class MqttPlugin:
-    """MQTT 3.1.1 and 5 (a `lyredb.plugins.scope.ProtocolPlugin`)."""
+    """MQTT 3.1, 3.1.1 and 5 (a `lyredb.plugins.scope.ProtocolPlugin`)."""
 
     name = "mqtt"
     settings: Sequence[Setting] = MQTT_SETTINGS

@@ -12,7 +12,7 @@ MQTT_SETTINGS: Final = (
         "mqtt.network.port",
         1883,
         "port",
-        "TCP port for MQTT 3.1.1 and 5; 1883 is the registered one. It may be `off`.",
+        "TCP port for MQTT 3.1, 3.1.1 and 5; 1883 is the registered one. It may be `off`.",
         minimum=OFF,
         option="--mqtt-port",
     ),
