@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lyredb.operations.roles_file import read_roles
+from lyredb.protocols.mqtt.bridge_file import Way, read_bridges
 from lyredb.security.rights import TableRights, read_role
 from lyredb.server.composition import settings_table
 from tests.docs.pages import Block, all_blocks, blocks
@@ -26,7 +27,7 @@ def file_of(block: Block, folder: Path) -> Path:
 
 def test_every_yaml_of_a_page_is_known_for_what_it_is() -> None:
     """Nothing below is left out; the configuration of Prometheus is not ours to check."""
-    others = {one.page for one in all_blocks("yaml")} - {*PAGES, "access.md"}
+    others = {one.page for one in all_blocks("yaml")} - {*PAGES, "access.md", "bridge.md"}
     assert others == {"metrics.md"}
     assert CONFIGURATION
     assert ROLES
@@ -64,6 +65,19 @@ def test_roles_of_a_page_are_taken(block: Block, tmp_path: Path) -> None:
         assert clerk.allowed("read", declared) == frozenset(("name", "phone"))
         assert clerk.allowed("update", declared) == frozenset(("phone",))
         assert auditor.allowed("read", declared) == frozenset(("id", "name", "phone"))
+
+
+@pytest.mark.parametrize("block", blocks("bridge.md"), ids=str)
+def test_bridges_of_a_page_are_taken(block: Block, tmp_path: Path) -> None:
+    """Whoever copies them into the file of `mqtt.bridges` has a bridge."""
+    (tmp_path / "password").write_text("secret\n")
+    code = block.code.replace("/etc/lyredb/cloud.password", str(tmp_path / "password"))
+    assert "password" in code
+    file = tmp_path / "bridges.yaml"
+    file.write_text(code, encoding="utf-8")
+    bridge = read_bridges(str(file))["cloud"]
+    assert Way(bridge.topics, outwards=True).map("sensors/1") == ("site7/sensors/1", 1)
+    assert Way(bridge.topics, outwards=False).map("site7/commands/go") == ("commands/go", 1)
 
 
 def test_ready_line_of_the_page_has_the_keys_of_a_real_one(tmp_path: Path) -> None:
