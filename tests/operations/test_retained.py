@@ -10,11 +10,12 @@ import pytest
 
 from lyredb.errors import InvalidInput, InvalidTopic
 from lyredb.operations.broker import Broker
-from lyredb.operations.broker_requests import ClearRetained, Cleared, ListRetained, RetainedList
+from lyredb.operations.broker_requests import Cleared, ClearRetained, ListRetained, RetainedList
 from lyredb.plugins.context import Context
 from lyredb.resources.requests import Write
 from lyredb.security.principals import SUPER_USER
 from lyredb.server.node import Node
+from lyredb.storage.keys import decode_key
 from lyredb.tables.schema import Schema
 
 LONG = "long/" + "x" * 600
@@ -109,6 +110,19 @@ def test_cleared_messages_are_gone_and_others_stay(tmp_path: Path) -> None:
         assert await broker.perform(ClearRetained("many/+")) == Cleared(0)
 
     with_topics(tmp_path, ["a", *many, "z"], body)
+
+
+def test_a_topic_of_any_length_is_told_to_be_gone(tmp_path: Path) -> None:
+    """Its log entry names it, although its key is a short form of it."""
+
+    async def body(node: Node, broker: Broker) -> None:
+        assert await broker.perform(ClearRetained("#")) == Cleared(1)
+        with node.engine.snapshot() as snapshot:
+            entry = snapshot.entry(node.engine.position)
+        assert entry is not None
+        assert decode_key(entry.full_id or entry.key) == LONG
+
+    with_topics(tmp_path, [LONG], body)
 
 
 def test_filters_and_limits_that_are_none_are_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import msgspec
 
@@ -26,11 +27,14 @@ def asked(streams: Streams, *, within_s: float = 5.0, lost: int = 0) -> Answers:
     return asyncio.run(ask())
 
 
+def told_by(worker: bytes, body: bytes) -> list[bytes]:
+    return [worker, body]
+
+
 def test_the_parts_of_all_workers_come_together() -> None:
     streams = Streams()
     for number in (1, 2):
-        mine = b"%d" % number
-        Attendant(streams.worker(number)).on("who", lambda body, mine=mine: [mine, body])
+        Attendant(streams.worker(number)).on("who", partial(told_by, b"%d" % number))
     answers = asked(streams)
     assert sorted(answers.parts) == [b"1", b"2", b"?", b"?"]
     assert answers.missing == 0
@@ -64,4 +68,4 @@ def test_many_items_are_packed_into_parts() -> None:
     lines = [TraceLine(number, ">", "") for number in range(5)]
     parts = [msgspec.msgpack.decode(part, type=list[TraceLine]) for part in packed(lines, 2)]
     assert [len(part) for part in parts] == [2, 2, 1]
-    assert sum(parts, []) == lines
+    assert [line for part in parts for line in part] == lines

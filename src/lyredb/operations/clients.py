@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from lyredb.errors import RecordNotFound, UnsupportedOperation
+from lyredb.errors import Overloaded, PreconditionFailed, RecordNotFound, UnsupportedOperation
 from lyredb.operations.broker_requests import (
     MAX_FILTERS,
     ClientEntry,
@@ -25,11 +25,11 @@ from lyredb.operations.broker_requests import (
 )
 from lyredb.operations.retained import checked_limit
 from lyredb.operations.rollcall import RollCall
+from lyredb.sessions import rows
 from lyredb.sessions.terms import CLIENT_PREFIX, GROUP_PREFIX, Description
 from lyredb.storage.engine import Engine
 from lyredb.storage.keys import encode_key
 from lyredb.storage.layout import SESSION_SLOT
-from lyredb.storage.mutation import Kind, Mutation
 from lyredb.storage.record import body_offset_of
 from lyredb.storage.sequencer import Sequencer
 
@@ -42,6 +42,8 @@ _logger: Final = logging.getLogger(__name__)
 _descriptions: Final = msgspec.msgpack.Decoder(Description)
 _entries: Final = msgspec.msgpack.Decoder(list[ClientEntry])
 _START: Final = encode_key(CLIENT_PREFIX)
+_TRIES: Final = 10
+"""Of a deletion that the session's own writes cross: one at each change and at its end."""
 
 
 class Clients:
@@ -109,20 +111,34 @@ class Clients:
             if request.client_id:
                 key = encode_key(CLIENT_PREFIX + request.client_id)
                 stored = snapshot.get(SESSION_SLOT, key)
-                rows: Iterator[tuple[bytes, bytes]] = iter(
+                found: Iterator[tuple[bytes, bytes]] = iter(
                     () if stored is None else ((key, stored),)
                 )
             else:
-                rows = snapshot.scan(SESSION_SLOT, _START, _START + b"\xff")
-            for key, stored in rows:
+                found = snapshot.scan(SESSION_SLOT, _START, _START + b"\xff")
+            for key, stored in found:
                 entry = _entry_of(key, stored)
                 if entry is not None and not entry.client_id.startswith(GROUP_PREFIX):
                     yield entry
 
     async def _forget(self, client_id: str) -> bool:
-        key = encode_key(CLIENT_PREFIX + client_id)
-        applied = await self._sequencer.commit((Mutation(SESSION_SLOT, key, Kind.DELETE),))
-        return applied.outcomes[0].existed
+        """Delete a session with its rows; tell whether there was one."""
+        for _ in range(_TRIES):
+            with self._engine.snapshot() as snapshot:
+                found = rows.find(snapshot, client_id)
+                if found is None:
+                    return False
+                removed = rows.removal_of_rows(snapshot, found.description.number)
+                is_over = found.is_over(snapshot.now_ms)
+            removal = rows.removal_of(client_id, found.version)
+            if is_over:
+                removal = rows.expiration_of(found)
+            try:
+                await self._sequencer.commit((removal,), session_rows=removed)
+            except PreconditionFailed:
+                continue  # its connection has written it meanwhile, such as at its end
+            return not is_over
+        raise Overloaded(f"the session of {client_id[:60]!r} changes all the time; try again")
 
 
 def _entry_of(key: bytes, stored: bytes) -> ClientEntry | None:

@@ -22,7 +22,7 @@ from lyredb.operations.broker_requests import (
 )
 from lyredb.storage.clock import version_ms
 from lyredb.storage.engine import Engine
-from lyredb.storage.keys import encode_full_key, encode_key, record_key
+from lyredb.storage.keys import encode_full_key, encode_key, is_short_form, record_key
 from lyredb.storage.layout import TOPIC_SLOT
 from lyredb.storage.metadata import content_type_of
 from lyredb.storage.mutation import Kind, Mutation
@@ -85,7 +85,7 @@ class Retained:
         while True:
             page, after = self._page(levels, after)
             if page:
-                deletions = [Mutation(TOPIC_SLOT, key, Kind.DELETE) for key, _ in page]
+                deletions = [_deletion(key, entry.topic) for key, entry in page]
                 applied = await self._sequencer.commit(deletions, bulk=True)
                 count += sum(outcome.existed for outcome in applied.outcomes)
             if after is None:
@@ -100,6 +100,11 @@ class Retained:
         with self._engine.snapshot() as snapshot:
             rows, after = snapshot.page(TOPIC_SLOT, start, start + _LAST, _PAGE, after=after)
         return list(_matching(rows, levels)), after
+
+
+def _deletion(key: bytes, topic: str) -> Mutation:
+    full_id = encode_full_key(topic) if is_short_form(key) else b""
+    return Mutation(TOPIC_SLOT, key, Kind.DELETE, full_id=full_id)
 
 
 def checked_limit(limit: int) -> int:
