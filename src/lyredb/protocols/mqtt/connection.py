@@ -169,7 +169,11 @@ class Connection:
         self._state = State.CONNECTED
         service.counters.accepted += 1
         stored = admitted.stored
-        self.answer(self._session.greeting(service, connect))
+        greeting = self._session.greeting(service, connect)
+        if greeting:
+            self.answer(greeting)
+        else:
+            self._close_with(b"")  # no DISCONNECT before a CONNACK either [MQTT-3.14.0-1]
         if stored is not None:
             stored.on_lost = self.close
         if self.is_open:
@@ -179,7 +183,7 @@ class Connection:
             self._silence.start(self, wheel, terms.keep_alive_s, idle_s)
         self.resume_reading(State.ENTERING)
 
-    def refuse(self, version: int, reason: Reason, sentence: str) -> None:
+    def refuse(self, version: int, reason: Reason, sentence: str, largest: int = 0) -> None:
         """Answer a CONNECT with no, and close [MQTT-3.2.2-7] (`entrance.Gate`)."""
         if self._state is State.ENDED:
             return
@@ -187,7 +191,7 @@ class Connection:
         logger.info(
             "mqtt connect from %s refused: 0x%02X %s", self._origin.address, reason, sentence
         )
-        self._close_with(handshake.refusal(version, reason, sentence))
+        self._close_with(handshake.refusal(version, reason, sentence, largest))
 
     def on_time(self) -> None:
         """The wheel's call: a timeout, unless the peer was heard of meanwhile."""
@@ -345,7 +349,7 @@ class Connection:
             logger.info("mqtt connection %s: 0x%02X %s", self._origin.address, reason, sentence)
             self._end(reason, sentence)
         else:
-            self.refuse(violation.version, reason, sentence)
+            self.refuse(violation.version, reason, sentence, violation.largest)
 
     def _end(self, reason: Reason, sentence: str) -> None:
         """End a connection from our side, with a DISCONNECT where there is one."""

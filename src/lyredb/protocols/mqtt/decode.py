@@ -84,8 +84,8 @@ def decode_connect(body: bytes, version: int = 0) -> Connect:
     """CONNECT (§3.1). ``version`` is ignored: the packet says it.
 
     Raises:
-        Violation: With ``version`` set once the protocol level is known, so that
-            the refusal can be said in the client's own version.
+        Violation: With ``version`` set once the protocol level is known, and ``largest``
+            once the properties are, so that the client can read the refusal.
     """
     reader = Reader(body)
     version = _decode_level(reader)
@@ -116,6 +116,16 @@ def _decode_connect(reader: Reader, version: int) -> Connect:
     _check_connect_flags(flags, version)
     keep_alive_s = reader.two_bytes("Keep Alive")
     properties = decode_properties(reader, "CONNECT") if version == V5 else NONE
+    try:
+        return _decode_fields(reader, version, flags, keep_alive_s, properties)
+    except Violation as violation:
+        violation.largest = properties.number(Property.MAXIMUM_PACKET_SIZE)
+        raise
+
+
+def _decode_fields(
+    reader: Reader, version: int, flags: int, keep_alive_s: int, properties: Properties
+) -> Connect:
     if properties.has(Property.AUTHENTICATION_DATA) and not properties.has(
         Property.AUTHENTICATION_METHOD
     ):

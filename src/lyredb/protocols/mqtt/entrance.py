@@ -16,6 +16,7 @@ from lyredb.plugins.context import Context
 from lyredb.protocols.mqtt import handshake, login
 from lyredb.protocols.mqtt.errors import answer_for, sentence_of
 from lyredb.protocols.mqtt.packets import Connect
+from lyredb.protocols.mqtt.properties import Property
 from lyredb.protocols.mqtt.reasons import Reason, Violation
 from lyredb.protocols.mqtt.service import Service
 from lyredb.protocols.mqtt.wills import LastWill
@@ -70,8 +71,8 @@ class Gate(Protocol):
     def let_in(self, admitted: Admitted) -> None:
         """Answer the CONNECT with yes."""
 
-    def refuse(self, version: int, reason: Reason, sentence: str) -> None:
-        """Answer the CONNECT with no, and close."""
+    def refuse(self, version: int, reason: Reason, sentence: str, largest: int = 0) -> None:
+        """Answer the CONNECT with no, in at most ``largest`` bytes (0: any), and close."""
 
     def take_over(self) -> None:
         """End: another connection has the client identifier now."""
@@ -108,6 +109,18 @@ class Entrance:
         Raises:
             Violation: The answer is no, whatever the others are.
         """
+        try:
+            self._begin()
+        except Violation as violation:
+            violation.largest = self._largest
+            raise
+
+    @property
+    def _largest(self) -> int:
+        """The client's Maximum Packet Size, 0 for any: for refusals too."""
+        return self._connect.properties.number(Property.MAXIMUM_PACKET_SIZE)
+
+    def _begin(self) -> None:
         connect = self._connect
         handshake.check_connect(connect)
         if self._service.is_full:
@@ -254,11 +267,13 @@ class Entrance:
 
     def _refuse(self, reason: Reason, sentence: str) -> None:
         if not self._is_over:
-            self.give_up()
-            self._gate.refuse(self._connect.version, reason, sentence)
+            self._say_no(reason, sentence)
+
+    def _say_no(self, reason: Reason, sentence: str) -> None:
+        self.give_up()
+        self._gate.refuse(self._connect.version, reason, sentence, self._largest)
 
     def _fail(self) -> None:
         # The edge of a connection: a fault of ours ends this one only.
         logger.exception("mqtt connect from %s failed", self._origin.address)
-        self.give_up()
-        self._gate.refuse(self._connect.version, Reason.UNSPECIFIED_ERROR, "Internal error")
+        self._say_no(Reason.UNSPECIFIED_ERROR, "Internal error")

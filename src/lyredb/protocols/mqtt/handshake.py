@@ -148,6 +148,10 @@ def acceptance(
         worker: A user property that says which worker serves the client, ``""`` for none.
         is_present: The session was there before [MQTT-3.2.2-2] [MQTT-3.2.2-3].
         lost: A user property that says why it begins anew with current state, ``""`` for none.
+
+    Returns:
+        ``b""`` where the client's Maximum Packet Size has no room for it [MQTT-3.1.2-24];
+        user properties are left out before that [MQTT-3.2.2-20].
     """
     if connect.version != V5:
         # A byte that 3.1 does not use (3.1 §3.2).
@@ -165,21 +169,32 @@ def acceptance(
         properties.append((Property.ASSIGNED_CLIENT_IDENTIFIER, terms.client_id))
     if terms.keep_alive_s != connect.keep_alive_s:
         properties.append((Property.SERVER_KEEP_ALIVE, terms.keep_alive_s))
-    if worker:
-        properties.append((Property.USER_PROPERTY, (WORKER_PROPERTY, worker)))
-    if lost:
-        properties.append((Property.USER_PROPERTY, (LOST_PROPERTY, lost)))
-    return encode.connack5(Reason.SUCCESS, properties, is_present=is_present)
+    frame = _fitting(encode.connack5(Reason.SUCCESS, properties, is_present=is_present), terms)
+    for name, value in ((WORKER_PROPERTY, worker), (LOST_PROPERTY, lost)):
+        if frame and value:
+            more = [*properties, (Property.USER_PROPERTY, (name, value))]
+            larger = _fitting(encode.connack5(Reason.SUCCESS, more, is_present=is_present), terms)
+            if larger:
+                frame, properties = larger, more
+    return frame
 
 
-def refusal(version: int, reason: Reason, sentence: str) -> bytes:
+def _fitting(frame: bytes, terms: Terms) -> bytes:
+    return b"" if 0 < terms.largest < len(frame) else frame
+
+
+def refusal(version: int, reason: Reason, sentence: str, largest: int = 0) -> bytes:
     """The CONNACK that refuses; ``b""`` where the protocol wants none.
 
     3.1.1 has words for five reasons only; for others, and for a peer whose version
-    is not known, the connection is just closed.
+    is not known, the connection is just closed. So it is where ``largest``, the client's
+    Maximum Packet Size, has no room [MQTT-3.1.2-24] [MQTT-3.2.2-19].
     """
     if version == V5:
-        return encode.connack5(reason, sentence=sentence)
+        if 0 < largest < LEAST_FOR_SENTENCES:
+            sentence = ""
+        frame = encode.connack5(reason, sentence=sentence)
+        return b"" if 0 < largest < len(frame) else frame
     code = return_code(reason) if version else None
     return b"" if code is None else encode.connack(code)
 
@@ -193,5 +208,4 @@ def goodbye(terms: Terms, reason: Reason, sentence: str) -> bytes:
         return b""
     if 0 < terms.largest < LEAST_FOR_SENTENCES:
         sentence = ""
-    frame = encode.disconnect(reason, sentence)
-    return b"" if 0 < terms.largest < len(frame) else frame
+    return _fitting(encode.disconnect(reason, sentence), terms)

@@ -119,6 +119,7 @@ class Violation(Exception):
         reason: What a v5 peer is told; a 3.1.1 peer is just disconnected.
         sentence: The reason string: what was wrong and, where it helps, what to do.
         version: Protocol version of a refused CONNECT, 0 when it is not known.
+        largest: The Maximum Packet Size that it had in bytes, 0 for any.
     """
 
     def __init__(self, reason: Reason, sentence: str, *, version: int = 0) -> None:
@@ -126,6 +127,7 @@ class Violation(Exception):
         self.reason = reason
         self.sentence = sentence
         self.version = version
+        self.largest = 0
 
 
 def malformed(sentence: str) -> Violation:
