@@ -19,6 +19,7 @@ from lyredb.errors import (
     UnsupportedOperation,
 )
 from lyredb.operations.administration import Administration, Answer
+from lyredb.operations.broker_requests import BrokerRequest
 from lyredb.operations.requests import (
     AddUser,
     Administrative,
@@ -51,7 +52,7 @@ READER = {"data": {"Sensor": {"read": True}}}
 def _sent(request: Administrative) -> Administrative:
     """A request as it arrives."""
     received = decode_request(encode_request(request))
-    assert not isinstance(received, ImportRequest)
+    assert not isinstance(received, ImportRequest | BrokerRequest)
     return received
 
 

@@ -88,6 +88,7 @@ class Stranger:
     """A decision class that no role stands for."""
 
     name = "super_user"
+    key = "stranger"
     super_user = True
 
 
