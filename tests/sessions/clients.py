@@ -161,7 +161,15 @@ class Connection:
     def _made(
         self, stored: StoredSubscription, after: str = "", *, omit_current: bool = False
     ) -> Subscription:
-        options = SubscribeOptions(
+        options = self._options(stored, omit_current=omit_current)
+        made = self._node.database.subscribe(
+            stored.filter, self, self.session.context, options, after
+        )
+        self.subscriptions[stored.filter] = made
+        return made
+
+    def _options(self, stored: StoredSubscription, *, omit_current: bool) -> SubscribeOptions:
+        return SubscribeOptions(
             ENCODING,
             qos=stored.qos,
             no_local=stored.no_local,
@@ -169,21 +177,19 @@ class Connection:
             on_messages=partial(self._take, stored.filter),
             on_reset=lambda _: self.session.restart(stored.filter),
         )
-        made = self._node.database.subscribe(
-            stored.filter, self, self.session.context, options, after
-        )
-        self.subscriptions[stored.filter] = made
-        return made
 
     async def subscribe(self, filter: str, qos: int, *, omit_current: bool = False) -> None:
         """Subscribe anew and wait for the SUBACK."""
         stored = StoredSubscription(filter, qos)
         before = self.subscriptions.get(filter)
+        if before is not None:
+            # In place: nothing between the old and the new may be lost [MQTT-3.8.4-4].
+            if await self._changed({filter: stored}) is None:
+                before.update(self._options(stored, omit_current=True))
+            return
         made = self._made(stored, omit_current=omit_current)
         self.session.begin(filter, made, is_current=not omit_current)
         if await self._changed({filter: stored}) is None:
-            if before is not None:
-                before.close()
             made.start()
 
     async def unsubscribe(self, filter: str) -> None:

@@ -32,6 +32,7 @@ from lyredb.resources.in_process import ENCODING
 from lyredb.resources.reached import Reached
 from lyredb.resources.replay import check_replay, first_reading, is_replay
 from lyredb.resources.requests import SubscribeOptions
+from lyredb.resources.siblings import Siblings
 from lyredb.resources.subscription_parts import Rooms as Rooms
 from lyredb.resources.subscription_parts import State as State
 from lyredb.resources.subscription_parts import masked
@@ -96,7 +97,8 @@ class Subscription:
         self._options = options
         self._after = parse_position(after) if after else None
         begins_at = self._after.seq if self._after else rooms.engine.position
-        self.telling = Telling(begins_at, self._place_of)
+        resumes = self._after is not None and self._after.slot is None
+        self.telling = Telling(begins_at, self._place_of, resumes=resumes)
         covered = coverage(topic_filter, rooms.registry, rooms.access, context)
         self._ranges = covered.ranges
         self._tables = covered.tables
@@ -104,10 +106,10 @@ class Subscription:
         self._has_lost = False
         self._reading: CatchUp | None = None
         self._levels = parse_filter(topic_filter, allow_internal=topic_filter[:1] == INTERNAL)
-        self._held = Held(self._place_of, self._must_bring, self._overflow, rooms.held)
+        self._siblings = Siblings(self, siblings, in_order=options.on_messages is not None)
+        self._held = Held(self._place_of, self._siblings.must_bring, self._overflow, rooms.held)
         self._is_holding = False
         self._is_returning = False
-        self._siblings = siblings
         self._on_close = on_close
         # From here on, so that whoever answers before the start can wait for it to be known,
         # and then start at once, whatever others have announced meanwhile.
@@ -136,6 +138,8 @@ class Subscription:
 
     def _begin(self) -> None:
         self.state = State.READING
+        if self._after is None and not is_replay(self._options):
+            self._after = self._place_to_wait_at()
         self._reading = self._open()
         if self._reading is None:
             self._rooms.tail.advance_to(self._rooms.engine.position)
@@ -143,6 +147,14 @@ class Subscription:
                 self._go_live(self._rooms.tail.position)
             return
         self._pump()
+
+    def _place_to_wait_at(self) -> Position | None:
+        """Where it begins when it cannot begin now: what comes meanwhile is told then."""
+        now = self._rooms.engine.refresh()
+        log_id, is_current = self._rooms.hub.log_id, not self._options.omit_current
+        if is_current and (self._subscriber.is_congested or self._siblings.are_before(now)):
+            return Position(log_id, now, 0, b"")
+        return Position(log_id, now) if self._siblings.are_before(now) else None
 
     def _open(self) -> CatchUp | None:
         """What is to be read first; ``None`` when changes from now on are enough."""
@@ -172,9 +184,9 @@ class Subscription:
         """One step: what the subscriber can take now; the next step in its next turn."""
         if self.state is not State.READING:
             return
-        if self._subscriber.is_congested:
+        if self._subscriber.is_congested or self._siblings.are_before(self.telling.since):
             self._start_holding()
-            return  # `resume` goes on when the subscriber has drained
+            return  # `resume` goes on when the subscriber has drained, or the others are there
         self._tell_gap()
         reading = self._reading
         assert reading is not None, "reading until live"
@@ -277,27 +289,12 @@ class Subscription:
         target = self._rooms.registry.topic(message.topic.decode(), self.context.protocol)
         return target.table.slot, target.key
 
-    def _must_bring(self, message: Message) -> bool:
-        """Tell whether a direct message is for this subscription to bring.
-
-        A live one of the same subscriber gets it from the hub. Without one, of those that
-        read the first with the highest quality: it is the one that tells the writes.
-        """
-        others = [one for one in self._siblings() if one.matches(message)]
-        if any(one.state is State.LIVE for one in others):
-            return False
-        readers = [one for one in others if one.state is State.READING]
-        return max(readers, key=lambda one: one.qos, default=self) is self
-
     def _is_brought(self, message: Message) -> bool:
         """Tell whether another subscription of the same subscriber brings this change.
 
         What is replayed was asked for besides, whatever else has told it.
         """
-        return message.seq > self.telling.replayed_upto and any(
-            one is not self and one.matches(message) and one.brings(message, self.qos)
-            for one in self._siblings()
-        )
+        return message.seq > self.telling.replayed_upto and self._siblings.bring(message)
 
     def brings(self, change: Message, qos: int) -> bool:
         """Tell whether this one has told a change or a later state, or surely will.
@@ -318,6 +315,10 @@ class Subscription:
         begins = self._after.slot is not None if self._after else not self._options.omit_current
         told = self._rooms.hub.position
         return self.telling.reached(self.state, self._reading, told, begins=begins)
+
+    def is_before(self, position: int) -> bool:
+        """Tell whether it has yet to tell what the log has up to a position."""
+        return self.telling.is_before(position, self.state, self._reading)
 
     def matches(self, message: Message) -> bool:
         """Tell whether the filter matches a message's topic."""
@@ -358,6 +359,7 @@ class Subscription:
             return
         self.state = State.LIVE
         self.telling.go_live(position)
+        self._siblings.wake()
         was_returning, self._is_returning = self._is_returning, False
         if self._options.on_ready is not None and not was_returning:
             self._options.on_ready(format_position(self._rooms.hub.log_id, position))
@@ -381,11 +383,8 @@ class Subscription:
         self._stop_holding()
         left: list[Message] = []
         for message in self._held.take_all():
-            heir = next((one for one in self._siblings() if one.may_inherit(message)), None)
-            if heir is None:
+            if not self._siblings.bequeath(message):
                 left.append(message)
-            else:
-                heir.inherit(message)
         self._send(left)
 
     def may_inherit(self, message: Message) -> bool:
@@ -482,6 +481,7 @@ class Subscription:
             self._rooms.hub.leave(self.filter, self._subscriber)  # or its place when it is aside
         self._rooms.hub.peers.interest.remove(self.filter)
         self._on_close(self)
+        self._siblings.wake()
 
     def end(self, reason: Exception) -> None:
         """Close it and tell the subscriber why."""

@@ -29,6 +29,7 @@ class Telling:
         has_state: It began with current state.
         cut: Up to where it has told the log when it fell behind, or before it begins.
         replayed_upto: What the log had up to here was asked for as a replay, besides.
+        resumes: What it reads first is a part of the log.
         place_of: Returns slot and key of a message's record.
     """
 
@@ -38,17 +39,21 @@ class Telling:
         "has_state",
         "place_of",
         "replayed_upto",
+        "resumes",
         "since",
         "wanted_since",
     )
 
-    def __init__(self, began_at: int, place_of: Callable[[Message], Place]) -> None:
+    def __init__(
+        self, began_at: int, place_of: Callable[[Message], Place], *, resumes: bool
+    ) -> None:
         self.began_at = began_at
         self.since = _NOT_BEGUN
         self.wanted_since = _NOT_BEGUN
         self.replayed_upto = 0
         self.has_state = False
         self.cut = began_at
+        self.resumes = resumes
         self.place_of = place_of
 
     def begin(self, reading: CatchUp, since: int | None) -> None:
@@ -75,6 +80,13 @@ class Telling:
             self.since = position
         if self.wanted_since == _NOT_BEGUN:
             self.wanted_since = position
+
+    def is_before(self, position: int, state: State, reading: CatchUp | None) -> bool:
+        """Whether it has yet to tell what the log has up to a position."""
+        if reading is not None:
+            return not reading.is_scan and reading.position < position
+        is_due = self.resumes and state in (State.PREPARED, State.ANNOUNCED)
+        return (is_due or state is State.BEHIND) and self.cut < position
 
     def brings(
         self, change: Message, state: State, reading: CatchUp | None, *, is_better: bool
@@ -118,9 +130,12 @@ class Telling:
             begins: What it reads first is current state.
         """
         if state is State.LIVE:
-            return Reached(told, self.wanted_since, False)
+            return Reached(told, self.since, self.wanted_since, False)
         since = self.cut if self.wanted_since == _NOT_BEGUN else self.wanted_since
         if reading is not None:
-            return Reached(reading.position, since, reading.is_scan and not reading.done)
+            position = self.cut if self.since == _NOT_BEGUN else reading.position
+            is_scanning = reading.is_scan and not reading.done
+            return Reached(position, min(self.since, since), since, is_scanning)
         is_new = state in (State.PREPARED, State.ANNOUNCED)
-        return Reached(self.cut, since, is_new and begins)
+        begun = since if self.since == _NOT_BEGUN else self.since
+        return Reached(self.cut, begun, since, is_new and begins)

@@ -103,12 +103,15 @@ class Starts:
         """
         places = [] if waiting < 0 else [waiting]
         for filter, reader in readers.items():
-            places.append(self._place(filter, reader.reached()))
+            places.append(self._place(filter, reader.reached(), waiting))
         self.position = max(self.position, min(places, default=self._last()))
         return self.position, self.kept()
 
-    def _place(self, filter: str, reached: Reached) -> int:
-        """Up to where a filter has told everything; notes where it would go on."""
+    def _place(self, filter: str, reached: Reached, waiting: int) -> int:
+        """Up to where a filter has told everything; notes where it would go on.
+
+        What waits may be what another filter has told in its place, and that one may go.
+        """
         scan = self._scans.get(filter)
         if scan is not None:
             if reached.is_scanning or scan.waiting:
@@ -116,7 +119,10 @@ class Starts:
                 return scan.start.seq
             del self._scans[filter]
         if filter not in self._old:
-            self._starts[filter] = Start(filter, reached.since)
+            since = reached.since
+            if 0 <= waiting < since:
+                since = max(reached.begun, waiting)
+            self._starts[filter] = Start(filter, since)
         return reached.position
 
     def kept(self) -> tuple[Start, ...]:
