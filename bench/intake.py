@@ -10,6 +10,7 @@ to be no worse at: sizes that differ from frame to frame, and topics in turn.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import cProfile
 import pstats
 import random
@@ -22,12 +23,12 @@ from bench.delivery import Rig, Sink
 from lyredb.plugins.context import Context
 from lyredb.protocols.mqtt.limits import Limits
 from lyredb.protocols.mqtt.packets import V5, V311
-from lyredb.protocols.mqtt.passing import Passing
 from lyredb.protocols.mqtt.publishing import Owner, Publishing
-from lyredb.protocols.mqtt.service import Service
-from lyredb.protocols.mqtt.statistics import Counters
-from lyredb.protocols.mqtt.stretches import Stretches
+from lyredb.protocols.mqtt.service import Service, Sleepers
+from lyredb.resources.database import Database
+from lyredb.security.authenticator import Authenticator
 from lyredb.security.principals import SUPER_USER
+from lyredb.sessions.claims_client import Claims
 
 CHUNK_FRAMES = 1_000
 TOPIC = "plant/7/press/pressure"
@@ -141,18 +142,23 @@ class Publisher:
     def __init__(self, version: int) -> None:
         self.rig = Rig(raw=f"m{version}")
         self.rig.join(Sink(), "#", raw=f"m{version}", qos=2)
-        self.counters = Counters()
-        database = SimpleNamespace(ingress=lambda context, kind, content_type: self.rig.ingress)
-        service = SimpleNamespace(
-            database=database,
-            limits=Limits(),
-            counters=self.counters,
-            stretches=Stretches(),
-            passing=Passing(),
+        database = SimpleNamespace(
+            ingress=lambda context, kind, content_type: self.rig.ingress,
+            on_access_change=lambda callback: None,
         )
+        # A real one: compiled code takes no stand-in for a class of its own.
+        service = Service(
+            cast(Database, database),
+            cast(Authenticator, None),
+            Limits(),
+            cast(Claims, None),
+            cast(Sleepers, None),
+            loop=asyncio.new_event_loop(),
+        )
+        self.counters = service.counters
         self.publishing = Publishing(
             cast(Owner, self.rig.source),
-            cast(Service, service),
+            service,
             Context(SUPER_USER, "mqtt", "", 1),
             version,
             content_type="",

@@ -17,7 +17,7 @@ from lyredb.storage.keys import encode_key
 from lyredb.storage.metadata import encode_metadata
 from lyredb.storage.mutation import Kind, Mutation
 from lyredb.storage.settings import StorageSettings
-from tests.delivery.workers import wires
+from tests.delivery.workers import Wire, wires
 from tests.delivery.world import LineEncoding, Reader, SensorTable, World, terms
 from tests.storage.store import SLOT, Store, message, put
 
@@ -25,7 +25,12 @@ from tests.storage.store import SLOT, Store, message, put
 class Followed:
     """A store with a hub behind its tail."""
 
-    def __init__(self, path: Path, settings: StorageSettings | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        settings: StorageSettings | None = None,
+        step_entries: int = tails.STEP_ENTRIES,
+    ) -> None:
         self.store = Store(path, settings=settings) if settings else Store(path)
         self.ticks: list[Callable[[], None]] = []
         self.world = World()
@@ -36,7 +41,9 @@ class Followed:
             schedule_flush=self.ticks.append,
             call_later=self.world.call_later,
         )
-        self.tail = Tail(self.store.engine, self.hub, schedule=self.ticks.append)
+        self.tail = Tail(
+            self.store.engine, self.hub, schedule=self.ticks.append, step_entries=step_entries
+        )
         self.reader = Reader()
         messages = LineEncoding(takes_messages=True)
         self.hub.join("Sensor/#", self.reader, terms(encoding=messages))
@@ -99,9 +106,9 @@ def test_a_late_or_double_poke_tells_nothing_twice(followed: Followed) -> None:
     assert followed.told == [position]
 
 
-def test_one_tick_has_bounded_work(followed: Followed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_tick_has_bounded_work(tmp_path: Path) -> None:
     """A long log does not keep connections waiting."""
-    monkeypatch.setattr("lyredb.delivery.tail.STEP_ENTRIES", 2)
+    followed = Followed(tmp_path / "data", step_entries=2)
     for number in range(5):
         followed.store.commit(put(f"k{number}"))
     followed.tail.poke(followed.store.engine.position)
@@ -110,6 +117,7 @@ def test_one_tick_has_bounded_work(followed: Followed, monkeypatch: pytest.Monke
     assert len(followed.told) == 2
     followed.run()
     assert len(followed.told) == 5
+    followed.store.close()
 
 
 def test_handlers_run_before_any_later_entry_is_told(followed: Followed) -> None:
@@ -131,15 +139,15 @@ def test_handlers_run_before_any_later_entry_is_told(followed: Followed) -> None
 
 
 def test_an_entry_that_cannot_be_delivered_is_logged_and_the_next_is_told(
-    followed: Followed, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    followed: Followed, caplog: pytest.LogCaptureFixture
 ) -> None:
-    deliver = followed.hub.deliver
+    failures = [RuntimeError("broken")]
 
     def fail_once(entry: Entry) -> None:
-        monkeypatch.setattr(followed.hub, "deliver", deliver)
-        raise RuntimeError("broken")
+        if failures:
+            raise failures.pop()
 
-    monkeypatch.setattr(followed.hub, "deliver", fail_once)
+    followed.tail.on(Kind.PUT, fail_once)
     followed.store.commit(put("a"))
     followed.store.commit(put("b"))
     with caplog.at_level(logging.ERROR):
@@ -218,17 +226,17 @@ def test_what_a_peer_sends_may_be_younger_than_the_snapshot_of_a_step(
     """A batch demands an entry that was committed after the step began; nothing is lost by it."""
     other = joined_to(followed)
     followed.store.commit(put("k1"))
-    take_waiting = followed.hub.peers.take_waiting
+    read_waiting = Wire.read_waiting
 
-    def commit_and_take() -> None:
+    def commit_and_read(wire: Wire) -> None:
         followed.store.commit(put("k2"))
         other.hub.position = followed.store.engine.position
         other.send("Sensor/k", "after both")
         other.hub.flush_to_peers()
-        take_waiting()
+        read_waiting(wire)
 
     with monkeypatch.context() as patched:
-        patched.setattr(followed.hub.peers, "take_waiting", commit_and_take)
+        patched.setattr(Wire, "read_waiting", commit_and_read)
         followed.tail.poke(followed.store.engine.position)
         followed.run()
     followed.store.commit(put("k3"))

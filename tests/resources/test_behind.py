@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lyredb.delivery.cursor import CatchUp
 from lyredb.plugins.delivery import Message
 from lyredb.resources import held
 from lyredb.resources.held import Gap, Held, HeldBytes
@@ -119,7 +118,7 @@ actions = st.lists(
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let one step read a few entries only, so that catching up meets slow reads."""
-    monkeypatch.setattr(CatchUp.step, "__defaults__", (120,))
+    monkeypatch.setattr("lyredb.resources.subscription.STEP_BYTES", 120)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))

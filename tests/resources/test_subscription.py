@@ -220,11 +220,7 @@ def test_state_and_events_add_up_to_the_records_with_resumes_at_random(
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let one step of a scan read a few records only, so that scans meet changes."""
-    step = "lyredb.delivery.cursor.STEP_BYTES"
-    monkeypatch.setattr(step, 120)
-    from lyredb.delivery.cursor import CatchUp
-
-    monkeypatch.setattr(CatchUp.step, "__defaults__", (120,))
+    monkeypatch.setattr("lyredb.resources.subscription.STEP_BYTES", 120)
 
 
 async def _filled_node(path: Path) -> Node:

@@ -132,6 +132,34 @@ class Message:
         self._payloads: dict[str, bytes] | None = None
         self._value: object = _UNDECODED
 
+    def __copy__(self) -> Message:
+        """The same message, what is decoded or encoded of it included."""
+        other = Message(
+            self.topic,
+            self.kind,
+            self.table,
+            self.id,
+            self._data,
+            record_table=self._table,
+            is_opaque=self._is_opaque,
+            version=self.version,
+            local_ms=self.local_ms,
+            seq=self.seq,
+            qos=self.qos,
+            retain=self.retain,
+            current=self.current,
+            position=self.position,
+            content_type=self.content_type,
+            properties=self.properties,
+            expires_ms=self.expires_ms,
+            session=self.session,
+            reason=self.reason,
+        )
+        other.envelopes = self.envelopes
+        other._payloads = self._payloads
+        other._value = self._value
+        return other
+
     @classmethod
     def direct(
         cls,

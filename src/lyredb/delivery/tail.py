@@ -35,7 +35,12 @@ class Tail:
     """
 
     def __init__(
-        self, engine: Engine, hub: Hub, *, schedule: Callable[[Callable[[], None]], None]
+        self,
+        engine: Engine,
+        hub: Hub,
+        *,
+        schedule: Callable[[Callable[[], None]], None],
+        step_entries: int = STEP_ENTRIES,
     ) -> None:
         """Start at the end of the log.
 
@@ -43,10 +48,12 @@ class Tail:
             engine: What to read.
             hub: Gets each entry.
             schedule: Calls its argument in the next tick of the loop.
+            step_entries: How many entries one tick delivers at most.
         """
         self._engine = engine
         self._hub = hub
         self._schedule = schedule
+        self._step_entries = step_entries
         self._is_scheduled = False
         self._handlers: dict[Kind, list[Callable[[Entry], None]]] = {}
         self._slot_handlers: dict[int, list[Callable[[Entry], None]]] = {}
@@ -77,7 +84,7 @@ class Tail:
 
     def _tick(self) -> None:
         self._is_scheduled = False
-        if not self._engine.is_closed and self._step(STEP_ENTRIES, is_first=True):
+        if not self._engine.is_closed and self._step(self._step_entries, is_first=True):
             self.poke(self.position + 1)
 
     def advance_to(self, position: int) -> None:
@@ -86,7 +93,8 @@ class Tail:
         What has been delivered is written at the end of the tick, or at the next edit
         of the subscriptions.
         """
-        while self.position < position and self._step(min(STEP_ENTRIES, position - self.position)):
+        most = self._step_entries
+        while self.position < position and self._step(min(most, position - self.position)):
             # What was read stays in memory until it is written: not all of it at once.
             self._hub.flush()
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from lyredb.delivery.cursor import CatchUp
+from lyredb.delivery.cursor import STEP_BYTES, CatchUp
 from lyredb.delivery.filters import INTERNAL, matches, parse_filter
 from lyredb.delivery.hub import Terms
 from lyredb.delivery.position import Position, format_position, parse_position
@@ -191,7 +191,7 @@ class Subscription:
         reading = self._reading
         assert reading is not None, "reading until live"
         try:
-            messages = reading.step()
+            messages = reading.step(STEP_BYTES)
         except PositionLost as error:
             self._start_over(str(error))
             return

@@ -487,6 +487,7 @@ def test_stop_keeps_its_deadline_with_a_stuck_peer_and_a_stuck_disk() -> None:
     run(body)
 
 
+@pytest.mark.pure
 def test_stop_does_not_wait_long_for_a_peer_that_does_not_read() -> None:
     """Its last bytes have half a second, not all the time that writes have."""
 
