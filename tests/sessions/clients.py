@@ -178,9 +178,11 @@ class Connection:
             on_reset=lambda _: self.session.restart(stored.filter),
         )
 
-    async def subscribe(self, filter: str, qos: int, *, omit_current: bool = False) -> None:
+    async def subscribe(
+        self, filter: str, qos: int, *, omit_current: bool = False, no_local: bool = False
+    ) -> None:
         """Subscribe anew and wait for the SUBACK."""
-        stored = StoredSubscription(filter, qos)
+        stored = StoredSubscription(filter, qos, no_local=no_local)
         before = self.subscriptions.get(filter)
         if before is not None:
             # In place: nothing between the old and the new may be lost [MQTT-3.8.4-4].

@@ -26,6 +26,7 @@ from tests.sessions.clients import (
     until,
 )
 
+CONTEXT = context_of("publisher")
 SDL = "type Sensor @table @export { id: ID @primaryKey value: Int }"
 
 

@@ -101,7 +101,6 @@ class ProgressWriter:
 
     def write(self, sessions: Iterable[StoredSession]) -> None:
         """Commit the progress of these sessions; busy ones are written by their next answer."""
-        self._store.flush()
         commits = [
             (session, *session.take_commit())
             for session in sessions
