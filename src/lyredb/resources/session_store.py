@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from lyredb.delivery.log_source import is_void
 from lyredb.delivery.message import Message
 from lyredb.delivery.position import format_position
 from lyredb.errors import LyreError
@@ -99,10 +98,13 @@ class SessionStore:
         return target.table.slot, target.key
 
     def message_at(self, seq: int, context: Context) -> Message | None:
-        """What an entry of the log tells, ``None`` when it is gone, void, or not to be seen."""
+        """What an entry of the log tells, ``None`` when it is gone, or not to be seen.
+
+        Also past its expiry: who has been sent it may have it, and has to go on [MQTT-4.3.3-7].
+        """
         with self._rooms.engine.snapshot() as snapshot:
             entry = snapshot.entry(seq) if seq else None
-        if entry is None or is_void(entry, self.now_ms()):
+        if entry is None:
             return None
         made = self._of_entry(entry)
         return None if made is None else self._seen(made, context)

@@ -83,8 +83,13 @@ class GroupSession:
 
     def given_up(self) -> list[tuple[Message, int]]:
         """What the last owner had given and nobody has acknowledged, with its numbers."""
-        again = self.stored.outbound.resend()
-        return [(message, one.packet_id) for one, message in again if message is not None]
+        given: list[tuple[Message, int]] = []
+        for one, message in self.stored.outbound.resend():
+            if message is None or self.stored.is_void(message):
+                self.settle(one.packet_id)  # its next member would be its first
+            else:
+                given.append((message, one.packet_id))
+        return given
 
     def take(self) -> tuple[Message, int]:
         """Take the head; its number is 0 when nobody acknowledges it."""

@@ -32,7 +32,7 @@ class Finder(Protocol):
         """Slot and key of a message's record."""
 
     def find(self, one: InFlight) -> Message | None:
-        """The message, ``None`` when it is gone, void, or not to be seen any more."""
+        """The message, ``None`` when it is gone, or not to be seen any more."""
 
 
 class Outbound:

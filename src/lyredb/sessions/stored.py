@@ -376,6 +376,10 @@ class StoredSession:
             return self._store.current_at(one.slot, one.key, self.context)
         return self._store.message_at(one.seq, self.context)
 
+    def is_void(self, message: Message) -> bool:
+        """Whether it may not be sent for the first time any more [MQTT-3.3.2-5]."""
+        return message.kind == "message" and 0 < message.expires_ms <= self._store.now_ms()
+
 
 @dataclass(frozen=True, slots=True)
 class _Closing:

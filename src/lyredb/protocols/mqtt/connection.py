@@ -220,9 +220,15 @@ class Connection:
             self._transport.write(frame)
             self._service.counters.sent_bytes += len(frame)
 
-    def sentence(self, text: str) -> str:
-        """The text, or ``""`` when this client must not get reason strings."""
-        return text if self._session is not None and self._session.terms.sentences else ""
+    def sentence(self, text: str, beside: int = 0) -> str:
+        """The text, or ``""`` when this client must not get reason strings.
+
+        Nor gets it one that may not fit into a packet beside so many bytes [MQTT-3.9.2-1].
+        """
+        terms = None if self._session is None else self._session.terms
+        if terms is None or not terms.sentences:
+            return ""
+        return "" if 0 < terms.largest < handshake.ROOM_FOR_SENTENCE + beside else text
 
     def answers_ready(self) -> None:
         """Send acknowledgements at the end of this tick, in one piece."""

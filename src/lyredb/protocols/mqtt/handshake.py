@@ -21,6 +21,9 @@ from lyredb.sessions.terms import NEVER_EXPIRES_S
 LEAST_FOR_SENTENCES = 1_024
 """A client with a smaller Maximum Packet Size gets codes without reason strings."""
 
+ROOM_FOR_SENTENCE = 512
+"""The longest reason string, with all that stands around it in a packet but a list of codes."""
+
 WORKER_PROPERTY = "lyredb-worker"
 """The user property of a CONNACK that says which worker serves the client."""
 

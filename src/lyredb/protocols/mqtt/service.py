@@ -91,6 +91,11 @@ class Sleepers(Protocol):
         """Take up a client's session, or begin one; see there."""
 
 
+def assigned_client_id() -> str:
+    """A client identifier that nobody else has."""
+    return f"auto-{secrets.token_hex(12)}"
+
+
 class Service:
     """The shared state of a worker's MQTT connections.
 
@@ -133,7 +138,7 @@ class Service:
         loop: asyncio.AbstractEventLoop,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         clock: Callable[[], float] = time.perf_counter,
-        new_client_id: Callable[[], str] = lambda: f"auto-{secrets.token_hex(12)}",
+        new_client_id: Callable[[], str] = assigned_client_id,
     ) -> None:
         self.database = database
         self.authenticator = authenticator

@@ -51,8 +51,8 @@ class Owner(Subscriber, Publisher, Protocol):
     def fail(self, error: Exception) -> None:
         """End the connection now, with the protocol's word for ``error``."""
 
-    def sentence(self, text: str) -> str:
-        """The text, or ``""`` when this client must not get reason strings."""
+    def sentence(self, text: str, beside: int = 0) -> str:
+        """The text, or ``""`` when the client must not get it beside so many bytes."""
 
 
 @dataclass(slots=True)
@@ -151,7 +151,7 @@ class Subscriptions:
             except Refusal as refusal:
                 preparing.codes.append(self._code(request, refusal.reason))
                 problems.append(_problem(request, refusal, alone=len(packet.requests) == 1))
-        preparing.sentence = self._owner.sentence(_joined(problems))
+        preparing.sentence = self._owner.sentence(_joined(problems), len(preparing.codes))
         self._settle(preparing)
 
     def _settle(self, preparing: _Preparing) -> None:

@@ -12,7 +12,7 @@ from lyredb.protocols.mqtt.decode import decode_connect
 from lyredb.protocols.mqtt.errors import ANSWERS
 from lyredb.protocols.mqtt.limits import Limits
 from lyredb.protocols.mqtt.reasons import Reason
-from lyredb.protocols.mqtt.service import Service
+from lyredb.protocols.mqtt.service import assigned_client_id
 from tests.protocols.mqtt import client_frames as client
 from tests.protocols.mqtt.client_frames import Received
 from tests.protocols.mqtt.conformance.packets import (
@@ -247,9 +247,7 @@ def test_clients_without_an_identifier_get_one_each(version: int) -> None:
 
     async def body() -> None:
         harness = Harness()
-        real = Service.__init__.__kwdefaults__
-        assert real is not None
-        harness.service.new_client_id = real["new_client_id"]
+        harness.service.new_client_id = assigned_client_id
         peers = [harness.connected(version, "") for _ in range(50)]
         assert not any(peer.is_closed for peer in peers)
         found = {peer.connection.session.terms.client_id for peer in peers}  # type: ignore[union-attr]  # connected
