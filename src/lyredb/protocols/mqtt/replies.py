@@ -25,8 +25,8 @@ class Owner(Protocol):
     def fail(self, error: Exception) -> None:
         """End the connection because of an error that another try may not meet."""
 
-    def sentence(self, text: str) -> str:
-        """The text, or ``""`` when this client must not get reason strings."""
+    def sentence(self, text: str, beside: int = 0) -> str:
+        """The text, or ``""`` when the client must not get it beside so many bytes."""
 
 
 class Replies:
