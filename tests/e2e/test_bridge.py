@@ -16,6 +16,9 @@ from typing import cast
 
 import httpx
 import pytest
+from paho.mqtt.enums import MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from tests.e2e.clients import DEADLINE_S, MqttClient
 from tests.e2e.server_process import PASSWORD, USER, ServerProcess, running_server, start_server
@@ -34,12 +37,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def mosquitto(folder: Path, port: int) -> Iterator[None]:
+def mosquitto(folder: Path, port: int, more: str = "") -> Iterator[None]:
     """A broker that keeps what it has to on disk."""
     config = folder / "mosquitto.conf"
     config.write_text(
         f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
-        f"persistence_location {folder}/\nuser root\n"
+        f"persistence_location {folder}/\nuser root\n{more}"
     )
     with subprocess.Popen(
         ["mosquitto", "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -147,6 +150,11 @@ def started(folder: Path, name: str, *options: str) -> Iterator[ServerProcess]:
         server.process.stdout.close()
 
 
+def has_session(server: ServerProcess, client: str) -> bool:
+    told = httpx.get(f"{server.http}/$clients/{client}", auth=(USER, PASSWORD))
+    return told.status_code == 200 and told.json()["subscriptions"] > 0
+
+
 def retained_at(server: ServerProcess) -> int:
     told = httpx.get(f"{server.http}/$retained?filter=out/%23", auth=(USER, PASSWORD))
     return len(told.json()["messages"])
@@ -179,3 +187,53 @@ def test_nothing_is_lost_whoever_is_killed(tmp_path: Path) -> None:
 def publish(writer: MqttClient, first: int, end: int) -> None:
     for number in range(first, end):
         writer.publish(f"out/{number}", b"x", retain=True)
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("is_away", [False, True])
+def test_what_no_broker_takes_does_not_end_the_bridge(tmp_path: Path, is_away: bool) -> None:
+    """It would be sent again after each connect: nothing behind it would ever arrive."""
+    port = free_port()
+    topics = "[{filter: '#', qos: 1, localPrefix: 'site/', remotePrefix: ''}]"
+    with ExitStack() as stack:
+        far_broker = mosquitto(tmp_path, port, "max_packet_size 2000\n")
+        if not is_away:
+            stack.enter_context(far_broker)
+        server = stack.enter_context(running_server("", *bridged_to(tmp_path, port, topics)))
+        near = stack.enter_context(MqttClient(server))
+        if is_away:
+            eventually(lambda: has_session(server, "bridge-far"), "a session of the bridge")
+        else:
+            far = stack.enter_context(MqttClient(broker_at(port)))
+            far.subscribe("#")
+            wait_until_over(near, "site/probe", far, "probe")
+        near.publish("site", b"matches site/#, and is no topic without the prefix")
+        near.publish("site/large", b"x" * 2_000)
+        near.publish("site/last", b"1", retain=True)
+        if is_away:
+            stack.enter_context(far_broker)
+            far = stack.enter_context(MqttClient(broker_at(port)))
+            far.subscribe("#")
+        assert topics_to(far, "last") == []
+
+
+@needs_mosquitto
+def test_a_payload_that_is_no_text_comes_in_without_that_claim(tmp_path: Path) -> None:
+    """Mosquitto lets it pass; here it ends a connection, and would end each."""
+    port = free_port()
+    with (
+        mosquitto(tmp_path, port),
+        running_server("", *bridged_to(tmp_path, port, BOTH)) as server,
+        MqttClient(broker_at(port), version=MQTTProtocolVersion.MQTTv5) as far,
+        MqttClient(server) as near,
+    ):
+        near.subscribe("#")
+        wait_until_over(far, "site/in/probe", near, "in/probe")
+        claim = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        claim.PayloadFormatIndicator = 1
+        far.paho.publish("site/in/claim", b"\xff", 1, properties=claim)
+        crowd = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        crowd.UserProperty = [("a", "b")] * 1_001
+        far.paho.publish("site/in/crowd", b"", 1, properties=crowd)
+        far.publish("site/in/last", b"")
+        assert topics_to(near, "in/last") == ["in/claim"]

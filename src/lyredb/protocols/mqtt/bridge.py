@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Any, Final
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
+from paho.mqtt.properties import Properties, VariableByteIntegers
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from lyredb.protocols.mqtt.bridge_file import Bridge, Way, password_of, tls_of
 from lyredb.protocols.mqtt.packets import V5
+from lyredb.protocols.mqtt.properties import MAX_USER_PROPERTIES
 
 if TYPE_CHECKING:
     from paho.mqtt.reasoncodes import ReasonCode
@@ -57,9 +58,13 @@ class End:
         client: Not connected yet.
         version: Of the protocol that it speaks.
         way: What it subscribes to, and where that goes.
+        largest: Bytes of the largest packet that its broker takes, 0 for any; one of version
+            5 says it at each connect.
     """
 
-    def __init__(self, name: str, client: paho.Client, version: int, way: Way) -> None:
+    def __init__(
+        self, name: str, client: paho.Client, version: int, way: Way, largest: int = 0
+    ) -> None:
         self.name = name
         self.client = client
         self.version = version
@@ -71,6 +76,10 @@ class End:
         # Acknowledged before `publish` has said the number; None while nothing is published.
         self._early: set[int] | None = None
         self._connection = 0
+        self._largest = largest
+        # What the other end has received before this one was ever connected: until then it
+        # is not known what its broker takes. None from then on.
+        self._held: list[Callable[[], None]] | None = []
         client.manual_ack_set(True)
         client.max_inflight_messages_set(WINDOW)
         client.reconnect_delay_set(1, LONGEST_PAUSE_S)
@@ -93,7 +102,7 @@ class End:
         _: object,
         __: paho.ConnectFlags,
         reason: ReasonCode,
-        ___: Properties | None,
+        properties: Properties | None,
     ) -> None:
         if reason.is_failure:
             logger.warning("bridge %s: the connection is refused: %s", self.name, reason)
@@ -101,8 +110,10 @@ class End:
         logger.info("bridge %s: connected", self.name)
         with self._lock:
             self._connection += 1
+        self._largest = getattr(properties, "MaximumPacketSize", self._largest)
         for filter, qos in self._way.filters:
             self._subscribe(client, filter, min(qos, 1))
+        self._release()
 
     def _subscribe(self, client: paho.Client, filter: str, qos: int) -> None:
         if self.version != V5:
@@ -143,8 +154,29 @@ class End:
         found, other = self._way.map(message.topic), self._other
         if found is None or other is None:
             client.ack(message.mid, message.qos)
-            return
-        topic, most = found
+        elif not other.hold(lambda: self._pass(message, *found, other)):
+            self._pass(message, *found, other)
+
+    def hold(self, passing: Callable[[], None]) -> bool:
+        """Have something done when this end is connected for the first time; False after it."""
+        with self._lock:
+            if self._held is None:
+                return False
+            self._held.append(passing)
+            return True
+
+    def _release(self) -> None:
+        """Do what was held, in order: what comes meanwhile is held too."""
+        while True:
+            with self._lock:
+                held = self._held
+                self._held = [] if held else None
+            if not held:
+                return
+            for passing in held:
+                passing()
+
+    def _pass(self, message: paho.MQTTMessage, topic: str, most: int, other: End) -> None:
         qos = most if most == 2 and message.qos else min(message.qos, most)
         with self._lock:
             self._early = set()
@@ -162,15 +194,29 @@ class End:
             self.client.ack(message.mid, message.qos)
 
     def publish(self, topic: str, message: paho.MQTTMessage, qos: int) -> int | None:
-        """Publish what the other end received; None when it can never be published."""
+        """Publish what the other end received; None when it can never be published.
+
+        What a broker would end the connection for has to be found here: it would be sent
+        again after each connect, and nothing behind it would ever arrive.
+        """
+        properties = self._properties(message)
         try:
-            told = self.client.publish(
-                topic, message.payload, qos, message.retain, self._properties(message)
-            )
+            self._check(topic, message.payload, properties)
+            told = self.client.publish(topic, message.payload, qos, message.retain, properties)
         except ValueError as error:  # too long by a prefix, or too large
             logger.warning("bridge %s: a message for %r is left out: %s", self.name, topic, error)
             return None
         return told.mid
+
+    def _check(self, topic: str, payload: bytes | bytearray, properties: Properties | None) -> None:
+        size = 2 + len(topic.encode()) + 2 + len(payload)
+        if properties is not None:
+            size += len(properties.pack())  # type: ignore[no-untyped-call]  # of paho
+            if len(getattr(properties, "UserProperty", ())) > MAX_USER_PROPERTIES:
+                raise ValueError(f"it has more than {MAX_USER_PROPERTIES} user properties")
+        size += 1 + len(VariableByteIntegers.encode(size))  # type: ignore[no-untyped-call]
+        if 0 < self._largest < size:
+            raise ValueError(f"the broker takes packets of {self._largest} bytes")
 
     def _properties(self, message: paho.MQTTMessage) -> Properties | None:
         given: Any = message.properties
@@ -178,8 +224,11 @@ class End:
             return None
         found = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # of paho
         for name in _FORWARDED:
-            if hasattr(given, name):
-                setattr(found, name, getattr(given, name))
+            if not hasattr(given, name):
+                continue
+            if name == "PayloadFormatIndicator" and not _is_text(message.payload):
+                continue  # one broker lets it pass, the other ends the connection for it
+            setattr(found, name, getattr(given, name))
         return found
 
     def _on_publish(
@@ -223,6 +272,7 @@ class RunningBridge:
             remote_client(name, bridge),
             bridge.version,
             Way(bridge.topics, outwards=False),
+            bridge.max_packet_size,
         )
         self._here.join(self._there)
         self._there.join(self._here)
@@ -263,6 +313,14 @@ def remote_client(name: str, bridge: Bridge) -> paho.Client:
         # What mosquitto and others take as no-local and retain-as-published in 3.1.1.
         client.enable_bridge_mode()
     return client
+
+
+def _is_text(payload: bytes | bytearray) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _lasting() -> Properties:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -60,6 +60,8 @@ class Bridge(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=
         client_id: There; ``lyredb-`` and the bridge's name by default.
         version: Of the protocol, 5 or 4 (3.1.1).
         keep_alive_s: Seconds.
+        max_packet_size: Bytes of the largest packet that the other broker takes, 0 for any.
+            One of version 5 says it itself.
         local_user: Whose rights the bridge has here; everybody's by default.
         ca_file: Authorities that the other broker's certificate comes from; the system's by
             default.
@@ -75,6 +77,7 @@ class Bridge(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=
     client_id: str = ""
     version: Literal[4, 5] = 5
     keep_alive_s: int = 60
+    max_packet_size: Annotated[int, msgspec.Meta(ge=0)] = 0
     local_user: str = ""
     ca_file: str = ""
     cert_file: str = ""
@@ -118,11 +121,15 @@ class Way:
             self._rules.append((levels, len(source), target, topic.qos))
 
     def map(self, topic: str) -> tuple[str, int] | None:
-        """Return the topic at the other side and the highest QoS, None for no such message."""
+        """Return the topic at the other side and the highest QoS, None for no such message.
+
+        ``a/#`` matches ``a`` too: without the prefix ``a/`` that is no topic, and left out.
+        """
         encoded = topic.encode()
         for levels, cut, target, qos in self._rules:
             if matches(levels, encoded):
-                return target + topic[cut:], qos
+                mapped = target + topic[cut:]
+                return (mapped, qos) if mapped else None
         return None
 
 
