@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from lyredb.resources.requests import Write
 from lyredb.server.node import Node
 from lyredb.sessions.store import Sessions
@@ -187,15 +189,17 @@ def test_a_new_filter_waits_for_those_that_are_behind() -> None:
     run(body)
 
 
-def test_messages_after_a_suback_come_though_the_client_is_slow() -> None:
+@pytest.mark.parametrize("waiting", [8, 20])
+def test_messages_after_a_suback_come_though_the_client_is_slow(waiting: int) -> None:
     """Its current state is read later, but from the time of the SUBACK on nothing is missed."""
 
     async def body(node: Node) -> None:
         client = Client()
         connection = await connected(node, client, 1)
         await connection.subscribe("t/#", 1)
-        for number in range(20):
+        for number in range(waiting):
             await publish(node, "t/0", str(number).encode())
+        await until(lambda: connection.is_congested)
         await connection.subscribe("u/#", 1)
         await publish(node, "u/0", b"after")
         await connection.settle()

@@ -226,9 +226,10 @@ def test_inbound_identifiers_outlive_a_crash_and_a_late_owner_adds_none() -> Non
         assert new.inbound.ids == {1, 3}
         old.inbound.commit(old.inbound.rows(received=(9,)), lambda _: None)
         new.inbound.commit(new.inbound.rows(received=(4,), released=(1,)), lambda _: None)
-        await closed(new)
         third = await session_of(node, epoch=3)
         assert third.inbound.ids == {3, 4}
+        await closed(third)
+        assert (await session_of(node, epoch=4)).inbound.ids == {3, 4}
 
     run(body)
 
