@@ -23,6 +23,8 @@ from tests.protocols.mqtt.durable_world import (
 from tests.protocols.mqtt.harness import Peer
 
 DUP = 8
+ONE_AT_A_TIME = b"\x21\x00\x01"
+"""Receive Maximum."""
 
 
 def told(packets: list[Received]) -> list[tuple[bytes, int]]:
@@ -207,6 +209,28 @@ def test_an_unsubscribed_filter_stays_gone() -> None:
         await world.publish("open/b", b"yes")
         peer, _ = await world.connect()
         assert told(await world.packets(peer, 1)) == [(b"yes", 1)]
+        await world.nothing_more(peer)
+
+    on_world(body)
+
+
+def test_what_waits_for_a_filter_that_is_gone_is_not_sent() -> None:
+    """Nor with a quality of service that nobody asked for: of what began to be sent, all comes."""
+
+    async def body(world: World) -> None:
+        peer, _ = await world.connect(props=LASTS + ONE_AT_A_TIME)
+        await world.subscribe(peer, ("open/a", 2), ("open/b", 1))
+        await world.publish("open/a", b"1", b"2", qos=2)
+        await world.publish("open/b", b"3")
+        (first,) = await world.packets(peer, 1)
+        peer.send(client.unsubscribe("open/a", version=5))
+        (unsuback,) = await world.packets(peer, 1)
+        assert (unsuback.kind, unsuback.codes) == (UNSUBACK, [0])
+        await acknowledge(world, peer, [first])
+        assert told(await world.packets(peer, 1)) == [(b"3", 1)]
+        await world.sleep(peer)
+        peer, _ = await world.connect()
+        assert told(await world.packets(peer, 1)) == [(b"3", 1)]
         await world.nothing_more(peer)
 
     on_world(body)

@@ -21,7 +21,7 @@ from lyredb.plugins.delivery import Batch, Message
 from lyredb.protocols.mqtt import encode
 from lyredb.protocols.mqtt.encoding import MqttEncoding
 from lyredb.protocols.mqtt.exact import FAILURES, NOT_FOUND, Exact, Step
-from lyredb.protocols.mqtt.grants import Grants
+from lyredb.protocols.mqtt.grants import NOTHING, Grants
 from lyredb.protocols.mqtt.outbox import Wire
 from lyredb.protocols.mqtt.packets import V5
 from lyredb.protocols.mqtt.waiting import waiting
@@ -282,6 +282,9 @@ class DurableOutbox:
             if message is None:
                 break
             grant = self._grants.of(message.topic, is_own=message.session == self._number)
+            if grant is NOTHING:
+                self._outbound.skip()
+                continue
             qos = min(grant.qos, message.qos)
             if qos and not self._has_room:
                 break

@@ -31,7 +31,10 @@ class Grant(NamedTuple):
 
 
 NOTHING: Final = Grant(0, (), False)
-"""For a message that no filter matches any more: it was on its way when the last one went."""
+"""For a message that no filter matches any more, since the last one went while it waited.
+
+It is not sent: its reader has unsubscribed, or may not read it any more. Compared by identity, as
+a filter of QoS 0 may grant the same."""
 
 
 class Grants:
