@@ -36,6 +36,7 @@ SLOT = 16
 @dataclass(frozen=True)
 class Root:
     name: str = "root"
+    key: str = "root"
 
 
 @dataclass(frozen=True)
