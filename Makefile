@@ -12,14 +12,21 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Only its CSV files are read; its loader would bring pandas.
 VEGA := 'vega_datasets>=0.9,<1'
 
+# What the compiled form has to pass: the tests of what is compiled, and of what calls it.
+MQTT_E2E := $(addprefix tests/e2e/test_,$(addsuffix .py,bad_input_mqtt bridge broker_commands \
+	mqtt_clients mqtt_over_websocket pub_sub_commands sleeping_clients trace unix_socket \
+	workers_logged workers_mqtt workers_shared workers_sys))
+COMPILED_TESTS := tests/delivery tests/protocols/mqtt tests/sessions tests/resources \
+	tests/packaging/test_backend.py $(MQTT_E2E)
+
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-tables worst docs clean packages
+.PHONY: help run test test-compiled lint bench bench-tables worst docs clean packages
 .DELETE_ON_ERROR:
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 .venv/.made:
 	@test -n '$(PYTHON)' || { \
@@ -38,6 +45,14 @@ help:  ## this list
 	$(PIP) install --no-deps $(VEGA)
 	@touch $@
 
+.venv/.compiled: .venv/.made pyproject.toml setup.py $(shell find src packaging -name '*.py')
+	rm -rf build .venv/wheels .venv/compiled
+	LYREDB_COMPILE=1 $(PIP) wheel --no-deps --wheel-dir .venv/wheels .
+	$(BIN)/python -m venv .venv/compiled
+	.venv/compiled/bin/pip install --quiet "$$(echo .venv/wheels/lyredb-*.whl)[dev,example]"
+	.venv/compiled/bin/pip install --quiet --no-deps $(VEGA)
+	@touch $@
+
 .venv/.bench: .venv/.dev
 	$(PIP) install --editable '.[bench]'
 	@touch $@
@@ -54,6 +69,14 @@ run: .venv/.example  ## start the weather example and say what to try
 
 test: packages .venv/.dev  ## run all tests
 	$(BIN)/python -m pytest -n 2 tests $(ARGS)
+
+# The sources may not stand before what is installed. The limit is of the shell, as compiled
+# loops do not hear pytest's.
+test-compiled: packages .venv/.compiled  ## the tests of delivery and MQTT, with both compiled
+	.venv/compiled/bin/lyredb version | grep compiled
+	LYREDB_TESTED_FORM=compiled env -u PYTHONPATH timeout 1200 \
+		.venv/compiled/bin/python -m pytest -n 2 -o pythonpath=. -m 'not pure' \
+		$(COMPILED_TESTS) $(ARGS)
 
 lint: .venv/.dev  ## formatting, lint, types, import arrows, spelling
 	$(BIN)/ruff format --check .
