@@ -78,7 +78,7 @@ class Outbound:
         self._finder = finder
         self._on_change = on_change
         self._on_commit = on_commit
-        self._queue: deque[tuple[Message, Scan | None]] = deque()
+        self._queue: deque[tuple[Message, Scan | None, str]] = deque()
         self._known = {*acknowledged, *(one.seq for one in self.in_flight.values() if not one.key)}
         self._known.discard(0)  # which stands for messages that are in no log
 
@@ -92,6 +92,11 @@ class Outbound:
     def head(self) -> Message | None:
         """The next message to send."""
         return self._queue[0][0] if self._queue else None
+
+    @property
+    def head_filter(self) -> str:
+        """The filter that the next message is current state for; ``""`` where it is for all."""
+        return self._queue[0][2] if self._queue else ""
 
     def take(self, messages: Sequence[Message], filter: str = "") -> None:
         """Have messages wait that neither wait nor were sent yet.
@@ -111,7 +116,7 @@ class Outbound:
             part_of = scan if message.position else None
             if part_of is not None:
                 part_of.waiting += 1
-            self._queue.append((message, part_of))
+            self._queue.append((message, part_of, filter if message.current else ""))
             self.waiting_bytes += _size(message)
 
     # What leaves
@@ -135,7 +140,7 @@ class Outbound:
         return self._leave()
 
     def _leave(self) -> Message:
-        message, scan = self._queue.popleft()
+        message, scan, _ = self._queue.popleft()
         self.waiting_bytes -= _size(message)
         if scan is not None:
             scan.note_sent(message)
@@ -213,7 +218,7 @@ class Outbound:
             readers: The subscriptions, by filter; ``None`` while some have not gone on yet,
                 so that the position stays.
         """
-        waiting = {one.seq for one, _ in self._queue if one.seq and not one.current}
+        waiting = {one.seq for one, _, _ in self._queue if one.seq and not one.current}
         if readers is None:
             position, starts = self._starts.position, self._starts.kept()
         else:

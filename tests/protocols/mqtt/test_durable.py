@@ -273,6 +273,25 @@ def test_current_state_comes_once_with_retain_and_not_again_after_sleep() -> Non
     on_world(body)
 
 
+def test_current_state_has_the_options_of_the_filter_that_asked_for_it() -> None:
+    """Not of others that reach the topic too: their handlers would hear of it once more."""
+
+    async def body(world: World) -> None:
+        await world.write("open/a", {"value": 1})
+        peer, _ = await world.connect()
+        await world.subscribe(peer, ("open/#", 1), props=b"\x0b\x07")
+        (first,) = await world.packets(peer, 1)
+        await world.subscribe(peer, ("open/+", 0), props=b"\x0b\x09")
+        (second,) = await world.packets(peer, 1)
+        assert (first.qos, first.retain, first.properties) == (1, True, b"\x0b\x07")
+        assert (second.qos, second.retain, second.properties) == (0, True, b"\x0b\x09")
+        await world.write("open/a", {"value": 2})
+        (both,) = await world.packets(peer, 1)
+        assert (both.qos, both.properties) == (1, b"\x0b\x07\x0b\x09")
+
+    on_world(body)
+
+
 def test_more_than_may_wait_is_read_from_the_log_later() -> None:
     """Nothing above QoS 0 is dropped, however slow the client, and memory stays bounded."""
 

@@ -21,7 +21,7 @@ from lyredb.plugins.delivery import Batch, Message
 from lyredb.protocols.mqtt import encode
 from lyredb.protocols.mqtt.encoding import MqttEncoding
 from lyredb.protocols.mqtt.exact import FAILURES, NOT_FOUND, Exact, Step
-from lyredb.protocols.mqtt.grants import NOTHING, Grants
+from lyredb.protocols.mqtt.grants import NOTHING, Grant, Grants
 from lyredb.protocols.mqtt.outbox import Wire
 from lyredb.protocols.mqtt.packets import V5
 from lyredb.protocols.mqtt.waiting import waiting
@@ -281,14 +281,14 @@ class DurableOutbox:
             message = self._outbound.head
             if message is None:
                 break
-            grant = self._grants.of(message.topic, is_own=message.session == self._number)
+            grant = self._grant(message, self._outbound.head_filter)
             if grant is NOTHING:
                 self._outbound.skip()
                 continue
             qos = min(grant.qos, message.qos)
             if qos and not self._has_room:
                 break
-            frame, offset = self._frame(message, qos)
+            frame, offset = self._frame(message, qos, grant)
             if not self._may_leave(message, frame):
                 self._outbound.skip()
                 continue
@@ -303,8 +303,13 @@ class DurableOutbox:
                 out += frame
         return needs_commit
 
-    def _frame(self, message: Message, qos: int) -> tuple[bytes, int]:
-        grant = self._grants.of(message.topic, is_own=message.session == self._number)
+    def _grant(self, message: Message, topic_filter: str = "") -> Grant:
+        """Of one filter for its current state, as its client asked for that; else of all."""
+        if topic_filter:
+            return self._grants.of_filter(topic_filter)
+        return self._grants.of(message.topic, is_own=message.session == self._number)
+
+    def _frame(self, message: Message, qos: int, grant: Grant) -> tuple[bytes, int]:
         retain = message.current or (grant.retain_as_published and message.retain)
         return self._encoding.frame(message, qos=qos, retain=retain, ids=grant.ids)
 
@@ -353,7 +358,7 @@ class DurableOutbox:
     def _add_again(self, out: bytearray, again: Again) -> None:
         """Send it with the identifier of before, and DUP [MQTT-3.3.1-1]."""
         one, message = again
-        frame, offset = self._frame(message, one.qos)
+        frame, offset = self._frame(message, one.qos, self._grant(message))
         if 0 < self._largest < len(frame):
             self.dropped += 1
             end = self._outbound.acknowledge if one.qos == 1 else self._outbound.completed
