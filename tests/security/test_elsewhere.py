@@ -34,6 +34,7 @@ class Service:
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
+        self.was_asked = threading.Event()
         self.status = 200
         self.answer: object = {"result": "allow", "role": "guest"}
         self.headers: dict[str, str] = {}
@@ -53,6 +54,7 @@ def served() -> Iterator[Service]:
         def do_POST(self) -> None:
             size = int(self.headers["content-length"])
             service.asked.append(json.loads(self.rfile.read(size)))
+            service.was_asked.set()
             service.gate.wait(10)
             self.send_response(service.status)
             for name, value in service.headers.items():
@@ -274,9 +276,25 @@ def test_a_token_gives_nobody_a_role_that_may_do_everything() -> None:
         for role in ("super_user", "root", ""):
             with pytest.raises(LoginFailed):
                 place.authenticator.of_token(token(sub="eve", role=role))
+        place.users["admin"] = User("admin", CHEAP.hash("right"), "root")
+        with pytest.raises(LoginFailed, match="with the password"):
+            place.authenticator.of_token(token(sub="admin"))
         for name in ("a:b", "a\n", "x" * 300):
             with pytest.raises(LoginFailed):
                 place.authenticator.of_token(token(sub=name, role="guest"))
+
+    run(body)
+
+
+def test_a_user_that_is_made_while_the_service_is_asked_has_a_password_of_its_own() -> None:
+    async def body(place: Place, service: Service) -> None:
+        service.gate.clear()
+        login = asyncio.create_task(place.authenticator.verify("eve", "hers elsewhere"))
+        await asyncio.to_thread(service.was_asked.wait, 10)
+        place.users["eve"] = User("eve", CHEAP.hash("right"), "clerk")
+        service.gate.set()
+        with pytest.raises(LoginFailed):
+            await login
 
     run(body)
 

@@ -1,8 +1,9 @@
 """Users whom somebody else knows: by a token of an issuer, or by a service that is asked.
 
 A user that is stored here is decided here: its own role holds, an inactive one stays out, and
-no service is asked for its password, so that no service can log in as an administrator. Nobody
-else gets a role that may do everything; whoever shall have it is made a user.
+no service is asked for its password. Nobody gets a role that may do everything by what others
+say: at many issuers people choose their names, and "admin" is one. Whoever shall have it is
+made a user, and logs in with the password.
 """
 
 from __future__ import annotations
@@ -95,6 +96,8 @@ class Elsewhere:
         if not is_name(name):
             raise LoginFailed("Login failed")
         role = await self.service.ask(Question(name, text, client_id, address))
+        if self._users.find(name) is not None:
+            raise LoginFailed("Login failed")  # made meanwhile, with a password of its own
         return self._account(name, role)
 
     def _account(self, name: str, role: str) -> Account:
@@ -102,6 +105,8 @@ class Elsewhere:
         if user is not None:
             if not user.active:
                 raise LoginFailed("Cannot complete request: User is inactive")
+            if self._is_super_user(user.role):
+                raise LoginFailed("Login failed: who may do everything logs in with the password")
             return Account(user.name, user.principal)
         if not is_name(name) or not is_name(role):
             raise LoginFailed("Login failed: there is no such user, and nothing gives it a role")
