@@ -69,6 +69,19 @@ def test_retained_messages_are_listed_and_cleared(server: ServerProcess) -> None
     assert "b  " in lyredb("retained", "list", "--data", server.data)
 
 
+def test_no_name_of_a_client_reaches_the_terminal_unread(server: ServerProcess) -> None:
+    """It could move the cursor, or look like the row of another client."""
+    with RawMqtt(server, 5) as client, RawMqtt(server, 4) as other:
+        client.log_in("a\x1b[2J\nb")
+        other.log_in("z")
+        client.publish("t\x07", b"x", 1, retain=True)
+        listed = lyredb("clients", "list", "--data", server.data).splitlines()
+        assert [line.partition("  ")[0] for line in listed] == ["CLIENT", r"a\x1b[2J\nb", "z"]
+        assert r"t\x07" in lyredb("retained", "list", "--data", server.data)
+        part = ("clients", "list", "--limit", "1", "--json", "--data", server.data)
+        assert [one["clientId"] for one in json.loads(lyredb(*part))] == ["a\x1b[2J\nb"]
+
+
 def test_without_a_server_retained_messages_are_still_there(server: ServerProcess) -> None:
     with RawMqtt(server, 4) as client:
         client.log_in()
@@ -86,7 +99,7 @@ def test_super_users_ask_by_rest(server: ServerProcess) -> None:
         assert rest.get("/$clients/a%2Fb%20c").json()["connected"] is True
         told = rest.get("/$clients?limit=1").json()
         assert [one["clientId"] for one in told["clients"]] == ["a/b c"]
-        assert told["missingWorkers"] == 0
+        assert (told["missingWorkers"], told["after"]) == (0, "")
         assert rest.get("/$retained?filter=kept/%2B").json()["messages"][0]["topic"] == "kept/1"
         assert rest.delete("/$retained?filter=kept/%23").json() == {"count": 1}
         ended = rest.delete("/$clients/a%2Fb%20c").json()

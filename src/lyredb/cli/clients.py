@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from lyredb.cli.columns import columns
+from lyredb.cli.columns import columns, more_text
 from lyredb.cli.place import AppOption, ConfigOption, DataOption, JsonOption, find_place
 
 if TYPE_CHECKING:
@@ -54,9 +54,11 @@ def list_clients(
         typer.echo(f"lyredb: {told.missing_workers} workers did not answer", err=True)
     if as_json:
         typer.echo(msgspec.json.encode(told.clients).decode())
-        return
-    for line in columns(_HEADING, *map(_row, told.clients)):
-        typer.echo(line)
+    else:
+        for line in columns(_HEADING, *map(_row, told.clients)):
+            typer.echo(line)
+    if told.after:
+        typer.echo(more_text(told.after), err=True)
 
 
 @clients_app.command("kick")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lyredb.cli.clients import time_text
-from lyredb.cli.columns import columns, size_text
+from lyredb.cli.columns import columns, more_text, size_text
 from lyredb.cli.place import AppOption, ConfigOption, DataOption, JsonOption, find_place
 
 retained_app = typer.Typer(
@@ -52,7 +52,7 @@ def list_retained(
         for line in columns(("TOPIC", "SIZE", "QOS", "SINCE"), *rows):
             typer.echo(line)
     if told.after:
-        typer.echo(f"lyredb: there are more; go on with --after '{told.after}'", err=True)
+        typer.echo(more_text(told.after), err=True)
 
 
 @retained_app.command("clear")

@@ -146,10 +146,17 @@ MAX_FILTERS: Final = 20
 
 
 class ClientList(msgspec.Struct, frozen=True, rename="camel"):
-    """Clients, and how many workers did not say theirs."""
+    """Clients, and how many workers did not say theirs.
+
+    Attributes:
+        clients: In the order of their identifiers.
+        missing_workers: See above.
+        after: Go on with this; ``""`` when that is all.
+    """
 
     clients: list[ClientEntry]
     missing_workers: int = 0
+    after: str = ""
 
 
 class Kicked(msgspec.Struct, frozen=True, rename="camel"):

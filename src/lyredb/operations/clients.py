@@ -67,7 +67,8 @@ class Clients:
             InvalidInput: The limit is none.
         """
         limit = checked_limit(request.limit)
-        connected, missing = await self._connected(request)
+        # One more than is told says whether there are more.
+        connected, missing = await self._connected(replace(request, limit=limit + 1))
         sleeping = {entry.client_id: entry for entry in self._sleeping(request)}
         for one in connected:
             kept = sleeping.get(one.client_id)
@@ -75,7 +76,9 @@ class Clients:
                 one = replace(one, expiry_s=kept.expiry_s)
             sleeping[one.client_id] = one
         wanted = (entry for entry in sleeping.values() if _is_wanted(entry.client_id, request))
-        return ClientList(heapq.nsmallest(limit, wanted, key=_by_id), missing)
+        found = heapq.nsmallest(limit + 1, wanted, key=_by_id)
+        after = found[limit - 1].client_id if len(found) > limit else ""
+        return ClientList(found[:limit], missing, after)
 
     async def kick(self, request: KickClient) -> Kicked:
         """End a connection, and delete the session where that is asked.
