@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import cast
 
-from lyredb.errors import LyreError, SessionTakenOver
+from lyredb.errors import LyreError, Overloaded, SessionTakenOver
+from lyredb.resources.session_store import SessionStore
 from lyredb.server.node import Node
 from lyredb.sessions.claims import Refusal
 from lyredb.sessions.rows import key_of
+from lyredb.sessions.store import Sessions
 from lyredb.sessions.stored import SessionState, StoredSession
+from lyredb.storage.apply import Rows
 from lyredb.storage.layout import SESSION_SLOT
+from lyredb.storage.mutation import Mutation
+from lyredb.storage.sequencer import Result
 from lyredb.tables.sdl import parse_sdl
 from tests.resources.node_under_test import data_directory
 from tests.sessions.clients import (
@@ -66,6 +72,32 @@ async def publish(node: Node, topic: str, payload: bytes, qos: int = 1) -> None:
     node.database.publish(topic, payload, context_of("publisher"), qos=qos, done=results.append)
     await until(lambda: bool(results))
     assert results == [None]
+
+
+class BusyStore:
+    """The store of a node, which refuses writes for the moment when told to.
+
+    Attributes:
+        is_busy: It refuses.
+        refused: How often it has.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self.is_busy = False
+        self.refused = 0
+        self._store = node.database.session_store
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    def submit(
+        self, mutations: Sequence[Mutation], rows: Rows, done: Callable[[Result], None]
+    ) -> None:
+        if self.is_busy:
+            self.refused += 1
+            done(Overloaded("the writer was started anew; try again"))
+        else:
+            self._store.submit(mutations, rows, done)
 
 
 def rows_in(node: Node) -> list[bytes]:
@@ -211,6 +243,53 @@ def test_one_fenced_session_does_not_cost_others_their_commit() -> None:
         await until(lambda: len(results) == 5)
         assert [number for number, error in results.items() if error is not None] == [2]
         assert len(sessions) == 4
+
+    run(body)
+
+
+def test_a_client_waits_for_the_next_writer_and_keeps_its_connection() -> None:
+    """A commit that was refused for the moment is made with the next look at what changed."""
+
+    async def body(node: Node) -> None:
+        store = BusyStore(node)
+        looks: list[Callable[[], None]] = []
+        sessions = Sessions(
+            cast(SessionStore, store),
+            call_later=lambda _, look: looks.append(look),
+            call_soon=asyncio.get_running_loop().call_soon,
+        )
+        session = await opened(sessions, "c", 1)
+        assert isinstance(session, StoredSession)
+        results: list[LyreError | None] = []
+        store.is_busy = True
+        session.outbound.commit(results.append)
+        await until(lambda: store.refused == 1)
+        assert (results, session.state) == ([], SessionState.OPEN)
+        store.is_busy = False
+        looks.pop()()
+        await until(lambda: bool(results))
+        assert results == [None]
+
+    run(body)
+
+
+def test_who_waits_for_a_busy_writer_is_told_of_the_end() -> None:
+    """Closing does not leave a commit behind that nobody answers."""
+
+    async def body(node: Node) -> None:
+        store = BusyStore(node)
+        loop = asyncio.get_running_loop()
+        sessions = Sessions(
+            cast(SessionStore, store), call_later=loop.call_later, call_soon=loop.call_soon
+        )
+        session = await opened(sessions, "c", 1)
+        assert isinstance(session, StoredSession)
+        results: list[LyreError | None] = []
+        store.is_busy = True
+        session.outbound.commit(results.append)
+        await until(lambda: store.refused == 1)
+        assert isinstance(await closed(session), Overloaded)
+        assert [type(one) for one in results] == [Overloaded]
 
     run(body)
 

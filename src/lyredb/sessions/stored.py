@@ -15,7 +15,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from lyredb.errors import LyreError, PreconditionFailed, SessionTakenOver
+from lyredb.errors import LyreError, Overloaded, PreconditionFailed, SessionTakenOver
 from lyredb.plugins.context import Context
 from lyredb.plugins.delivery import Message
 from lyredb.resources.session_store import SessionStore
@@ -223,7 +223,16 @@ class StoredSession:
         return rows.check_of(self.client_id, self._version), self._progress_rows(), waiting
 
     def committed(self, error: LyreError | None, waiting: list[Committed]) -> None:
-        """Take note of what a commit has come to."""
+        """Take note of what a commit has come to.
+
+        What could not be written for the moment, as when another writer is being started, is
+        written with what changes meanwhile: a client waits then, and keeps its connection.
+        """
+        is_going_on = self.state is SessionState.OPEN and self._closing is None
+        if isinstance(error, Overloaded) and is_going_on:
+            self._waiting[:0] = waiting
+            self._scheduler.note_changed(self)
+            return
         if isinstance(error, PreconditionFailed):
             self.lose()
             error = taken_over()
