@@ -65,7 +65,9 @@ def test_a_dry_run_writes_nothing(data: Path, tmp_path: Path) -> None:
 @needs_mosquitto
 def test_settings_are_printed_as_yaml(tmp_path: Path) -> None:
     told = lyredb("mosquitto", "settings", files(tmp_path))
-    assert told == "mqtt.requireAuthentication: true\nmqtt.network.port: 1884\n"
+    assert told == (
+        "mqtt.requireAuthentication: true\nnetwork.host: 0.0.0.0\nmqtt.network.port: 1884\n"
+    )
 
 
 def test_every_setting_that_an_option_becomes_is_one() -> None:

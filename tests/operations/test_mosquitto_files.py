@@ -76,7 +76,7 @@ def test_the_roles_can_be_defined_and_none_is_built_in(tmp_path: Path) -> None:
 
 
 def test_without_an_access_file_everything_is_open() -> None:
-    assert roles_of(None, ["a"]) == {"mosquitto": {"#": "both"}}
+    assert roles_of(None, ["a"]) == {"mosquitto": {"#": "both", "$SYS/#": "read"}}
     assert role_of(None, "a") == "mosquitto"
 
 
@@ -159,7 +159,8 @@ def test_a_configuration_becomes_settings(tmp_path: Path) -> None:
     assert found.settings == {
         "mqtt.network.port": 1884,
         "mqtt.network.securePort": 8884,
-        "network.host": "10.0.0.1",
+        "network.host": "0.0.0.0",
+        "mqtt.network.unixSocket": "/run/m.sock",
         "tls.certificate": "/etc/c.pem",
         "tls.privateKey": "/etc/k.pem",
         "mqtt.network.mtls": "required",
@@ -171,7 +172,7 @@ def test_a_configuration_becomes_settings(tmp_path: Path) -> None:
     assert (found.password_file, found.access_file) == (Path("pw"), Path("acl"))
     assert found.allows_anonymous is False
     left = {line.split(" ")[0] for line in found.left}
-    assert left == {"listener", "max_queued_messages", "connection"}
+    assert left == {"network.host", "max_queued_messages", "connection"}
     assert len(found.needless) == 1
 
 

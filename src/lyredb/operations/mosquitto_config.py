@@ -54,6 +54,8 @@ _NEEDLESS: Final[Mapping[str, str]] = {
     "retain_available": "retained messages are records",
     "upgrade_outgoing_qos": "the quality of service is the lower one of message and subscription",
 }
+_EVERYWHERE: Final = "0.0.0.0"
+"""Where a listener without an address listens there; ours would be on loopback alone."""
 _YES: Final = ("true", "1")
 
 
@@ -104,7 +106,7 @@ class _Reader:
         config = self.config
         if name == "connection":
             self._is_bridge = True
-            config.left.append(f"connection {value}: a bridge; see mqtt.bridges in docs/mqtt.md")
+            config.left.append(f"connection {value}: a bridge; see mqtt.bridges in docs/bridge.md")
         elif self._is_bridge and name not in ("listener", "port"):
             return  # of the bridge, which is told as a whole
         elif name in ("listener", "port"):
@@ -161,12 +163,14 @@ class _Reader:
             settings["mqtt.network.mtls"] = "required"
         place = given.get("listener", "").split()
         host = given.get("bind_address") or " ".join(place[1:])
+        if not host and place:
+            host = _EVERYWHERE
         if host and place[:1] != ["0"]:
             self._set_once("network.host", host)
         if not place:
             return
         if place[0] == "0":
-            self._unmapped(f"listener {' '.join(place)}: a Unix socket; see docs/mqtt.md")
+            self._set_once("mqtt.network.unixSocket", " ".join(place[1:]))
             return
         if not place[0].isdigit():
             raise InvalidInput(f"{self._file}: the port of a listener must be a number")

@@ -19,8 +19,10 @@ from lyredb.security.changes import is_name
 from lyredb.security.passwords import is_known_hash
 from lyredb.security.topics import Word, literal, pattern_problem
 
+Rules = dict[str, Word]
 COMMON_ROLE: Final = "mosquitto"
-EVERYTHING: Final = "#"
+EVERYTHING: Final[Rules] = {"#": "both", "$SYS/#": "read"}
+"""Of whoever has no ACL file; ``#`` does not reach ``$SYS``."""
 _MAX_PROBLEMS: Final = 20
 _ACCESS: Final[Mapping[str, Word]] = {
     "read": "read",
@@ -29,7 +31,6 @@ _ACCESS: Final[Mapping[str, Word]] = {
     "deny": "none",
 }
 _LONE_PERCENT: Final = re.compile("%(?![uc])")
-Rules = dict[str, Word]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ def roles_of(access: AccessFile | None, users: Iterable[str]) -> dict[str, Rules
         users: Those of the password file. Lines of others are left out: nobody can be them.
     """
     if access is None:
-        return {COMMON_ROLE: {EVERYTHING: "both"}}
+        return {COMMON_ROLE: dict(EVERYTHING)}
     roles = {COMMON_ROLE: dict(access.patterns)}
     for user in sorted(users):
         if user in access.users:
@@ -119,7 +120,7 @@ def role_of(access: AccessFile | None, user: str) -> str:
 def anonymous_rules(access: AccessFile | None) -> Rules:
     """Return what clients without a user name may do, where these are let in."""
     if access is None:
-        return {EVERYTHING: "both"}
+        return dict(EVERYTHING)
     return _joined(access.anonymous, access.patterns)
 
 
