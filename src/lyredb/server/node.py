@@ -195,7 +195,6 @@ class Node:
         node.remote = remote
         remote.before_send = node.hub.flush_to_peers
         node.hub.tail_may_lead = True
-        node.hub.tail_may_lead = True
         return node
 
     def _reread(self) -> Iterable[StoredTable]:
