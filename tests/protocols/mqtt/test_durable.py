@@ -142,6 +142,33 @@ def test_a_pubrel_leaves_after_a_commit_and_so_does_a_message_of_qos_2() -> None
     on_world(body)
 
 
+@pytest.mark.parametrize("is_written", [False, True])
+def test_who_goes_while_it_is_committed_for_holds_up_nobody(is_written: bool) -> None:
+    """Its answer has nowhere to go; others of the same transaction have theirs, and so has it."""
+
+    async def body(world: World) -> None:
+        first, _ = await world.connect(client_id="a")
+        second, _ = await world.connect(client_id="b")
+        for peer in (first, second):
+            await world.subscribe(peer, ("open/#", 2))
+        await world.publish("open/a", b"1", b"2", qos=2)
+        for peer in (first, second):
+            messages = await world.packets(peer, 2)
+            peer.send(client.pubrec(messages[0].packet_id))
+        if is_written:
+            await asyncio.sleep(0)
+            world.harness.streams.run()
+        first.lose()
+        (release,) = await world.packets(second, 1)
+        assert (release.kind, release.packet_id) == (PUBREL, messages[0].packet_id)
+        again, _ = await world.connect(client_id="a")
+        packets = await world.packets(again, 2)
+        assert [one.kind for one in packets] == [PUBREL, PUBLISH]
+        assert told(packets) == [(b"2", 2)]
+
+    on_world(body)
+
+
 def test_a_window_smaller_than_before_holds_for_what_is_sent_again() -> None:
     """[MQTT-3.1.2-25] §4.9: Receive Maximum is of each connection."""
 

@@ -96,6 +96,7 @@ class DurableOutbox:
         "_exact",
         "_grants",
         "_in_flight",
+        "_is_closed",
         "_is_committing",
         "_is_full",
         "_largest",
@@ -157,6 +158,7 @@ class DurableOutbox:
         self._releasing: set[int] = set()
         self._next_id = 1
         self._is_committing = False
+        self._is_closed = False
         self._is_full = False
 
     def write_to(self, wire: Wire) -> None:
@@ -258,6 +260,8 @@ class DurableOutbox:
             self._is_full = False
 
     def _write_committed(self, out: bytearray, error: LyreError | None) -> None:
+        if self._is_closed:
+            return  # the client went meanwhile: it is in flight, and sent to whoever comes
         self._is_committing = False
         if error is not None:
             self._owner.fail(error)
@@ -438,6 +442,8 @@ class DurableOutbox:
             self._wire.write(unknown + b"".join(map(encode.pubrel, release)))
 
     def _release_committed(self, packet_ids: list[int], error: LyreError | None) -> None:
+        if self._is_closed:
+            return
         if error is not None:
             self._owner.fail(error)
             return
@@ -470,7 +476,8 @@ class DurableOutbox:
         self.pump()
 
     def close(self) -> None:
-        """Forget what waits here; the session keeps its own."""
+        """Forget what waits here; the session keeps its own. Nothing is written from now on."""
+        self._is_closed = True
         loose, self._loose = self._loose, deque()
         self._loose_bytes = 0
         self._again.clear()
