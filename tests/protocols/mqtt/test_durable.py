@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from lyredb.resources.requests import Write
 from lyredb.security.authenticator import Account
 from lyredb.security.principals import SUPER_USER
 from lyredb.sessions.store import Sessions
@@ -165,6 +166,28 @@ def test_who_goes_while_it_is_committed_for_holds_up_nobody(is_written: bool) ->
         packets = await world.packets(again, 2)
         assert [one.kind for one in packets] == [PUBREL, PUBLISH]
         assert told(packets) == [(b"2", 2)]
+
+    on_world(body)
+
+
+@pytest.mark.parametrize("ticks", range(4))
+def test_what_is_on_its_way_when_the_client_goes_comes_when_it_is_back(ticks: int) -> None:
+    """What delivery hands out as the connection ends waits in the session."""
+
+    async def body(world: World) -> None:
+        peer, _ = await world.connect()
+        await world.subscribe(peer, ("open/#", 2))
+        target = world.node.database.resolve("open/a", SOMEBODY)
+        await world.node.database.write(Write(target, "put", {"value": 1}), SOMEBODY)
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        peer.lose()
+        await world.settle()
+        peer, _ = await world.connect()
+        (message,) = await world.packets(peer, 1)
+        assert message.topic == "open/a"
+        await acknowledge(world, peer, [message])
+        await world.nothing_more(peer)
 
     on_world(body)
 

@@ -257,12 +257,16 @@ class Connection:
             session.backlog.grew()
 
     def write_messages(self, messages: Sequence[Message]) -> None:
-        """Send the messages of a tick: a session that lasts takes these (`Subscriber`)."""
+        """Send the messages of a tick: a session that lasts takes these (`Subscriber`).
+
+        Also as the connection ends: they wait for the next one then.
+        """
         session = self._session
-        if session is not None and self._state is State.CONNECTED:
+        if session is not None:
             assert isinstance(session.outbox, DurableOutbox), "others take frames"
             session.outbox.write_messages(messages)
-            session.backlog.grew()
+            if self._state is State.CONNECTED:
+                session.backlog.grew()
 
     def on_queue_full(self) -> None:
         """As many messages wait for this client as may.

@@ -209,6 +209,8 @@ class DurableOutbox:
             loose.settled(is_large)  # [MQTT-3.1.2-25]: as if it had been sent
 
     def _after_taking(self) -> None:
+        if self._is_closed:
+            return
         self.pump()
         if self._is_over and not self._is_full:
             self._is_full = True
@@ -475,8 +477,12 @@ class DurableOutbox:
             self._wire.write(releases)
         self.pump()
 
+    def stop(self) -> None:
+        """Send nothing from now on: what comes waits in the session, for the next connection."""
+        self._is_closed = True
+
     def close(self) -> None:
-        """Forget what waits here; the session keeps its own. Nothing is written from now on."""
+        """Forget what waits here; the session keeps its own."""
         self._is_closed = True
         loose, self._loose = self._loose, deque()
         self._loose_bytes = 0

@@ -200,7 +200,10 @@ class Session:
             self.subscriptions.close()
             part()
         else:
-            # Before the subscriptions end: they know how far the client is.
+            # Before the subscriptions end: they know how far the client is. What delivery has
+            # for it then counts as told, so the session has to get it.
+            if isinstance(self.outbox, DurableOutbox):
+                self.outbox.stop()
             self._close_stored(self.stored, service, part)
             self.subscriptions.close()
         self.outbox.close()
