@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import cast
 
+import pytest
+
 from lyredb.errors import LyreError, Overloaded, SessionTakenOver
 from lyredb.resources.session_store import SessionStore
 from lyredb.server.node import Node
@@ -15,9 +17,10 @@ from lyredb.sessions.claims import Refusal
 from lyredb.sessions.rows import key_of
 from lyredb.sessions.store import Sessions
 from lyredb.sessions.stored import SessionState, StoredSession
+from lyredb.sessions.stored_inbound import StoredInbound
 from lyredb.storage.apply import Rows
 from lyredb.storage.layout import SESSION_SLOT
-from lyredb.storage.mutation import Mutation
+from lyredb.storage.mutation import Applied, Mutation
 from lyredb.storage.sequencer import Result
 from lyredb.tables.sdl import parse_sdl
 from tests.resources.node_under_test import data_directory
@@ -271,6 +274,26 @@ def test_a_client_waits_for_the_next_writer_and_keeps_its_connection() -> None:
         assert results == [None]
 
     run(body)
+
+
+@pytest.mark.parametrize(("refusals", "outcome"), [(1, None), (2, Overloaded)])
+def test_a_release_is_asked_of_the_next_writer_once_more(
+    refusals: int, outcome: type[LyreError] | None
+) -> None:
+    """A publisher keeps its connection when a writer dies; nobody asks for ever."""
+    answers: list[Result] = [Overloaded("started anew; try again")] * refusals
+    answers.append(Applied(1, ()))
+    asked: list[Rows] = []
+
+    def submit(_: object, rows: Rows, done: Callable[[Result], None]) -> None:
+        asked.append(rows)
+        done(answers.pop(0))
+
+    inbound = StoredInbound(1, 1, (), submit)
+    results: list[LyreError | None] = []
+    inbound.commit(inbound.rows(released=(7,)), results.append)
+    assert asked == [inbound.rows(released=(7,))] * 2
+    assert [type(one) if one else None for one in results] == [outcome]
 
 
 def test_who_waits_for_a_busy_writer_is_told_of_the_end() -> None:

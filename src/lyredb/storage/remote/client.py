@@ -261,11 +261,11 @@ class RemoteWriter:
         self._is_scheduled = False
         if not self._is_welcome or self._channel is None:
             return
-        asks = self.calls.take()
-        if not self._unsent and not asks:
+        if not self._unsent and not self.calls.has_unsent:
             return
         if self.before_send is not None:
             self.before_send()
+        asks = self.calls.take()  # after all that can fail: who asks waits for an answer
         *earlier, last = _parts(self._unsent, self._waiting)
         self._unsent = []
         self._sent = self._last

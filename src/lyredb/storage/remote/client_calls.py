@@ -57,6 +57,11 @@ class ClientCalls:
         if self._is_attached:
             self._loop.call_soon(callback)
 
+    @property
+    def has_unsent(self) -> bool:
+        """Something waits to be sent."""
+        return bool(self._unsent)
+
     def take(self) -> list[Ask]:
         """Return what is to be sent."""
         asks, self._unsent = self._unsent, []
