@@ -41,16 +41,20 @@ class Durable:
         self._has_session = False
         self._owed: list[bytes] = []
 
-    def connect(self, server: ServerProcess, worker: int = 0) -> None:
+    def connect(self, current: Callable[[], ServerProcess], worker: int = 0) -> None:
         """Connect, to a certain worker if told so, and go on with what is unfinished.
 
         Tried again while a process that it takes is being started.
+
+        Args:
+            current: Returns the server of this moment.
+            worker: Its number, 0 for any.
         """
         deadline = time.monotonic() + DEADLINE_S
         tries = 0
         while tries < TRIES:
             try:
-                found = self._is_in(server)
+                found = self._is_in(current())
             except (EOFError, ConnectionError):
                 found = False
             if found and worker in (0, self.worker):

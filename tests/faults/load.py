@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -304,8 +304,9 @@ def running(
     program: Sequence[str] = ("-m", "lyredb"),
     environment: Mapping[str, str] | None = None,
     patience_s: float = ROUND_S,
+    clients: Callable[[Trial], list[Client]] = everybody,
 ) -> Iterator[Trial]:
-    """A trial with everybody in it, each connected and heard of once; see `Trial`."""
+    """A trial with all its clients, each connected and heard of once; see `Trial`."""
     trial = Trial(
         folder,
         config=config,
@@ -314,7 +315,7 @@ def running(
         patience_s=patience_s,
     )
     try:
-        trial.add(*everybody(trial))
+        trial.add(*clients(trial))
         trial.round(lambda: None, loses=WORKERS)
         yield trial
     finally:

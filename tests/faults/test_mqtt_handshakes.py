@@ -47,13 +47,16 @@ class World:
         self._lost: list[Durable] = []
         self.publisher = Publisher("publisher", TOPIC, qos)
         self.reader = Reader("reader")
-        self.publisher.connect(self.server)
-        self.reader.connect(self.server)
+        self.publisher.connect(self.current_server)
+        self.reader.connect(self.current_server)
         self.reader.subscribe((TOPIC, qos))
 
     def _start(self) -> None:
         environment = {"LYREDB_THREADS_TELL": "true", "LYREDB_THREADS_COUNT": "2"}
         self.server = start_server(self._application, self._data, environment=environment)
+
+    def current_server(self) -> ServerProcess:
+        return self.server
 
     def close(self) -> None:
         for client in (self.publisher, self.reader):
@@ -97,7 +100,7 @@ class World:
     def finish(self) -> None:
         """Connect who is away, and bring every handshake to its end."""
         for client in self._lost:
-            client.connect(self.server)
+            client.connect(self.current_server)
         self._lost.clear()
         self._work(self.publisher, lambda: not self.publisher.open)
         self._work(self.reader, self._is_read)
@@ -109,7 +112,7 @@ class World:
                 client.work(is_done)
             except EOFError:
                 client.connection.close()
-                client.connect(self.server)
+                client.connect(self.current_server)
             else:
                 return
 

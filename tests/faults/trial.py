@@ -27,6 +27,7 @@ SCHEMA: Final = """
 type Sensor @table @export { id: ID @primaryKey value: Int site: String @indexed }
 type Counter @table @export { id: Int @primaryKey value: Int @indexed }
 type Wire @table @export { id: ID @primaryKey }
+type Lasting @table @export { id: ID @primaryKey }
 """
 WORKERS: Final = (1, 2)
 MOST_UNANSWERED: Final = 1
@@ -186,6 +187,10 @@ class Trial:
         )
         self._is_up.set()
 
+    def current_server(self) -> ServerProcess:
+        """The server of this moment; see `wait_for_server`."""
+        return self.server
+
     def wait_for_server(self) -> None:
         """Wait until there is a server, or the end."""
         self._is_up.wait()
@@ -327,7 +332,7 @@ class Trial:
         """Let all writers stop, with nothing outstanding."""
         self.may_write.clear()
         for writer in self.writers:
-            assert writer.is_idle.wait(ROUND_S), f"{writer.name} does not pause"
+            assert writer.is_idle.wait(ROUND_S), f"{writer.name}: {writer.wrong or 'no pause'}"
 
     def assert_agreement(self) -> None:
         """What all were told, the log, the indexes and the records are one story."""
@@ -353,6 +358,7 @@ class Trial:
     def _wait_for(self, listener: Listener) -> None:
         deadline = time.monotonic() + self._patience_s
         while problems := listener.problems(self.log) or not listener.is_ready.is_set():
+            self.assert_nothing_wrong()
             assert time.monotonic() < deadline, f"{listener.name}: {problems}"
             time.sleep(0.02)
 
