@@ -45,12 +45,22 @@ async def served(folder: Path) -> AsyncIterator[World]:
 
 @asynccontextmanager
 async def connected(
-    made: World, name: str | None, password: str
+    made: World, name: str | None, password: str, *, will: tuple[str, bytes] | None = None
 ) -> AsyncIterator[tuple[Mqtt, int]]:
     reader, writer = await asyncio.open_connection(made.mqtt_host, made.mqtt_port)
     client = Mqtt(reader, writer, 5)
     try:
-        writer.write(frames.connect(5, "c1", username=name, password=password.encode()))
+        connect = frames.connect(
+            5,
+            "c1",
+            username=name,
+            password=password.encode(),
+            will=will,
+            will_retain=will is not None,
+            will_properties=b"\x18\x00\x00\x00\x01",
+            props=b"\x11\x00\x00\x00\xff",
+        )
+        writer.write(connect)
         yield client, (await client.until(2)).reason
     finally:
         writer.transport.abort()
@@ -95,6 +105,40 @@ def test_a_connection_ends_with_its_token(tmp_path: Path) -> None:
         ):
             assert reason == 0
             assert (await client.until(14)).reason == 0x87
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize(
+    ("change", "is_told"),
+    [
+        ({}, True),
+        ({"topics": {"in/%u/#": "read"}}, False),
+        ({"super_user": True}, False),
+    ],
+)
+def test_a_will_that_waits_is_told_by_the_role_that_the_token_gave(
+    change: dict[str, object], is_told: bool, tmp_path: Path
+) -> None:
+    """Its user is stored nowhere; what that role may do is decided when it is told."""
+
+    async def body() -> None:
+        async with served(tmp_path) as made:
+            will = ("in/dev-7/gone", b"1")
+            async with connected(made, None, token(), will=will) as (_, reason):
+                assert reason == 0
+            assert made.node.store is not None
+            claims = made.node.store.claims
+            assert claims is not None
+            await until(lambda: claims.statistics().wills_delayed == 1)
+            if change:
+                await made.node.roles.put(read_role("device", change))
+
+            def outcome() -> tuple[int, int]:
+                counts = claims.statistics()
+                return counts.wills_published, counts.wills_failed
+
+            await until(lambda: outcome() == ((1, 0) if is_told else (0, 1)))
 
     asyncio.run(body())
 

@@ -33,18 +33,19 @@ class Readmission:
         self._engine = engine
         self._tables = tables
 
-    def __call__(self, mutation: Mutation, client_id: str = "") -> Mutation:
+    def __call__(self, mutation: Mutation, client_id: str = "", role: str = "") -> Mutation:
         """Return what may be sent: the write, with what its commit has to see to.
 
         Args:
             mutation: As it was prepared.
             client_id: Of who prepared it, where there was one.
+            role: What others said of a user that is not stored here. One that is has its own.
 
         Raises:
             NotAuthorised: Its user may not do it any more.
         """
         table = self._tables.get(mutation.slot)
-        found = NOTHING if table is None else self._allowance(mutation.user, table)
+        found = NOTHING if table is None else self._allowance(mutation.user, role, table)
         rights = found.rights
         if rights.topics is not None and not _may_write(rights.topics, mutation, client_id):
             rights = NO_RIGHTS
@@ -60,19 +61,17 @@ class Readmission:
             raise NotAuthorised(f"{who} may not write to {name} any more")
         return mutation if table is None or found.limit is None else found.limit.applied(mutation)
 
-    def _allowance(self, user: str, table: StoredTable) -> Allowance:
+    def _allowance(self, user: str, given: str, table: StoredTable) -> Allowance:
         with self._engine.snapshot() as snapshot:
-            role = ANONYMOUS.name
-            if user:
-                known = user_in(snapshot, user)
-                if known is None or not known.active:
-                    return NOTHING
-                role = known.role
-            definition = role_in(snapshot, role)
+            known = user_in(snapshot, user) if user else None
+            if known is not None and not known.active:
+                return NOTHING
+            role = ANONYMOUS.name if not user else given if known is None else known.role
+            definition = role_in(snapshot, role) if role else None
         if definition is None:
             return NOTHING
-        if definition.super_user:
-            return EVERYTHING
+        if definition.super_user:  # nobody else can give that
+            return NOTHING if user and known is None else EVERYTHING
         rights = definition.rights(table.schema.database, table.schema.name)
         return allowance_of(role, rights, table)
 

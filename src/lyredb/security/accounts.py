@@ -17,9 +17,12 @@ class Account:
         principal: The decision class.
         until_s: When the login ends by itself, in seconds since 1970; infinite for not.
         is_issued: An issuer's token says so, which must not become a login that lasts longer.
+        is_stored: It is a user of this server, or nobody in particular; else its role is what
+            somebody else says.
     """
 
     name: str
     principal: Role
     until_s: float = math.inf
     is_issued: bool = field(default=False, compare=False)
+    is_stored: bool = field(default=True, compare=False)

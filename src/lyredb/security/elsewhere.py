@@ -112,7 +112,7 @@ class Elsewhere:
             raise LoginFailed("Login failed: there is no such user, and nothing gives it a role")
         if self._is_super_user(role):
             raise LoginFailed("Login failed: only a user of this server may do everything")
-        return Account(name, Role(role))
+        return Account(name, Role(role), is_stored=False)
 
     def close(self) -> None:
         """End the threads of the service."""

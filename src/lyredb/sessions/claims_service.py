@@ -27,10 +27,9 @@ from lyredb.sessions.claims import (
     Revoked,
     Settled,
 )
-from lyredb.sessions.orphans import Orphans
+from lyredb.sessions.orphans import Orphans, Readmit
 from lyredb.sessions.will_rows import WillRows
 from lyredb.sessions.wills import KeptWill
-from lyredb.storage.mutation import Mutation
 from lyredb.storage.sequencer import CallService, Reply, Sequencer
 
 FENCE_S: Final = 2.0
@@ -85,7 +84,7 @@ class ClaimsService:
         call_later: Callable[[float, Callable[[], None]], object],
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         directory: Directory | None = None,
-        readmit: Callable[[Mutation, str], Mutation] = lambda mutation, _: mutation,
+        readmit: Readmit = lambda mutation, client_id, role: mutation,
         is_settled: Callable[[int], bool] = lambda epoch: False,
     ) -> None:
         self._service = service

@@ -20,6 +20,8 @@ from lyredb.storage.sequencer import Result, Sequencer
 
 _logger: Final = logging.getLogger(__name__)
 
+Readmit = Callable[[Mutation, str, str], Mutation]
+
 _AT_ONCE: Final = 100
 _RETRY_S: Final = 0.1
 
@@ -35,8 +37,8 @@ class Orphans:
         writer: Where they go.
         call_later: As ``loop.call_later``.
         now_ms: Wall clock in epoch milliseconds, for deadlines.
-        readmit: Decides about each, and its client, by the rights of now; raises
-            `NotAuthorised`.
+        readmit: Decides about each, by its client, the role that others gave its user, and
+            the rights of now; raises `NotAuthorised`.
         rows: Where those that cannot be published are removed from.
         is_settled: Tells of an epoch whether its will has no row any more: its worker had
             published it, and was lost before it could say so.
@@ -47,7 +49,7 @@ class Orphans:
         writer: Sequencer,
         call_later: Callable[[float, Callable[[], None]], object],
         now_ms: Callable[[], int],
-        readmit: Callable[[Mutation, str], Mutation],
+        readmit: Readmit,
         rows: WillRows,
         is_settled: Callable[[int], bool],
     ) -> None:
@@ -88,7 +90,8 @@ class Orphans:
             self._go_on()
 
         try:
-            mutation = self._readmit(kept.will.at(self._now_ms()), kept.client_id)
+            will = kept.will.at(self._now_ms())
+            mutation = self._readmit(will, kept.client_id, kept.will.role)
             removal = row_name(kept.epoch), None
             self._writer.submit((mutation,), replied, session_rows=(removal,))
         except Overloaded:

@@ -22,7 +22,7 @@ _PREFIX: Final = b"\x00will/"
 _STOP: Final = b"\x00will0"
 
 
-class Will(msgspec.Struct, frozen=True):
+class Will(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is written when nobody is left to publish it.
 
     Attributes:
@@ -30,11 +30,14 @@ class Will(msgspec.Struct, frozen=True):
         lifetime_ms: From the publication to its deadline, 0 for none.
         delay_ms: From the end of the connection to the publication, 0 for at once: the
             Will Delay Interval, or the time that the session has left when that is less.
+        role: Of a user that is not stored here, as others said when it logged in; ``""`` for
+            one that is, whose role is looked up.
     """
 
     mutation: Mutation
     lifetime_ms: int = 0
     delay_ms: int = 0
+    role: str = ""
 
     def at(self, now_ms: int) -> Mutation:
         """The mutation when it is published at this time."""

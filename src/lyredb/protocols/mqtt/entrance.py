@@ -186,6 +186,7 @@ class Entrance:
             context,
             self._origin.content_type,
             expiry_s=handshake.expiry_of(connect, service.limits),
+            role="" if account.is_stored else account.principal.name,
         )
         try:
             registered = will.prepare()

@@ -43,6 +43,7 @@ class LastWill:
         context: Whose rights decide.
         content_type: Of payloads that say none themselves, ``""`` for nothing known.
         expiry_s: See above.
+        role: Of a user that is not stored here, ``""`` for one that is.
     """
 
     __slots__ = (
@@ -50,6 +51,7 @@ class LastWill:
         "_context",
         "_is_kept",
         "_on_settled",
+        "_role",
         "_service",
         "_will",
         "epoch",
@@ -64,6 +66,7 @@ class LastWill:
         content_type: str,
         *,
         expiry_s: int = 0,
+        role: str = "",
     ) -> None:
         self.epoch = 0
         self.expiry_s = expiry_s
@@ -71,6 +74,7 @@ class LastWill:
         self._service = service
         self._context = context
         self._content_type = content_type
+        self._role = role
         self._is_kept = False
         self._on_settled: list[Callable[[], None]] | None = None
         """Who waits for the write of a retained one, while it is under way."""
@@ -123,7 +127,7 @@ class LastWill:
         has_expiry = will.properties.has(Property.MESSAGE_EXPIRY)
         lifetime_s = will.properties.number(Property.MESSAGE_EXPIRY) if has_expiry else 0
         told = msgspec.structs.replace(mutation, expires_ms=0)
-        return Will(told, 1000 * lifetime_s, self.delay_ms)
+        return Will(told, 1000 * lifetime_s, self.delay_ms, self._role)
 
     def _written(self, will: packets.Will) -> Mutation:
         return self._service.database.prepare(self._write_of(will), self._context)
