@@ -14,15 +14,16 @@ VEGA := 'vega_datasets>=0.9,<1'
 
 # What the compiled form has to pass: the tests of what is compiled, and of what calls it.
 MQTT_E2E := $(addprefix tests/e2e/test_,$(addsuffix .py,bad_input_mqtt bridge broker_commands \
-	mqtt_clients mqtt_over_websocket pub_sub_commands sleeping_clients trace unix_socket \
-	workers_logged workers_mqtt workers_shared workers_sys))
+	mqtt_clients mqtt_libraries mqtt_over_websocket pub_sub_commands sleeping_clients trace \
+	unix_socket workers_logged workers_mqtt workers_shared workers_sys))
 COMPILED_TESTS := tests/delivery tests/protocols/mqtt tests/sessions tests/resources \
 	tests/packaging/test_backend.py $(MQTT_E2E)
 
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-compiled lint bench bench-tables worst docs clean packages
+.PHONY: help run test test-compiled lint bench bench-tables worst docs clean packages \
+	node-packages
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -64,15 +65,18 @@ help:  ## this list
 packages:
 	@.ci/install-packages
 
+node-packages:
+	@.ci/install-node-packages
+
 run: .venv/.example  ## start the weather example and say what to try
 	@exec $(BIN)/python examples/weather/run.py $(ARGS)
 
-test: packages .venv/.dev  ## run all tests
+test: packages .venv/.dev node-packages  ## run all tests
 	$(BIN)/python -m pytest -n 2 tests $(ARGS)
 
 # The sources may not stand before what is installed. The limit is of the shell, as compiled
 # loops do not hear pytest's.
-test-compiled: packages .venv/.compiled  ## the tests of delivery and MQTT, with both compiled
+test-compiled: packages .venv/.compiled node-packages  ## the tests of delivery and MQTT, with both compiled
 	.venv/compiled/bin/lyredb version | grep compiled
 	LYREDB_TESTED_FORM=compiled env -u PYTHONPATH timeout 1200 \
 		.venv/compiled/bin/python -m pytest -n 2 -o pythonpath=. -m 'not pure' \

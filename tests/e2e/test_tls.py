@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 import paho.mqtt.client as paho
@@ -22,6 +21,7 @@ from websockets.sync.client import connect as connect_websocket
 
 from lyredb.protocols.net.proxy import SIGNATURE
 from tests.e2e.clients import AUTHORIZATION
+from tests.e2e.secure_server import port_of, secure_server
 from tests.e2e.server_process import PASSWORD, SCHEMA, USER, ServerProcess, running_server
 from tests.protocols.net.authority import authority, client_context, write_server_files
 from tests.protocols.net.proxy_frames import proxy4
@@ -31,33 +31,11 @@ STRANGER = "192.0.2.7"
 LOGIN = {"authorization": AUTHORIZATION}
 
 
-@contextmanager
-def secure_server(folder: Path, *, mtls: str = "false", **more: str) -> Iterator[ServerProcess]:
-    files = write_server_files(folder)
-    environment = {
-        "LYREDB_HTTP_SECURE_PORT": "0",
-        "LYREDB_MQTT_NETWORK_SECURE_PORT": "0",
-        "LYREDB_TLS_CERTIFICATE": files.certificate,
-        "LYREDB_TLS_PRIVATE_KEY": files.private_key,
-        "LYREDB_TLS_CERTIFICATE_AUTHORITY": files.authority,
-        "LYREDB_HTTP_MTLS": mtls,
-        "LYREDB_MQTT_NETWORK_MTLS": mtls,
-    }
-    with running_server(SCHEMA, environment=environment | more) as server:
-        yield server
-
-
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server that asks clients for a certificate and takes them without."""
     with secure_server(tmp_path_factory.mktemp("tls"), mtls="true") as server:
         yield server
-
-
-def port_of(server: ServerProcess, scheme: str) -> int:
-    port = urlsplit(str(server.ready[scheme])).port
-    assert port is not None
-    return port
 
 
 def https(server: ServerProcess, path: str) -> str:

@@ -26,7 +26,7 @@ from lyredb.protocols.mqtt.shared import SHARE, shared_opener
 from lyredb.protocols.mqtt.statistics import MqttStatistics
 from lyredb.protocols.mqtt.sys_topics import SYS, DatabaseSource, SysTopics
 from lyredb.protocols.mqtt.tracing import Tracing
-from lyredb.protocols.mqtt.upgrade import SUBPROTOCOL, Upgrades
+from lyredb.protocols.mqtt.upgrade import SUBPROTOCOLS, Upgrades
 from lyredb.protocols.net.certificates import require_secure_port
 from lyredb.protocols.net.unix import bind_unix
 from lyredb.resources.database import Database
@@ -80,7 +80,8 @@ class MqttPlugin:
         service.tap_for = tracing.tap_for
         if scope.settings.flag("mqtt.webSocket"):
             upgrades = Upgrades(self._service, authorize_local=scope.authorize_local)
-            scope.http.upgrade(SUBPROTOCOL, upgrades)
+            for subprotocol in SUBPROTOCOLS:
+                scope.http.upgrade(subprotocol, upgrades)
 
     def _share(self, scope: MqttScope, service: Service) -> None:
         """Have shared subscriptions opened, with the other workers."""

@@ -15,8 +15,8 @@ from lyredb.protocols.mqtt.service import Service
 from lyredb.protocols.net.addresses import is_loopback
 from lyredb.security.authenticator import Account
 
-SUBPROTOCOL: Final = "mqtt"
-"""[MQTT-6.0.0-4]; the same for both versions."""
+SUBPROTOCOLS: Final = ("mqtt", "mqttv3.1")
+"""[MQTT-6.0.0-4]; the second is what clients of MQTT 3.1 offer, from before the standard."""
 
 
 class WebSocketTransport:
