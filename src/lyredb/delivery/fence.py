@@ -64,46 +64,68 @@ class HeldMessage:
 
 
 class Hold:
-    """The queue of one record."""
+    """The queue of one record.
 
-    __slots__ = ("_bytes", "_paused", "_queue", "_unresolved")
+    While no message waits, which is nearly always, it is two numbers: a write needs no mark of
+    its own until something is to keep its place behind it.
+    """
+
+    __slots__ = ("_bytes", "_last", "_marks", "_paused", "_queue", "_unresolved")
 
     def __init__(self) -> None:
-        self._queue: deque[Mark | HeldMessage] = deque()
-        self._unresolved: list[Mark] = []  # few; a deque takes 600 bytes and its time
+        self._unresolved = 0
+        self._last = FAILED  # position of the last write with a reply
+        # With messages alone, and as long as any waits: writes and messages in their order,
+        # and those of the writes that have no reply.
+        self._queue: deque[Mark | HeldMessage] | None = None
+        self._marks: deque[Mark] | None = None
         self._paused: dict[Publisher, None] | None = None
         self._bytes = 0
 
     @property
-    def is_empty(self) -> bool:
-        """True when no write is under way and nothing waits."""
-        return not self._queue
+    def has_queue(self) -> bool:
+        """True when a message has waited since the hold began."""
+        return self._queue is not None
 
     @property
     def ends_with_message(self) -> bool:
         """True when a message waits behind the last write."""
-        return bool(self._queue) and not isinstance(self._queue[-1], Mark)
+        queue = self._queue
+        return queue is not None and len(queue) > 0 and not isinstance(queue[-1], Mark)
 
     def is_due(self, position: int) -> bool:
-        """Tell whether a tail at this position lets go of anything."""
+        """Tell whether a tail at this position lets go of anything, or all has passed."""
         queue = self._queue
-        if not queue:
-            return True
-        first = queue[0]
-        return not isinstance(first, Mark) or first.has_passed(position)
+        if queue:
+            first = queue[0]
+            return not isinstance(first, Mark) or first.has_passed(position)
+        return self.is_over(position)
+
+    def is_over(self, position: int) -> bool:
+        """Tell whether nothing waits, and a tail at this position has told every write."""
+        return not self._unresolved and self._last <= position and not self._queue
 
     def expect(self) -> None:
         """Note a write that is being sent."""
-        mark = Mark()
-        self._queue.append(mark)
-        self._unresolved.append(mark)
+        self._unresolved += 1
+        if self._queue is not None and self._marks is not None:
+            mark = Mark()
+            self._queue.append(mark)
+            self._marks.append(mark)
 
     def resolve(self, seq: int) -> None:
         """Note the reply to the oldest write without one."""
-        self._unresolved.pop(0).seq = seq
+        self._unresolved -= 1
+        if seq != FAILED:
+            self._last = seq
+        if self._marks is not None:
+            self._marks.popleft().seq = seq
 
     def wait(self, held: HeldMessage) -> None:
         """Let a message wait; above the limit its publisher waits with it."""
+        if self._queue is None:
+            self._begin_queue()
+        assert self._queue is not None, "just begun"
         self._queue.append(held)
         self._bytes += held.size_bytes
         publisher = held.publisher
@@ -114,10 +136,19 @@ class Hold:
                 self._paused[publisher] = None
                 publisher.pause_reading(self)
 
+    def _begin_queue(self) -> None:
+        """Make marks of the writes so far; one stands for all that have their reply."""
+        told = Mark()
+        told.seq = self._last
+        self._marks = deque([Mark() for _ in range(self._unresolved)])
+        self._queue = deque((told, *self._marks))
+
     def pass_to(self, position: int) -> list[HeldMessage]:
         """Take out the messages that may go now that the tail stands at ``position``."""
         ready: list[HeldMessage] = []
         queue = self._queue
+        if queue is None:
+            return ready
         while queue:
             first = queue[0]
             if isinstance(first, Mark):
@@ -143,7 +174,8 @@ class Hold:
                 break
             queue.pop()
             (kept if last.path.ingress.lane is None else taken).append(last)
-        queue.extend(reversed(kept))
+        if queue is not None:
+            queue.extend(reversed(kept))
         self._bytes -= sum(held.size_bytes for held in taken)
         return taken[::-1]
 

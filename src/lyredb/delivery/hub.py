@@ -400,9 +400,12 @@ class Hub:
             self._pass(address, hold)
 
     def _pass(self, address: Address, hold: Hold) -> None:
-        for held in hold.pass_to(self.position):
-            self._distribute_late(held.path, held.message, held.publisher, held.raw, held.raw_id)
-        if hold.is_empty:
+        if hold.has_queue:
+            for held in hold.pass_to(self.position):
+                self._distribute_late(
+                    held.path, held.message, held.publisher, held.raw, held.raw_id
+                )
+        if hold.is_over(self.position):
             del self._holds[address]
             self._each_path(address, Path.open)
         hold.resume()

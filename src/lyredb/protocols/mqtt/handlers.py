@@ -26,6 +26,8 @@ from lyredb.protocols.mqtt.reasons import protocol_error
 from lyredb.protocols.mqtt.session import Session
 from lyredb.protocols.mqtt.wire import read_header
 
+_PLAIN = b"\x30\x32\x34"
+"""The first bytes of a PUBLISH that is neither retained nor sent again."""
 _REPLIES = b"\x40\x50\x70"
 """The first bytes of PUBACK, PUBREC and PUBCOMP, which come in long runs."""
 
@@ -74,7 +76,8 @@ def process(owner: Owner, intake: Intake, data: bytes, largest: int) -> tuple[in
     while position < size and not intake.is_paused and not owner.is_ended:
         session = owner.session
         if session is not None:
-            position = session.publishing.take(data, position)
+            if data[position] in _PLAIN:
+                position = session.publishing.take(data, position)
             if position < size and data[position] in _REPLIES:
                 position = session.outbox.take_replies(data, position)
                 session.backlog.pump()
