@@ -44,8 +44,15 @@ class Clock:
 
     def tick(self) -> int:
         """Return a version above all before, of the present millisecond if possible."""
-        self._last = max(self._last + 1, self._now_ms() << COUNTER_BITS)
-        return self._last
+        return self.tick_at(self._now_ms())
+
+    def tick_at(self, now_ms: int) -> int:
+        """As `tick`, where the present millisecond is known."""
+        version = now_ms << COUNTER_BITS
+        if version <= self._last:
+            version = self._last + 1
+        self._last = version
+        return version
 
     def ticks(self, count: int) -> int:
         """Return the first of so many versions, which follow one another."""

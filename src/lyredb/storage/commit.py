@@ -39,23 +39,26 @@ class Origin(Protocol):
     def keep(self) -> None:
         """Take note that the commit with the last row is on disk; it is not told yet."""
 
+    def reply(self, number: int, result: Result) -> None:
+        """Tell it what came of a request, by the number that the request has there."""
+
 
 class Request(msgspec.Struct, frozen=True):
     """A transaction that waits for its commit, and the rows of ``sess`` beside it.
 
     Attributes:
         transaction: What to do.
-        on_reply: Gets the result.
+        on_reply: Gets the result; not of what another process waits for.
         session_rows: Rows of ``sess``.
         size_bytes: What counts for the limits.
         bulk: Which lane it waits in.
-        origin: The process that it came from, if not this one.
+        origin: The process that it came from, if not this one; gets the result.
         number: Its number there.
         refusal: It is not done, for this reason; it only waits for its turn to be told.
     """
 
     transaction: Sequence[Mutation]
-    on_reply: Callable[[Result], None]
+    on_reply: Callable[[Result], None] | None
     session_rows: Rows
     size_bytes: int
     bulk: bool = False
@@ -205,9 +208,15 @@ def _by_origin(
 ) -> dict[Origin, list[tuple[int, Result]]]:
     """The results that other processes wait for, of the requests that were staged."""
     told: dict[Origin, list[tuple[int, Result]]] = {}
+    before: Origin | None = None
+    of_one: list[tuple[int, Result]] = []
     for request, result in zip(requests, results, strict=False):
-        if request.origin is not None:
-            told.setdefault(request.origin, []).append((request.number, result))
+        origin = request.origin
+        if origin is None:
+            continue
+        if origin is not before:
+            before, of_one = origin, told.setdefault(origin, [])
+        of_one.append((request.number, result))
     return told
 
 

@@ -97,6 +97,7 @@ class Environment:
 
     def __init__(self, path: Path, *, map_size: int, readonly: bool) -> None:
         self._path = path
+        self._file_path = str(path / FILE_NAME)
         self._map_size = map_size
         self.readonly = readonly
         self.generation = 0
@@ -133,7 +134,7 @@ class Environment:
             raise StorageFailed(f"the data file cannot be opened: {error.reason}") from error
 
     def _open_existing(self) -> None:
-        self._file = os.stat(self._path / FILE_NAME)
+        self._file = os.stat(self._file_path)
         self.handles = Handles()
         self.discover()
 
@@ -203,7 +204,7 @@ class Environment:
         A file that was deleted or moved takes writes as before, and they are lost with it.
         """
         try:
-            return os.path.samestat(self._file, os.stat(self._path / FILE_NAME))
+            return os.path.samestat(self._file, os.stat(self._file_path))
         except (FileNotFoundError, NotADirectoryError):
             return False
 

@@ -37,6 +37,8 @@ _READ: Final = 2000
 WHOLE: Final = 0, 2**32 - 1
 """Bounds that hold every offset."""
 _NO_OFFSETS: Final = array("I")
+_MAX_KNOWN: Final = 16_384
+"""Keys whose hashes are remembered, in 4 MB at most: topics are written again and again."""
 
 
 def address_hash(slot: int, key: bytes) -> bytes:
@@ -53,7 +55,15 @@ class SegmentIndex:
         next_seq: The first position that is not in it yet.
     """
 
-    __slots__ = ("_hashes", "_offsets", "_slots", "first_seq", "next_seq", "segment_number")
+    __slots__ = (
+        "_hashes",
+        "_known",
+        "_offsets",
+        "_slots",
+        "first_seq",
+        "next_seq",
+        "segment_number",
+    )
 
     def __init__(self, segment: Segment) -> None:
         self.segment_number = segment.number
@@ -61,23 +71,26 @@ class SegmentIndex:
         self._slots: dict[int, array[int]] = {}
         self._hashes: list[array[int]] = [array("Q") for _ in range(BUCKETS)]
         self._offsets: list[array[int]] = [array("I") for _ in range(BUCKETS)]
+        self._known: dict[Address, int] = {}
 
     def add(self, addresses: Iterable[Address]) -> None:
         """Take the entries at the next positions."""
         # As `address_hash`, written out: this runs once for each write.
         blake2b, hashes, offsets = hashlib.blake2b, self._hashes, self._offsets
         last_slot, prefix, of_slot = -1, b"", _NO_OFFSETS
-        known: dict[bytes, int] = {}
+        known = self._known
+        if len(known) > _MAX_KNOWN:
+            known.clear()
         offset = self.next_seq - self.first_seq
-        for slot, key in addresses:
+        for address in addresses:
+            slot, key = address
             if slot != last_slot:
                 last_slot, prefix = slot, slot.to_bytes(2, "big")
                 of_slot = self._slots.setdefault(slot, array("I"))
-                known = {}
-            number = known.get(key)  # a topic mostly has several of a group
+            number = known.get(address)
             if number is None:
                 digest = blake2b(prefix + key, digest_size=8).digest()
-                number = known[key] = int.from_bytes(digest, "big")
+                number = known[address] = int.from_bytes(digest, "big")
             of_slot.append(offset)
             bucket = number >> 56
             hashes[bucket].append(number)

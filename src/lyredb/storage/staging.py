@@ -136,8 +136,8 @@ class Staging:
 
         Most transactions are such: it takes 2.5 µs instead of 6.5.
         """
-        layout = self.layout(mutation.slot)
-        if layout.expiration_ms or layout.expires_from or layout.blobs:
+        layout = self._layouts.get(mutation.slot)
+        if layout is None or layout.expiration_ms or layout.expires_from or layout.blobs:
             return self._stage_any((mutation,))
         address = (mutation.slot, mutation.key)
         state = self.overlay.get(address)
@@ -158,10 +158,11 @@ class Staging:
             flags |= entries.EXISTED
             if prev_seq < self._half or old_flags & MESSAGED:
                 before = old
-        version, seq = self._clock.tick(), self.position + 1
+        version, seq = self._clock.tick_at(self._now_ms), self.position + 1
         record_flags = mutation.qos << QOS_SHIFT | (OPAQUE if mutation.opaque else 0)
         image = encode_plain_record(mutation.body, version, seq, record_flags, created or version)
-        self.check_size(image)
+        if len(image) > self._max_record_bytes:
+            self.check_size(image)
         row = encode_plain_put(mutation, flags, self._now_ms, version, prev_seq, image, before)
         self.overlay.final[address] = State(image, None)
         self.log.append((seq_key(seq), row))
@@ -212,7 +213,7 @@ class Staging:
 
     def tick(self) -> int:
         """Return the next version."""
-        return self._clock.tick()
+        return self._clock.tick_at(self._now_ms)
 
     def ticks(self, count: int) -> int:
         """Return the first of so many versions."""

@@ -20,7 +20,7 @@ from lyredb.storage.apply import Rows
 from lyredb.storage.commit import Committer, Request
 from lyredb.storage.lanes import Lanes
 from lyredb.storage.leases import IntegerLeases
-from lyredb.storage.limits import check_outstanding, check_size, size_of
+from lyredb.storage.limits import check_limits, size_of
 from lyredb.storage.maintenance import Maintenance
 from lyredb.storage.mutation import Applied, Mutation
 from lyredb.storage.pokes import Pokes
@@ -94,7 +94,8 @@ class Writer:
         """Take a request; see `submit`."""
         self._check(request)
         self._lanes.add(request)
-        self._schedule()
+        if not self._scheduled:
+            self._schedule()
 
     def refuse(self, request: Request, reason: LyreError) -> None:
         """Answer a request with an error when it would have been its turn."""
@@ -176,18 +177,17 @@ class Writer:
         )
 
     def _check(self, request: Request) -> None:
-        settings = self._engine.settings
-        if self._closed or self._engine.is_closed:
+        engine, lanes = self._engine, self._lanes
+        if self._closed or engine.is_closed:
             raise EngineClosed("the database is closed; nothing was written")
-        if self._engine.failure:
-            raise StorageFailed(self._engine.failure)
-        check_size(request.transaction, request.size_bytes, settings)
-        check_outstanding(
-            len(request.transaction),
+        if engine.failure:
+            raise StorageFailed(engine.failure)
+        check_limits(
+            request.transaction,
             request.size_bytes,
-            waiting_mutations=self._lanes.mutations,
-            waiting_bytes=self._lanes.size_bytes,
-            settings=settings,
+            lanes.mutations,
+            lanes.size_bytes,
+            engine.settings,
         )
 
     def _schedule(self) -> None:
@@ -228,9 +228,13 @@ class Writer:
         self._transactions += len(results)
         self._lanes.remove(requests)
         for request, result in zip(requests, results, strict=True):
-            self._rejected += isinstance(result, LyreError)
-            self._conflicts += isinstance(result, WriteConflict)
+            if isinstance(result, LyreError):
+                self._rejected += 1
+                self._conflicts += isinstance(result, WriteConflict)
             try:
-                request.on_reply(result)
+                if request.origin is not None:
+                    request.origin.reply(request.number, result)
+                elif request.on_reply is not None:
+                    request.on_reply(result)
             except Exception:
                 _logger.exception("the owner of a transaction failed at its reply")

@@ -93,7 +93,8 @@ class Link:
         if made is None or made.applied is not result:  # it is in no row
             made = replied(number, result)
         self._replies.append(made)
-        self._schedule()
+        if not self._is_scheduled:
+            self._schedule()
 
     def answer(self, number: int, answer: Answer) -> None:
         """Take the answer to a call into the next frame."""
@@ -242,7 +243,7 @@ class WriterService:
         for wanted in requests:
             request = Request(
                 wanted.transaction,
-                partial(link.reply, wanted.number),
+                None,
                 wanted.session_rows,
                 size_of(wanted.transaction, wanted.session_rows),
                 wanted.bulk,
