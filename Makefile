@@ -22,8 +22,8 @@ COMPILED_TESTS := tests/delivery tests/protocols/mqtt tests/sessions tests/resou
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-compiled lint bench bench-tables worst docs clean packages \
-	node-packages
+.PHONY: help run test test-compiled lint bench bench-compiled bench-tables worst docs clean \
+	packages node-packages
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -91,6 +91,9 @@ lint: .venv/.dev  ## formatting, lint, types, import arrows, spelling
 
 bench: packages .venv/.bench  ## measure beside mosquitto, nats-server, bare uvicorn, SQLite
 	$(BIN)/python bench/run.py $(ARGS)
+
+bench-compiled: packages .venv/.bench .venv/.compiled  ## the same, and LyreDB compiled beside it
+	$(BIN)/python bench/run.py --compiled .venv/compiled/bin/python $(ARGS)
 
 bench-tables: packages .venv/.bench  ## queries of tables of several sizes beside SQLite
 	$(BIN)/python bench/tables/run.py $(ARGS)

@@ -97,7 +97,8 @@ class Comparison:
         unit: What ``work`` counts.
         conditions: Burst, window, sizes, durability: what the figure depends on.
         peer: None where LyreDB was measured alone.
-        wanted: The ratio that LyreDB wants to reach, or None.
+        wanted: The ratio that LyreDB wants to reach in this form, or None.
+        form: Of LyreDB: plain Python, or compiled.
     """
 
     name: str
@@ -106,6 +107,13 @@ class Comparison:
     subject: Side
     peer: Side | None
     wanted: float | None = None
+    form: str = "plain"
+
+    @property
+    def is_met(self) -> bool | None:
+        """Tell whether what is wanted is reached; None where nothing is, or it has no ratio."""
+        ratio = self.ratio
+        return None if self.wanted is None or ratio is None else ratio >= self.wanted
 
     @property
     def ratio(self) -> float | None:

@@ -21,8 +21,9 @@ from rich.console import Console  # noqa: E402
 
 from bench import report as reports  # noqa: E402
 from bench.conditions import conditions  # noqa: E402
+from bench.peers.lyredb import is_compiled  # noqa: E402
 from bench.result import Report  # noqa: E402
-from bench.scenarios import connections, messages, rest, tables  # noqa: E402
+from bench.scenarios import broker, connections, messages, rest, tables  # noqa: E402
 from bench.scenarios.plan import Plan  # noqa: E402
 
 Scenario = (
@@ -34,6 +35,7 @@ Scenario = (
 )
 SCENARIOS: tuple[Scenario, ...] = (
     *messages.SCENARIOS,
+    *broker.SCENARIOS,
     *rest.SCENARIOS,
     *tables.SCENARIOS,
     *connections.SCENARIOS,
@@ -53,11 +55,19 @@ def options() -> argparse.Namespace:
     parser.add_argument("--mqtt5", action="store_true", help="speak MQTT 5 instead of 3.1.1")
     parser.add_argument("--payload", type=int, default=64, metavar="BYTES", help="default 64")
     parser.add_argument("--data", type=Path, help="folder for data, on a real disk")
+    parser.add_argument(
+        "--compiled",
+        type=Path,
+        metavar="PYTHON",
+        help="an interpreter in whose environment LyreDB is compiled; it is measured too",
+    )
     parser.add_argument("--json", type=Path, default=LATEST, metavar="FILE")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write this page")
     chosen = parser.parse_args()
     if chosen.payload < SMALLEST_PAYLOAD:
         parser.error(f"--payload must be at least {SMALLEST_PAYLOAD}, got {chosen.payload}")
+    if chosen.compiled is not None and not is_compiled(chosen.compiled):
+        parser.error(f"the LyreDB of {chosen.compiled} is not compiled, or there is none")
     return chosen
 
 
@@ -81,6 +91,7 @@ def main() -> int:
             order="AB" if chosen.quick else "ABA",
             level=5 if chosen.mqtt5 else 4,
             payload_bytes=chosen.payload,
+            compiled=chosen.compiled,
         )
         report = Report(conditions(plan))
         for scenario in scenarios:

@@ -58,7 +58,7 @@ class Sequence:
             self._faults.duplicated += 1
 
 
-class _Compared:
+class Compared:
     """A stream of equal frames that repeats; ``skip`` moves on if bytes are as expected."""
 
     def __init__(self, cycle: bytes, messages: int) -> None:
@@ -102,9 +102,9 @@ class DeliveryCheck:
         self.faults = Faults()
         self._flow = flow
         self._places = flow.everything() if places is None else places
-        self._expected = _Compared(flow.delivered(qos, self._places), len(self._places))
+        self._expected = Compared(flow.delivered(qos, self._places), len(self._places))
         self._qos = min(qos, flow.qos)
-        self._id_at = flow.wire.id_at(flow.topic(0)) if self._qos else 0
+        self._id_at = flow.id_at() if self._qos else 0
         self._rest = b""
         self._sequence: Sequence | None = None
         self._reader = flow.wire.reader()
@@ -159,7 +159,12 @@ class DeliveryCheck:
             self.faults.foreign += not answer
             return answer
         place = place_of(event.payload)
-        if place not in self._places or self._flow.topic(place) != event.topic:
+        about = self._flow.wire.about(event.payload)
+        if (
+            place not in self._places
+            or self._flow.topic(place) != event.topic
+            or about not in event.about
+        ):
             self.faults.foreign += 1
         else:
             sequence.note(self._places.index(place))
@@ -172,7 +177,7 @@ class AckCheck:
     def __init__(self, flow: Flow) -> None:
         self.faults = Faults()
         self._ids = flow.ids
-        self._expected = _Compared(flow.acknowledged(), flow.ids)
+        self._expected = Compared(flow.acknowledged(), flow.ids)
         self._sequence: Sequence | None = None
         self._reader = flow.wire.reader()
 

@@ -130,23 +130,47 @@ def connect(target: Target, port: int = 0) -> Connection:
 
 
 class MqttLogin:
-    """CONNECT and SUBSCRIBE of MQTT 3.1.1 (4) or 5."""
+    """CONNECT and SUBSCRIBE of MQTT 3.1.1 (4) or 5; sessions are clean, or durable."""
 
     goodbye = packets.DISCONNECT_PACKET
 
-    def __init__(self, level: int) -> None:
+    def __init__(self, level: int, *, durable: bool = False) -> None:
         self._level = level
+        self._durable = durable
 
     def open(self, target: Target, client_id: str) -> Connection:
+        if self._durable:  # what an earlier run has left goes
+            MqttLogin(self._level).open(target, client_id).close(self.goodbye)
+        return self._open(target, client_id, is_present=False)
+
+    def resume(self, target: Target, client_id: str) -> Connection:
+        """Take up a durable session that has to be there.
+
+        Raises:
+            LoadFailed: It is not.
+        """
+        return self._open(target, client_id, is_present=True)
+
+    def _open(self, target: Target, client_id: str, *, is_present: bool) -> Connection:
         connection = connect(target)
         connection.socket.sendall(
             packets.connect(
-                client_id, level=self._level, username=target.username, password=target.password
+                client_id,
+                level=self._level,
+                username=target.username,
+                password=target.password,
+                durable=self._durable,
             )
         )
-        answer = recv_frame(connection.socket)
-        if answer.type != packets.CONNACK or answer.body[1]:
-            raise LoadFailed(f"connection refused: CONNACK {answer.body.hex()}")
+        try:
+            answer = recv_frame(connection.socket)
+            if answer.type != packets.CONNACK or answer.body[1]:
+                raise LoadFailed(f"connection refused: CONNACK {answer.body.hex()}")
+            if answer.body[0] != is_present:
+                raise LoadFailed(f"a session that should {'' if is_present else 'not '}be there")
+        except LoadFailed:
+            connection.close()
+            raise
         return connection
 
     def subscribe(self, connection: Connection, topic_filter: str, qos: int) -> None:

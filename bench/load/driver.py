@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import itertools
 import random
-import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from bench.load.check import AckCheck, Check, DeliveryCheck, StoredCheck, StreamCheck
-from bench.load.client import Connection, LoadFailed, login_of, open_stream
+from bench.load.cast import Cast
+from bench.load.client import Connection, LoadFailed
 from bench.load.flow import LONG_CYCLE_IDS, MAX_CYCLE, Flow
 from bench.load.frames import BadFrame
 from bench.load.pace import Pace
@@ -38,7 +37,7 @@ def flow_of(shape: Shape, target: Target) -> Flow:
         topics=topics,
         burst=shape.burst,
         cycle=_cycle(shape),
-        wire=wire_of(target, shape.level),
+        wire=wire_of(target, shape.level, is_traced=shape.is_traced),
         qos=shape.qos,
         retain=shape.retain,
         payload_bytes=shape.payload_bytes,
@@ -61,111 +60,69 @@ class Driver:
 
     def __init__(self, target: Target, shape: Shape, bounds: Bounds) -> None:
         self._target, self._shape, self._bounds = target, shape, bounds
-        self._login = login_of(target, shape.level)
         self._flow = flow_of(shape, target)
         self._bursts = itertools.cycle(self._flow.bursts())
+        self._cast = Cast(target, shape, self._flow)
+        self._publishers: Iterator[Connection] = iter(())
         self._sent = 0
         self._arrived = 0  # summed over all readers
-        self._poll = select.epoll()
-        self._readers: dict[int, Connection] = {}
-        self._subscribers: list[Connection] = []
-        self._checks: list[Check] = []
-        self._pace = Pace(shape.pace_hz) if shape.pace_hz else None
+        self._pace: Pace | None = None  # the warm-up runs as fast as it goes
 
     @property
     def _per_message(self) -> int:
         """How often each message arrives: at its readers, and back as an acknowledgement."""
-        shape = self._shape
-        return shape.subscribers + shape.own_subscribers + bool(shape.qos)
+        return self._shape.deliveries + bool(self._shape.qos)
 
     def run(self) -> LoadResult:
         """Connect, warm up, measure, verify; a failure is told in the result."""
         result = LoadResult()
-        connections: list[Connection] = []
         try:
-            publisher = self._connect(connections)
-            self._loop(publisher, self._after(WARM_UP_S))
-            self._measure(publisher, result)
+            self._publishers = itertools.cycle(self._cast.connect())
+            self._loop(self._warm())
+            self._measure(result)
+            self._wake()
         except (LoadFailed, BadFrame, OSError) as error:
             result.failure = str(error) or type(error).__name__
         result.sent = self._sent
-        for check in self._checks:
+        for check in self._cast.checks:
             check.finish(self._sent)
             result.faults.add(check.faults)
         if self._shape.retain and not result.failure:
             self._read_back(result)
-        for connection in connections:
-            connection.close(b"" if connection in self._subscribers else self._login.goodbye)
-        self._poll.close()
+        self._cast.close()
         return result
 
-    def _connect(self, connections: list[Connection]) -> Connection:
-        shape = self._shape
-        for number in range(shape.subscribers):
-            if shape.stream:
-                stream = open_stream(self._target, shape.topic_filter, shape.stream)
-                connections.append(stream)
-                self._join(stream, StreamCheck(self._flow))
-            else:
-                check = DeliveryCheck(self._flow, shape.subscriber_qos)
-                self._subscribe(connections, f"all-{number}", shape.topic_filter, check)
-        for number in range(shape.topics if shape.own_subscribers else 0):
-            places = self._flow.places_of(number)
-            check = DeliveryCheck(self._flow, shape.subscriber_qos, places)
-            self._subscribe(connections, f"own-{number}", self._flow.topic(number), check)
-        publisher = self._open(connections, "bench-pub")
-        if shape.qos:
-            self._login.expect_stored(publisher)
-            stores = self._target.protocol == "nats"
-            self._watch(publisher, StoredCheck(self._flow) if stores else AckCheck(self._flow))
-        publisher.socket.setblocking(False)
-        return publisher
-
-    def _subscribe(
-        self, connections: list[Connection], name: str, topic_filter: str, check: Check
-    ) -> None:
-        subscriber = self._open(connections, f"bench-{name}")
-        self._login.subscribe(subscriber, topic_filter, self._shape.subscriber_qos)
-        self._join(subscriber, check)
-
-    def _open(self, connections: list[Connection], client_id: str) -> Connection:
-        connections.append(self._login.open(self._target, client_id))
-        return connections[-1]
-
-    def _join(self, subscriber: Connection, check: Check) -> None:
-        self._watch(subscriber, check)
-        self._subscribers.append(subscriber)
-
-    def _watch(self, connection: Connection, check: Check) -> None:
-        connection.begin(check)
-        self._checks.append(check)
-        self._readers[connection.socket.fileno()] = connection
-        self._poll.register(connection.socket.fileno(), select.EPOLLIN)
-
-    def _measure(self, publisher: Connection, result: LoadResult) -> None:
-        if self._pace:
+    def _measure(self, result: LoadResult) -> None:
+        if self._shape.pace_hz:
+            self._pace = Pace(self._shape.pace_hz)
             self._pace.begin()
         cpu, load_cpu = cpu_s(tree(self._target.pid)), time.process_time()
-        wall, sent, reads = time.monotonic(), self._sent, self._reads()
-        self._loop(publisher, self._enough())
+        wall, sent, reads = time.monotonic(), self._sent, self._cast.reads
+        self._loop(self._enough())
         result.wall_s = time.monotonic() - wall
         result.load_cpu_s = time.process_time() - load_cpu
         result.server_cpu_s = cpu_s(tree(self._target.pid)) - cpu
         result.messages = self._sent - sent
         result.acknowledged = result.messages if self._shape.qos else 0
-        result.deliveries = result.messages * (self._per_message - bool(self._shape.qos))
-        result.reads = self._reads() - reads
+        result.deliveries = result.messages * self._shape.deliveries
+        result.reads = self._cast.reads - reads
         if self._pace:
             result.p50_ms, result.p99_ms = self._pace.quantiles_ms()
 
-    def _loop(self, publisher: Connection, done: Callable[[], bool]) -> None:
+    def _wake(self) -> None:
+        """Have those who were away come back, and wait until they have everything."""
+        if self._shape.away:
+            self._cast.wake()
+            self._wait(self._arrived + self._sent * self._shape.away)
+
+    def _loop(self, done: Callable[[], bool]) -> None:
         """Send bursts until ``done``, then wait for the last to arrive."""
         each = self._per_message
         room = self._shape.burst * each * (self._shape.in_flight - 1)
         while not done():
             if self._pace:
                 self._pace.wait()
-            self._send(publisher, next(self._bursts))
+            self._send(next(self._publishers), next(self._bursts))
             self._sent += self._shape.burst
             self._wait(self._sent * each - room)
             if self._pace:
@@ -185,9 +142,9 @@ class Driver:
 
     def _pump(self, timeout_s: float) -> bool:
         """Read every socket that has something; False if none had within the time."""
-        ready = self._poll.poll(timeout_s)
+        ready = self._cast.poll.poll(timeout_s)
         for descriptor, _ in ready:
-            self._arrived += self._readers[descriptor].read()
+            self._arrived += self._cast.readers[descriptor].read()
         return bool(ready)
 
     def _send(self, publisher: Connection, burst: bytes) -> None:
@@ -202,17 +159,17 @@ class Driver:
                     raise LoadFailed("the server stopped reading") from error
                 self._pump(0.001)
 
-    def _after(self, seconds: float) -> Callable[[], bool]:
-        deadline = time.monotonic() + seconds
-        return lambda: time.monotonic() >= deadline
+    def _warm(self) -> Callable[[], bool]:
+        """Tell when the time is up and each publisher, of many, has sent once."""
+        deadline = time.monotonic() + WARM_UP_S
+        bursts = self._shape.publishers if self._shape.publishers > 1 else 0
+        least = bursts * self._shape.burst
+        return lambda: time.monotonic() >= deadline and self._sent >= least
 
     def _enough(self) -> Callable[[], bool]:
         """Tell when the time or the count is up."""
         deadline, most = time.monotonic() + self._bounds.wall_s, self._bounds.messages
         return lambda: time.monotonic() >= deadline or self._sent >= most
-
-    def _reads(self) -> int:
-        return sum(subscriber.reads for subscriber in self._subscribers)
 
     def _read_back(self, result: LoadResult) -> None:
         """Every topic's retained message must be the last that was written to it."""

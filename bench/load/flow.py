@@ -72,6 +72,11 @@ class Flow:
         """Return the topic of message ``place`` of the cycle."""
         return self.topics[place % len(self.topics)]
 
+    def is_ours(self, topic: str, payload: bytes) -> bool:
+        """Tell whether a message names a place of the cycle and came on its topic."""
+        place = place_of(payload)
+        return 0 <= place < self.cycle and self.topic(place) == topic
+
     def everything(self) -> range:
         """Return the places of all messages."""
         return range(self.cycle)
@@ -85,7 +90,7 @@ class Flow:
         frames = [
             self.wire.publish(
                 self.topic(place),
-                payload_of(place, self.payload_bytes),
+                self.payload(place),
                 qos=self.qos,
                 retain=self.retain,
                 number=place % self.ids + 1,
@@ -101,11 +106,17 @@ class Flow:
         """Return these messages as a subscriber with this QoS gets them."""
         granted = min(qos, self.qos)
         return b"".join(
-            self.wire.delivered(
-                self.topic(place), payload_of(place, self.payload_bytes), qos=granted
-            )
+            self.wire.delivered(self.topic(place), self.payload(place), qos=granted)
             for place in places
         )
+
+    def payload(self, place: int) -> bytes:
+        """Return the payload of message ``place`` of the cycle."""
+        return payload_of(place, self.payload_bytes)
+
+    def id_at(self) -> int:
+        """Return where in a frame with an identifier, as a subscriber gets it, that is."""
+        return self.wire.id_at(self.topic(0), self.payload(0))
 
     def acknowledged(self) -> bytes:
         """Return the acknowledgements of all packet identifiers in order."""

@@ -38,11 +38,12 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The parts of a PUBLISH."""
+    """The parts of a PUBLISH; ``about`` are its properties without their length."""
 
     topic: str
     packet_id: int
     payload: bytes
+    about: bytes = b""
 
 
 def read_length(data: bytes, start: int) -> tuple[int, int] | None:
@@ -92,14 +93,15 @@ def read_publish(frame: Frame, level: int) -> Published:
     """
     body = frame.body
     end = 2 + int.from_bytes(body[:2], "big")
-    topic, packet_id = body[2:end].decode(), 0
+    topic, packet_id, about = body[2:end].decode(), 0, b""
     if frame.qos:
         packet_id, end = int.from_bytes(body[end : end + 2], "big"), end + 2
     if level == 5:
         found = read_length(body, end)
         if found is None:
             raise BadFrame("a PUBLISH without properties")
-        end = found[1] + found[0]
+        about = body[found[1] : sum(found)]
+        end = sum(found)
     if end > len(body):
         raise BadFrame("a PUBLISH shorter than its topic")
-    return Published(topic, packet_id, body[end:])
+    return Published(topic, packet_id, body[end:], about)

@@ -30,14 +30,20 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The form of a load of messages: one publisher, closed loop.
+    """The form of a load of messages, in a closed loop.
 
     Attributes:
+        topic_filter: What the subscribers want; below ``$share/`` they share what comes.
         burst: Messages sent at once.
         in_flight: Bursts under way at most; the next goes when the oldest has arrived
             everywhere and is acknowledged.
         subscribers: Each subscribes to ``topic_filter``; 0 leaves only acknowledgements.
         own_subscribers: Beside them each topic has a subscriber of its own.
+        publishers: Bursts go out by them in turn.
+        durable: Publishers and subscribers have durable sessions.
+        away: So many durable sessions want everything at QoS 1, and their clients are away
+            until the end; then they come back, and have to get all of it.
+        is_traced: Two user properties in each message, which needs level 5.
         stream: How ``subscribers`` subscribe: "" as the publisher speaks, ``sse``, ``ws``.
         retain: Retained writes; the final state of every topic is read back and compared.
         shuffled: Topics come in a random order, the same in each run.
@@ -51,6 +57,10 @@ class Shape:
     in_flight: int = 1
     subscribers: int = 1
     own_subscribers: bool = False
+    publishers: int = 1
+    durable: bool = False
+    away: int = 0
+    is_traced: bool = False
     stream: str = ""
     qos: int = 0
     subscriber_qos: int = 0
@@ -59,6 +69,15 @@ class Shape:
     pace_hz: float = 0
     payload_bytes: int = 64
     level: int = 4
+
+    @property
+    def is_shared(self) -> bool:
+        return self.topic_filter.startswith("$share/")
+
+    @property
+    def deliveries(self) -> int:
+        """How many subscribers get each message."""
+        return (1 if self.is_shared else self.subscribers) + self.own_subscribers
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ logs in and what a careful reader makes of a stream is the matter of a `Wire`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -25,6 +26,7 @@ class Delivered:
     topic: str
     payload: bytes
     answer: bytes = b""
+    about: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,11 @@ class Wire(Protocol):
     def accepted(self, number: int) -> bytes:
         """Return the acknowledgement that the publisher gets, empty when it is not known."""
 
-    def id_at(self, topic: str) -> int:
-        """Return where in a delivered QoS 1 frame the packet identifier is."""
+    def id_at(self, topic: str, payload: bytes) -> int:
+        """Return where in a delivered QoS 1 or 2 frame the packet identifier is."""
+
+    def about(self, payload: bytes) -> bytes:
+        """Return what a message has to say beside its payload, empty for nothing."""
 
     def reader(self) -> Reader:
         """Return a careful reader."""
@@ -86,27 +91,48 @@ class Wire(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MqttWire:
-    """MQTT 3.1.1 (4) or 5."""
+    """MQTT 3.1.1 (4) or 5; with ``is_traced`` each message has two user properties.
+
+    One of them is the same for all, the other one of its own: a trace identifier.
+    """
 
     level: int
+    is_traced: bool = False
     interruption: bytes = b""
     reply: bytes = b""
 
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool, number: int) -> bytes:
         return packets.publish(
-            topic, payload, level=self.level, qos=qos, retain=retain, packet_id=number
+            topic,
+            payload,
+            level=self.level,
+            qos=qos,
+            retain=retain,
+            packet_id=number,
+            about=self._properties(payload),
         )
 
     def delivered(self, topic: str, payload: bytes, *, qos: int) -> bytes:
-        return packets.publish(topic, payload, level=self.level, qos=qos)
+        about = self._properties(payload)
+        return packets.publish(topic, payload, level=self.level, qos=qos, about=about)
+
+    def about(self, payload: bytes) -> bytes:
+        return self._properties(payload)[1:]  # they are shorter than 128 bytes
+
+    def _properties(self, payload: bytes) -> bytes:
+        if not self.is_traced:
+            return b""
+        trace = hashlib.md5(payload, usedforsecurity=False).hexdigest()
+        pairs = (("unit", "celsius"), ("traceparent", f"00-{trace}-{trace[:16]}-01"))
+        return packets.user_properties(pairs)
 
     def accepted(self, number: int) -> bytes:
         return packets.puback(number)
 
-    def id_at(self, topic: str) -> int:
+    def id_at(self, topic: str, payload: bytes) -> int:
         # The packet identifier follows the topic, and is the server's to choose.
-        head = packets.publish(topic, b"x" * 64, level=self.level, qos=1)
-        return len(head) - 64 - len(packets.properties(self.level)) - 2
+        about = self._properties(payload) or packets.properties(self.level)
+        return len(self.delivered(topic, payload, qos=1)) - len(payload) - len(about) - 2
 
     def reader(self) -> Reader:
         return _MqttReader(self.level)
@@ -122,7 +148,7 @@ class _MqttReader:
             if frame.type == packets.PUBLISH:
                 message = read_publish(frame, self._level)
                 answer = packets.puback(message.packet_id) if frame.qos else b""
-                yield Delivered(message.topic, message.payload, answer)
+                yield Delivered(message.topic, message.payload, answer, message.about)
             elif frame.type == packets.PUBACK:
                 number = int.from_bytes(frame.body[:2], "big")
                 yield Answered(number, is_accepted=not _is_refusal(frame.body))
@@ -151,7 +177,10 @@ class NatsWire:
     def accepted(self, number: int) -> bytes:
         return b""
 
-    def id_at(self, topic: str) -> int:
+    def about(self, payload: bytes) -> bytes:
+        return b""
+
+    def id_at(self, topic: str, payload: bytes) -> int:
         raise NotImplementedError("NATS delivers without packet identifiers")
 
     def reader(self) -> Reader:
@@ -198,6 +227,6 @@ def _said(words: list[bytes]) -> Other:
     return Other(what, NatsWire.reply if words == [b"PING"] else b"")
 
 
-def wire_of(target: Target, level: int) -> Wire:
+def wire_of(target: Target, level: int, *, is_traced: bool = False) -> Wire:
     """Return what a target speaks."""
-    return NatsWire() if target.protocol == "nats" else MqttWire(level)
+    return NatsWire() if target.protocol == "nats" else MqttWire(level, is_traced)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -13,8 +14,10 @@ from urllib.parse import urlsplit
 from bench.load.spec import Target
 from bench.peers.certificate import Certificate
 from bench.peers.ports import free_port
-from bench.peers.process import Started, StartFailed
+from bench.peers.process import Started, StartFailed, environment
 
+ALONE = {"PYTHONPATH": ""}
+"""Else our sources would stand before what is installed in another environment."""
 USERNAME, PASSWORD = "bench", "bench-password"
 SCHEMA = """\
 type Bench @table @export {
@@ -43,14 +46,16 @@ def lyredb(
     *,
     certificate: Certificate | None = None,
     extra: Mapping[str, str] | None = None,
+    python: Path | None = None,
 ) -> Iterator[Running]:
     """Run LyreDB with default settings and an empty data directory in ``folder``.
 
-    A certificate adds a listener for MQTT over TLS, ``extra`` are environment variables.
+    A certificate adds a listener for MQTT over TLS, ``extra`` are environment variables. With
+    ``python``, an interpreter, it is the LyreDB that is installed there, not this tree's.
     """
     home = Path(tempfile.mkdtemp(prefix="lyredb-", dir=folder))
     make_application(home, SCHEMA)
-    with lyredb_at(home, certificate=certificate, extra=extra) as running:
+    with lyredb_at(home, certificate=certificate, extra=extra, python=python) as running:
         yield running
 
 
@@ -62,9 +67,21 @@ def make_application(home: Path, schema: str) -> Path:
     return application
 
 
-def program() -> str:
-    """Return the path of the command ``lyredb``."""
-    return str(Path(sys.executable).with_name("lyredb"))
+def program(python: Path | None = None) -> str:
+    """Return the path of the command ``lyredb`` beside an interpreter, by default ours."""
+    return str((python or Path(sys.executable)).with_name("lyredb"))
+
+
+def is_compiled(python: Path) -> bool:
+    """Tell whether the LyreDB that is installed beside an interpreter is compiled."""
+    command = [program(python), "version"]
+    try:
+        said = subprocess.run(
+            command, env=environment(ALONE), capture_output=True, text=True, timeout=30, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return "compiled" in said.stdout
 
 
 @contextmanager
@@ -73,6 +90,7 @@ def lyredb_at(
     *,
     certificate: Certificate | None = None,
     extra: Mapping[str, str] | None = None,
+    python: Path | None = None,
 ) -> Iterator[Running]:
     """Run the application in ``home`` on the data there, with one worker.
 
@@ -80,11 +98,13 @@ def lyredb_at(
     """
     application = home / "app"
     command = [
-        program(),
+        program(python),
         *("run", str(application), "--data", str(home / "data"), "--workers", "1"),
         *("--http-port", "0", "--mqtt-port", "0", "--operations-port", "0"),
     ]
     login = {"LYREDB_ADMIN_USERNAME": USERNAME, "LYREDB_ADMIN_PASSWORD": PASSWORD}
+    if python is not None:
+        login |= ALONE
     secure = {} if certificate is None else _secure(certificate)
     with Started(command, extra=login | secure | dict(extra or {})) as process:
         try:

@@ -24,6 +24,7 @@ class Plan:
         order: "A" measures LyreDB, "B" each peer in turn.
         level: MQTT 4 (3.1.1) or 5.
         payload_bytes: Size of MQTT payloads and HTTP bodies.
+        compiled: An interpreter in whose environment LyreDB is compiled; it is measured too.
     """
 
     folder: Path
@@ -31,6 +32,7 @@ class Plan:
     order: str
     level: int
     payload_bytes: int
+    compiled: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,18 @@ class Contender:
     start: Callable[[], AbstractContextManager[Callable[[], Round]]]
 
 
-def compete(plan: Plan, subject: Contender, *peers: Contender) -> tuple[Side, ...]:
+def compete(
+    plan: Plan, subject: Contender, *peers: Contender, compiled: Contender | None = None
+) -> tuple[Side, ...]:
     """Measure all in the plan's order; one that does not start is trouble, not the end.
 
     All of them run during the whole scenario, idle while another one is measured.
+
+    Returns:
+        A side for the subject, for its compiled form where that is one, and for each peer.
     """
-    contenders = (subject, *peers)
+    subjects = (subject,) if compiled is None else (subject, compiled)
+    contenders = (*subjects, *peers)
     rounds: dict[str, list[Round]] = {each.name: [] for each in contenders}
     with ExitStack() as running:
         measure: dict[str, Callable[[], Round]] = {}
@@ -56,7 +64,7 @@ def compete(plan: Plan, subject: Contender, *peers: Contender) -> tuple[Side, ..
             except StartFailed as error:
                 rounds[each.name].append(Round(trouble=str(error)))
         for letter in plan.order:
-            for each in (subject,) if letter == "A" else peers:
+            for each in subjects if letter == "A" else peers:
                 if each.name in measure:
                     rounds[each.name].append(measure[each.name]())
     return tuple(Side(each.name, rounds[each.name]) for each in contenders)

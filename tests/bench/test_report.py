@@ -55,7 +55,7 @@ def test_json_and_page_have_the_figures_with_their_conditions(tmp_path: Path) ->
     document = json.loads((tmp_path / "new" / "latest.json").read_text())
     assert (document["conditions"], document["comparisons"][0]["ratio"]) == ("a machine", 4)
     page = (tmp_path / "page.md").read_text()
-    assert "| one to one | mosquitto | 2,000 ±50% | 500 | 4.00x | 10x |" in page
+    assert "| one to one | plain | mosquitto | 2,000 ±50% | 500 | 4.00x | 10x | NO |" in page
     assert "a machine" in page
     assert "payload 64 bytes" in page
 
@@ -69,6 +69,24 @@ def test_a_figure_that_misses_what_is_wanted_says_so(tmp_path: Path) -> None:
     assert row in (tmp_path / "page.md").read_text()
     assert "NO" in shown(report)
     assert not report.has_trouble
+
+
+def test_both_forms_of_lyredb_are_rows_of_their_own_with_what_each_wants(tmp_path: Path) -> None:
+    """What is wanted of the compiled form says nothing about the plain one."""
+    compiled = Comparison(
+        "one to one",
+        "deliveries",
+        "payload 64 bytes",
+        Side("LyreDB compiled", [Round(6_000, 1, 1.0)]),
+        SLOW,
+        wanted=11,
+        form="compiled",
+    )
+    write_page(Report("a machine", [comparison(FAST), compiled]), tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text()
+    assert "| one to one | plain | mosquitto | 2,000 ±50% | 500 | 4.00x | 10x | NO |" in page
+    assert "| one to one | compiled | mosquitto | 6,000 | 500 | 12.00x | 11x | yes |" in page
+    assert "LyreDB 2,000/s, mosquitto 250/s, LyreDB compiled 6,000/s" in page
 
 
 def test_a_scenario_without_a_peer_has_a_rate_and_no_ratio() -> None:
