@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from lyredb.errors import InvalidBody
-from lyredb.formats.counting import check_json_count
+from lyredb.formats.counting import MAX_VALUES, check_json_count
 from lyredb.formats.limits import MAX_DEPTH, MAX_KEYS, check_depth, check_value, too_deep
 from lyredb.formats.pause import PAUSE, Pause
 
@@ -74,7 +74,8 @@ class JsonFormat:
             InvalidBody: Not JSON in UTF-8, a number out of range, or too many values.
             NestingTooDeep: More than `MAX_DEPTH` levels.
         """
-        check_json_count(data)
+        if len(data) > MAX_VALUES:
+            check_json_count(data)
         try:
             value: object = _decoder.decode(data)
         except RecursionError:
@@ -84,7 +85,8 @@ class JsonFormat:
             raise InvalidBody("the body is not valid UTF-8") from None
         except (ValueError, OverflowError) as error:
             raise InvalidBody(f"the body is not valid JSON: {error}") from error
-        self.check(data, value)
+        if len(data) > MAX_DEPTH:  # less has neither so many brackets nor so many digits
+            self.check(data, value)
         return value
 
     @staticmethod

@@ -100,14 +100,12 @@ def _change(write: Write, context: Context, limit: WriteLimit | None) -> tuple[K
     if target.id is None or target.kind != "record":
         name = target.table.schema.name
         raise UnsupportedOperation(f"only a record can be written: name one, as in {name}/42")
-    match write.operation:
-        case "delete":
-            return target.id, _assemble(write, context, target.id, Kind.DELETE)
-        case "patch":
-            return target.id, _patch(write, context, target.id)
-        case _:
-            is_partial = limit is not None and limit.is_partial
-            return target.id, _put(write, context, target.id, is_partial=is_partial)
+    if write.operation == "delete":
+        return target.id, _assemble(write, context, target.id, Kind.DELETE)
+    if write.operation == "patch":
+        return target.id, _patch(write, context, target.id)
+    is_partial = limit is not None and limit.is_partial
+    return target.id, _put(write, context, target.id, is_partial=is_partial)
 
 
 def _patch(write: Write, context: Context, record_id: KeyValue) -> Mutation:
@@ -225,7 +223,8 @@ def _put(write: Write, context: Context, record_id: KeyValue, *, is_partial: boo
     if value is not None:
         record = _mapping(value)
         body = _part(table, record, record_id) if is_partial else table.encode(record, record_id)
-        _refuse_operations(body)
+        if _PACKED_OPERATION in body:
+            _refuse_operations(body)
         return _assemble(write, context, record_id, Kind.PUT, body=body)
     _require_opaque(table, write.content_type)
     metadata = encode_metadata(content_type=write.content_type, properties=write.properties)

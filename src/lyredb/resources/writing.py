@@ -153,14 +153,14 @@ class Writing:
             told(error)
 
     def _submit(self, write: Write, context: Context, done: Done, session_rows: Rows) -> None:
-        table = write.target.table
         limit = self.admitted(write, context)
         integer = None
-        if needs_integer(write):
-            integer = self.integers.take(table.slot)
+        if write.operation == "create" and needs_integer(write):
+            slot = write.target.table.slot
+            integer = self.integers.take(slot)
             if integer is None:
                 resume = partial(self._resume, write, context, done, session_rows)
-                self.integers.wait(table.slot, resume)
+                self.integers.wait(slot, resume)
                 return
         self._send(plan(write, context, limit, integer), context, done, session_rows)
 
@@ -172,9 +172,8 @@ class Writing:
         Raises:
             NotAuthorised: It may not be.
         """
-        table, topic = write.target.table, write.target.topic
-        self._access.require(context.principal, _DECISIONS[write.operation], table, topic)
-        return self._access.limit(context.principal, table)
+        target, decision = write.target, _DECISIONS[write.operation]
+        return self._access.admit(context.principal, decision, target.table, target.topic)
 
     def _resume(
         self,
@@ -194,11 +193,11 @@ class Writing:
             done(error)
 
     def _send(self, planned: Planned, context: Context, done: Done, session_rows: Rows) -> None:
-        slot, key = planned.mutation.slot, planned.mutation.key
+        fence, slot, key = self._fence, planned.mutation.slot, planned.mutation.key
 
         def reply(result: Result) -> None:
             if isinstance(result, LyreError):
-                self._fence.release(slot, key, 0)
+                fence.release(slot, key, 0)
                 if planned.integer is not None and isinstance(result, RecordExists):
                     # Somebody chose this key while it was leased: the next block is above it.
                     self.integers.discard(slot)
@@ -207,14 +206,16 @@ class Writing:
                 done(planned.meaning(result))
                 return
             outcome = result.outcomes[0]
-            self._fence.release(slot, key, outcome.seq)
+            fence.release(slot, key, outcome.seq)
             table = planned.write.target.table
             done(Written(planned.id, outcome.version, outcome.seq, outcome.existed, table))
 
-        self._log_held(slot, key)
+        taken = fence.take_held(slot, key)
+        if taken:
+            self._log_taken(slot, key, taken)
         self._writer.submit((planned.mutation,), reply, session_rows=session_rows)
         # Only now: a write that was not taken must not answer the hold of an earlier one.
-        self._fence.hold(slot, key)
+        fence.hold(slot, key)
 
     def submit_messages(
         self, messages: Sequence[Mutation], done: Callable[[Result], None], session_rows: Rows
@@ -249,9 +250,10 @@ class Writing:
     def _log_held(self, slot: int, key: bytes) -> None:
         """Log what was published between the last write of a record and the next one."""
         taken = self._fence.take_held(slot, key)
-        if not taken:
-            return
+        if taken:
+            self._log_taken(slot, key, taken)
 
+    def _log_taken(self, slot: int, key: bytes, taken: Sequence[HeldMessage]) -> None:
         def reply(result: Result) -> None:
             if isinstance(result, LyreError):
                 self._fence.release(slot, key, 0)

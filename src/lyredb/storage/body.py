@@ -109,8 +109,10 @@ def _check(value: object, depth: int) -> bool:
         for name, item in value.items():
             if type(name) is not str:
                 raise InvalidRecord("names of attributes must be strings")
-            if type(item) is not str:  # the common case, without a call
-                big |= _check_item(item, depth)
+            kind = type(item)
+            if kind is str or (kind is int and -(1 << 63) <= item < 1 << 64):
+                continue  # the common cases, without a call
+            big |= _check_item(item, depth)
     elif isinstance(value, (list, tuple)):
         for item in value:
             big |= _check_item(item, depth)

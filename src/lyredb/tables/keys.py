@@ -13,7 +13,7 @@ from typing import Final
 from uuid import uuid4
 
 from lyredb.errors import InvalidKey, RecordNotFound
-from lyredb.storage.keys import KeyValue, encode_full_key, shorten_key
+from lyredb.storage.keys import LONGEST_NATURAL, KeyValue, encode_full_key, shorten_key
 
 SAFE_INTEGER: Final = 2**53
 """Integers up to it are exact in every client, JavaScript included."""
@@ -135,6 +135,8 @@ class KeyRules:
         Raises:
             InvalidKey: It is too long to be stored.
         """
+        if type(key) is str and len(key) < LONGEST_NATURAL and key.isascii() and "\0" not in key:
+            return b"\x30" + key.encode()  # the common case, as `encode_full_key` has it
         full = encode_full_key(key)
         if len(full) > MAX_FULL_KEY_BYTES:
             raise InvalidKey(f"a key has at most {MAX_FULL_KEY_BYTES - 1} bytes")

@@ -182,6 +182,8 @@ def _check_float(value: object, path: str, problems: Problems) -> object:
 
 def _integer_check(name: str, least: int, greatest: int) -> Check:
     def check_integer(value: object, path: str, problems: Problems) -> object:
+        if type(value) is int and least <= value <= greatest:  # the common case
+            return value
         # 12.0 is the integer 12: JSON has one kind of number, and JavaScript writes both.
         if isinstance(value, float) and value.is_integer():
             value = int(value)

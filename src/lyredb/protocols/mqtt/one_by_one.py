@@ -69,6 +69,7 @@ class OneByOne:
         "_context",
         "_format",
         "_ingress",
+        "_is_waited_for",
         "_owner",
         "_replies",
         "_service",
@@ -99,6 +100,7 @@ class OneByOne:
         self._ingress = ingress
         self._format = format
         self._content_type = content_type
+        self._is_waited_for = False
         self._ahead = Ahead(limits, acks, is_v5=is_v5)
         self._aliases = Aliases(limits.topic_alias_maximum)
         self._replies = Replies(owner, acks, service.counters, context.session, is_v5=is_v5)
@@ -115,7 +117,7 @@ class OneByOne:
         if packet.qos == 2 and self.exactly.is_known(packet.packet_id):
             self.exactly.repeat(packet.packet_id)
             return
-        if packet.qos:
+        if packet.qos and self._version == V5:
             self._check_quota()
         self._service.counters.received += 1
         pending = self._acks.reserve(1, packet.packet_id, packet.qos) if packet.qos else None
@@ -136,7 +138,7 @@ class OneByOne:
         is bounded by the number of packet identifiers.
         """
         limit = self._service.limits.receive_maximum
-        if self._version == V5 and self._acks.outstanding + self.exactly.outstanding >= limit:
+        if self._acks.outstanding + self.exactly.outstanding >= limit:
             raise Violation(
                 Reason.RECEIVE_MAXIMUM_EXCEEDED,
                 f"More than {limit} messages without their acknowledgement",
@@ -265,14 +267,11 @@ class OneByOne:
         self._service.begin_write()
         self._ahead.begin(size, is_acknowledged=is_acknowledged)
 
-    def _end(self, size: int, *, is_acknowledged: bool) -> None:
-        self._service.end_write()
-        self._ahead.end(size, is_acknowledged=is_acknowledged)
-
     def _end_one(
         self, pending: Pending | None, size: int, result: Written | int | LyreError
     ) -> None:
-        self._end(size, is_acknowledged=pending is not None)
+        self._service.end_write()
+        self._ahead.end(size, is_acknowledged=pending is not None)
         error = result if isinstance(result, LyreError) else None
         repeated: Sequence[Pending] = ()
         if pending is not None and pending.qos == 2:
@@ -295,7 +294,8 @@ class OneByOne:
         size: int,
         result: int | LyreError,
     ) -> None:
-        self._end(size, is_acknowledged=True)
+        self._service.end_write()
+        self._ahead.end(size, is_acknowledged=True)
         error = result if isinstance(result, LyreError) else None
         repeated = self.exactly.settle(twice, is_received=error is None)
         if not self._owner.is_open:
@@ -318,9 +318,11 @@ class OneByOne:
             else:
                 self._replies.refuse(one, error)
         self._owner.answers_ready()
-        if self._ahead.is_near_again:
+        if self._is_waited_for and self._ahead.is_near_again:
+            self._is_waited_for = False
             self._owner.resume_reading(self)
 
     def _wait_if_too_far(self) -> None:
         if self._ahead.is_too_far:
+            self._is_waited_for = True
             self._owner.pause_reading(self)
