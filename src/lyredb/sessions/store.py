@@ -156,13 +156,15 @@ class _Opening:
         removed: Rows = ()
         if found is not None:
             is_over = found.is_over(snapshot.now_ms)
-            if not is_over and found.description.user != context.user:
+            # One that was to end with its connection, which was lost without a word.
+            has_ended = is_over or not found.description.expiry_s
+            if not has_ended and found.description.user != context.user:
                 self._on_open(Refusal.OTHER_USER)
                 return
             if not is_over and found.description.epoch > self._epoch:
                 self._on_open(Refusal.SUPERSEDED)
                 return
-            if not is_over and not clean_start:
+            if not has_ended and not clean_start:
                 self._take_up(found, expiry_s)
                 return
             removed = rows.removal_of_rows(snapshot, found.description.number)

@@ -192,6 +192,24 @@ def test_what_is_on_its_way_when_the_client_goes_comes_when_it_is_back(ticks: in
     on_world(body)
 
 
+def test_a_session_that_was_to_end_with_its_connection_has_ended_with_the_server() -> None:
+    """MQTT 5 §3.1.2.11.2; its client has forgotten it, and must leave a server that has not."""
+
+    async def body(world: World) -> None:
+        peer, _ = await world.connect()
+        await world.subscribe(peer, ("open/#", 1))
+        await world.sleep(peer)
+        _, connack = await world.connect(props=b"")
+        assert connack.body[0] == 1, "the session was present"
+        world.crash()
+        peer, connack = await world.connect()
+        assert connack.body[0] == 0, "no session was present"
+        await world.publish("open/a", b"1")
+        await world.nothing_more(peer)
+
+    on_world(body)
+
+
 def test_a_window_smaller_than_before_holds_for_what_is_sent_again() -> None:
     """[MQTT-3.1.2-25] §4.9: Receive Maximum is of each connection."""
 
