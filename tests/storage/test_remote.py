@@ -234,14 +234,71 @@ def test_a_stream_that_does_not_end_does_not_keep_a_worker_from_the_next_writer(
             await asyncio.sleep(0)
             connect(service_of(room), worker)
             await room.until(lambda: len(results) == 1)
-            assert isinstance(results[0], Overloaded)
-            worker.submit([put("kept")], results.append)
-            await room.until(lambda: len(results) == 2)
-            assert isinstance(results[1], Applied)
+            assert isinstance(results[0], Applied)
             await worker.drain(1)
             theirs.close()
 
     asyncio.run(body())
+
+
+def test_what_a_writer_left_undone_is_sent_once_more_before_what_came_later(
+    tmp_path: Path,
+) -> None:
+    """A 3.1.1 client cannot be told no, and what it said after that must not pass it."""
+
+    async def body() -> None:
+        async with remote(tmp_path) as room:
+            worker = RemoteWriter(room.engine, 9, loop=asyncio.get_running_loop())
+            end = await writer_that_does_nothing(room, worker)
+            results: list[object] = []
+            for name in ("first", "second"):
+                worker.submit([put(name)], results.append)
+            await asyncio.sleep(0)
+            end.close()
+            await room.until(lambda: not worker.is_attached)
+            worker.submit([put("later")], results.append)
+            connect(service_of(room), worker)
+            await room.until(lambda: len(results) == 3)
+            assert all(isinstance(result, Applied) for result in results)
+            with room.engine.snapshot() as snapshot:
+                entries = [entry.key for entry in snapshot.entries(0)]
+            assert entries == [put(name).key for name in ("first", "second", "later")]
+            await worker.drain(1)
+
+    asyncio.run(body())
+
+
+def test_what_two_writers_left_undone_is_not_sent_to_a_third(tmp_path: Path) -> None:
+    """It may be what ends them."""
+
+    async def body() -> None:
+        async with remote(tmp_path) as room:
+            worker = RemoteWriter(room.engine, 9, loop=asyncio.get_running_loop())
+            results: list[object] = []
+            for attempt in range(2):
+                end = await writer_that_does_nothing(room, worker)
+                if not attempt:
+                    worker.submit([put("deadly")], results.append)
+                await asyncio.sleep(0)
+                end.close()
+                await room.until(lambda: not worker.is_attached)
+            assert not results
+            connect(service_of(room), worker)
+            await room.until(lambda: len(results) == 1)
+            assert isinstance(results[0], Overloaded)
+            assert room.engine.position == 0
+            await worker.drain(1)
+
+    asyncio.run(body())
+
+
+async def writer_that_does_nothing(room: Room, worker: RemoteWriter) -> socket.socket:
+    """Attach a worker to a writer that takes its requests and never answers."""
+    ours, theirs = socket.socketpair()
+    worker.attach(ours)
+    theirs.sendall(encode(Welcome(RequestRow(1))))
+    await room.until(lambda: worker.is_attached)
+    return theirs
 
 
 def test_requests_wait_for_a_writer_only_for_a_while(

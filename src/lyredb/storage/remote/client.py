@@ -1,8 +1,10 @@
 """A worker's end: the sequencer of a process that only reads.
 
 What is submitted in a tick goes out in one frame. Requests that were sent when the writer went
-away are answered when there is one again, from the request row: exactly what was done, and for
-the rest that it was not. Requests that were not sent yet wait for the next writer, for a while.
+away are answered when there is one again, from the request row: exactly what was done. The rest
+is sent once more, before what was not sent yet, so that nothing passes what came before it; what
+the second writer does not do either is answered as not done, since it may be what ends writers.
+Requests that were not sent yet wait for the next writer, for a while.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -35,7 +37,6 @@ from lyredb.storage.remote.wire import (
     decode_downward,
     encode,
 )
-from lyredb.storage.request_row import Replied
 from lyredb.storage.sequencer import Answer, Result, SequencerStatistics, committed
 
 if TYPE_CHECKING:
@@ -64,8 +65,8 @@ class RemoteStatistics(SequencerStatistics):
     attachments: int
 
 
-_Waiting: TypeAlias = tuple[Callable[[Result], None], int, int]
-"""What is left of a request here once it is sent: who waits, its mutations, its bytes."""
+_Waiting: TypeAlias = tuple[Callable[[Result], None], int, int, Wanted | None]
+"""A request: who waits, its mutations, its bytes, and itself unless it was sent once more."""
 
 
 class RemoteWriter:
@@ -160,8 +161,9 @@ class RemoteWriter:
         size = size_of(transaction, session_rows)
         self._check(len(transaction), size, transaction)
         self._last = number = self._last + 1
-        self._waiting[number] = (on_reply, len(transaction), size)
-        self._unsent.append(Wanted(number, list(transaction), list(session_rows), bulk))
+        wanted = Wanted(number, list(transaction), list(session_rows), bulk)
+        self._waiting[number] = (on_reply, len(transaction), size, wanted)
+        self._unsent.append(wanted)
         self._mutations += len(transaction)
         self._bytes += size
         self._schedule()
@@ -298,18 +300,31 @@ class RemoteWriter:
         self._is_welcome = True
         self._attachments += 1
         self._failure = ""
-        self._resolve(self._verdicts(welcome.row.replies))
+        self._judge({each.number: each.result for each in welcome.row.replies})
         self.calls.announce()
         self._schedule()
 
-    def _verdicts(self, replies: Iterable[Replied]) -> list[tuple[int, Result]]:
-        """What became of each request that was sent and not answered, in order."""
-        done = {each.number: each for each in replies}
-        return [
-            (number, done[number].result if number in done else _not_done())
-            for number in self._waiting
-            if number <= self._sent
-        ]
+    def _judge(self, done: dict[int, Result]) -> None:
+        """Answer each request that was sent, or have it sent once more, in order.
+
+        Args:
+            done: Results by number, of those that an earlier writer has done.
+        """
+        again: list[Wanted] = []
+        results: list[tuple[int, Result]] = []
+        for number, (on_reply, mutations, size, wanted) in self._waiting.items():
+            if number > self._sent:
+                break
+            if number in done:
+                results.append((number, done[number]))
+            elif wanted is None:
+                results.append((number, _not_done()))
+            else:
+                self._waiting[number] = (on_reply, mutations, size, None)
+                again.append(wanted)
+        self._unsent[:0] = again
+        self._sent = 0  # whatever waits now has not been sent to this writer
+        self._resolve(results)
 
     def _resolve(self, results: Sequence[tuple[int, Result]]) -> None:
         waiting = self._waiting
@@ -317,7 +332,7 @@ class RemoteWriter:
             request = waiting.pop(number, None)
             if request is None:
                 continue
-            on_reply, mutations, size = request
+            on_reply, mutations, size, _ = request
             self._mutations -= mutations
             self._bytes -= size
             self._transactions += 1
