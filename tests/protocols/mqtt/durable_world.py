@@ -29,6 +29,7 @@ from tests.resources.node_under_test import data_directory
 DEADLINE_S = 20
 SOMEBODY = Context(SUPER_USER, "mqtt", "somebody", 1)
 PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK = 3, 4, 5, 6, 7, 9, 11
+Later = Callable[[float, Callable[[], None]], object]
 LASTS = b"\x11\x00\x00\x0e\x10"
 """Session Expiry Interval: an hour."""
 
@@ -41,8 +42,8 @@ class World:
         self.peers: list[Peer] = []
         self.begin()
 
-    def begin(self, **limits: object) -> None:
-        """Have a new server over the node."""
+    def begin(self, *, call_later: Later | None = None, **limits: object) -> None:
+        """Have a new server over the node; its sessions are written when ``call_later`` says."""
         self.harness = harness = Harness()
         loop = harness.loop
         harness.service = Service(
@@ -52,14 +53,19 @@ class World:
             Claims(harness.streams.worker(2)),
             Sessions(
                 self.node.database.session_store,
-                call_later=loop.call_later,
+                call_later=call_later or loop.call_later,
                 call_soon=loop.call_soon,
             ),
             loop=loop,
         )
 
     def crash(self) -> None:
-        """End the server without a word to anybody: no close, no progress."""
+        """End the server without a word to anybody, no close, no progress; another begins."""
+        self.cut()
+        self.begin()
+
+    def cut(self) -> None:
+        """End the server without a word to anybody."""
         for peer in self.peers:
             session = peer.connection._session
             if session is not None:
@@ -68,7 +74,6 @@ class World:
                     session.stored.lose()
             peer.connection.abort()
         self.peers = []
-        self.begin()
 
     async def connect(
         self, client_id: str = "c", version: int = 5, *, props: bytes = LASTS, clean: bool = False
