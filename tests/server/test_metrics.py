@@ -11,6 +11,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -20,7 +21,7 @@ from lyredb.errors import LyreError, Overloaded
 from lyredb.protocols.http import Authentication, HttpServer
 from lyredb.protocols.net.admission import AdmissionStatistics
 from lyredb.server.metrics.endpoint import PRIORITY, MetricsEndpoint
-from lyredb.server.metrics.exchange import Keeper, Reporter
+from lyredb.server.metrics.exchange import Keeper, Reporter, pause_after
 from lyredb.server.metrics.exposition import exposition
 from lyredb.server.metrics.page import page
 from lyredb.server.metrics.process import process_statistics
@@ -171,6 +172,14 @@ def test_any_worker_tells_the_numbers_of_all() -> None:
     assert found == {("writer", 0): 100, ("worker", 1): 10, ("worker", 2): 20}
 
 
+@pytest.mark.parametrize(
+    ("took_s", "pause_s"), [(0.0, 1.0), (0.001, 1.0), (0.006, 3.0), (5.0, 10.0)]
+)
+def test_counting_takes_a_small_part_of_a_workers_time(took_s: float, pause_s: float) -> None:
+    """Over very many connections it takes milliseconds in which nobody is served."""
+    assert pause_after(took_s) == pytest.approx(pause_s)
+
+
 def test_a_worker_that_went_away_is_told_no_more() -> None:
     """Its successor has another life: numbers of a dead one would stay for ever."""
 
@@ -257,6 +266,17 @@ def test_the_numbers_of_a_process_are_the_kernels() -> None:
     assert after.cpu_s > 0
     assert after.resident_bytes > 1_000_000
     assert 1.6e9 < after.started_s == pytest.approx(before.started_s, abs=1)
+
+
+def test_descriptors_are_counted_where_the_kernel_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before Linux 6.2 the folder has no size: it is listed, which opens one more."""
+    counted = process_statistics().open_files
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", lambda _: SimpleNamespace(st_size=0))
+        listed = process_statistics().open_files
+    assert listed == counted + 1
 
 
 def test_a_process_without_a_descriptor_left_still_tells_its_numbers() -> None:

@@ -1,6 +1,7 @@
 """How the numbers of all processes come together.
 
-Each worker has a `Reporter`: once a second it tells its numbers where the writer is, where
+Each worker has a `Reporter`: once a second, or less often when counting takes long (a look at
+10,000 connections), it tells its numbers where the writer is, where
 a `Keeper` keeps the last of each. Whoever asks a reporter gets all of them, its own taken
 in that moment. In a server of one process there is nobody to tell, and it is asked the same.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -19,6 +21,10 @@ from lyredb.server.metrics.snapshot import Snapshot, Subject, decode_snapshot
 from lyredb.storage.sequencer import Answer, Calls, CallService, Reply
 
 REPORT_S: Final = 1.0
+AT_MOST: Final = 1 / 500
+"""Of a worker's time: to count over very many connections takes long, and nobody is served."""
+SELDOM_S: Final = 10.0
+"""The age at which numbers are of no more use; also what one slow look may cause."""
 ANSWER_S: Final = 2.0
 """The writer commits for at most 20 ms at a time; one that is silent for so long is away."""
 TOLD: Final = "statistics"
@@ -60,6 +66,11 @@ class Keeper:
         self._last.pop(worker, None)
 
 
+def pause_after(took_s: float) -> float:
+    """Return the time until a worker counts again, after it has taken so long."""
+    return min(SELDOM_S, max(REPORT_S, took_s / AT_MOST))
+
+
 class Reporter:
     """Tells the numbers of a worker, and asks for those of all.
 
@@ -74,11 +85,13 @@ class Reporter:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Tell the numbers now and once a second, until `stop`; in the running loop."""
+        """Tell the numbers now and again and again, until `stop`; in the running loop."""
         if self._calls is None:
             return
+        begin = time.perf_counter()
         self._calls.notify(TOLD, self._subject.take().encode())
-        self._timer = asyncio.get_running_loop().call_later(REPORT_S, self.start)
+        pause_s = pause_after(time.perf_counter() - begin)
+        self._timer = asyncio.get_running_loop().call_later(pause_s, self.start)
 
     def stop(self) -> None:
         """Tell nothing more."""

@@ -54,7 +54,7 @@ def process_statistics(pid: int | None = None) -> ProcessStatistics:
     folder = Path(f"/proc/{number}")
     try:
         line = (folder / "stat").read_text()
-        open_files = len(os.listdir(folder / "fd"))
+        open_files = _count_files(folder / "fd")
     except (FileNotFoundError, ProcessLookupError):
         raise ProcessLookupError(f"process {number} has ended") from None
     except OSError as error:
@@ -73,6 +73,15 @@ def process_statistics(pid: int | None = None) -> ProcessStatistics:
         threads=int(fields[17]),
         started_s=_booted_s() + int(fields[19]) / _TICKS_PER_S,
     )
+
+
+def _count_files(folder: Path) -> int:
+    """Return how many descriptors are open, without listing them where that is possible.
+
+    A list of 10,000 connections costs 3 ms, in which nobody is served. The size of the folder
+    is their number from Linux 6.2 on, and 0 before.
+    """
+    return os.stat(folder).st_size or len(os.listdir(folder))
 
 
 def _booted_s() -> float:
