@@ -20,7 +20,7 @@ from lyredb.tables.stored import StoredTable
 WriteOperation = Literal["put", "patch", "delete", "create"]
 
 
-class Write(msgspec.Struct, frozen=True):
+class Write(msgspec.Struct, frozen=True, gc=False):
     """One change of one record.
 
     Attributes:
@@ -53,7 +53,7 @@ class Write(msgspec.Struct, frozen=True):
     blobs: tuple[bytes, ...] = ()
 
 
-class Written(msgspec.Struct, frozen=True):
+class Written(msgspec.Struct, frozen=True, gc=False):
     """A write that is on disk.
 
     Attributes:

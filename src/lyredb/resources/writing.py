@@ -193,29 +193,35 @@ class Writing:
             done(error)
 
     def _send(self, planned: Planned, context: Context, done: Done, session_rows: Rows) -> None:
-        fence, slot, key = self._fence, planned.mutation.slot, planned.mutation.key
-
-        def reply(result: Result) -> None:
-            if isinstance(result, LyreError):
-                fence.release(slot, key, 0)
-                if planned.integer is not None and isinstance(result, RecordExists):
-                    # Somebody chose this key while it was leased: the next block is above it.
-                    self.integers.discard(slot)
-                    self._resume(planned.write, context, done, session_rows, None)
-                    return
-                done(planned.meaning(result))
-                return
-            outcome = result.outcomes[0]
-            fence.release(slot, key, outcome.seq)
-            table = planned.write.target.table
-            done(Written(planned.id, outcome.version, outcome.seq, outcome.existed, table))
-
+        fence, mutation = self._fence, planned.mutation
+        slot, key = mutation.slot, mutation.key
         taken = fence.take_held(slot, key)
         if taken:
             self._log_taken(slot, key, taken)
-        self._writer.submit((planned.mutation,), reply, session_rows=session_rows)
+        # No function that encloses them: its cells would be more objects than all the others.
+        reply = partial(self._reply, planned, context, done, session_rows)
+        self._writer.submit((mutation,), reply, session_rows=session_rows)
         # Only now: a write that was not taken must not answer the hold of an earlier one.
         fence.hold(slot, key)
+
+    def _reply(
+        self, planned: Planned, context: Context, done: Done, session_rows: Rows, result: Result
+    ) -> None:
+        """Tell what came of one write."""
+        mutation = planned.mutation
+        if isinstance(result, LyreError):
+            self._fence.release(mutation.slot, mutation.key, 0)
+            if planned.integer is not None and isinstance(result, RecordExists):
+                # Somebody chose this key while it was leased: the next block is above it.
+                self.integers.discard(mutation.slot)
+                self._resume(planned.write, context, done, session_rows, None)
+                return
+            done(planned.meaning(result))
+            return
+        outcome = result.outcomes[0]
+        self._fence.release(mutation.slot, mutation.key, outcome.seq)
+        table = planned.write.target.table
+        done(Written(planned.id, outcome.version, outcome.seq, outcome.existed, table))
 
     def submit_messages(
         self, messages: Sequence[Mutation], done: Callable[[Result], None], session_rows: Rows

@@ -43,7 +43,7 @@ class Origin(Protocol):
         """Tell it what came of a request, by the number that the request has there."""
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """A transaction that waits for its commit, and the rows of ``sess`` beside it.
 
     Attributes:

@@ -7,6 +7,7 @@ submitted, and its answer sent when the commit calls back.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from lyredb.errors import InvalidBody, LyreError
@@ -42,14 +43,18 @@ def prepare_put(service: Service, request: Request, target: Target, body: bytes)
         content_type=content_type,
         precondition=precondition_of(request),
     )
-    return Prepared(write, lambda written: request.respond(204))
+    return Prepared(write, partial(_tell_done, request))
+
+
+def _tell_done(request: Request, written: Written | None) -> None:
+    request.respond(204)
 
 
 def prepare_patch(service: Service, request: Request, target: Target, body: bytes) -> Prepared:
     """Merge the top level into the record, making it if missing: 204."""
     changes = object_in(target.table, request.header(b"content-type"), body)
     write = Write(target, "patch", value=changes, precondition=precondition_of(request))
-    return Prepared(write, lambda written: request.respond(204))
+    return Prepared(write, partial(_tell_done, request))
 
 
 def prepare_delete(service: Service, request: Request, target: Target, body: bytes) -> Prepared:
@@ -131,17 +136,17 @@ def submit(
     Raises:
         LyreError: It was refused before anything was sent.
     """
+    service.database.submit(prepared.write, context, partial(_tell, request, prepared, fail))
 
-    def done(result: Written | LyreError) -> None:
-        try:
-            if isinstance(result, LyreError):
-                _tell_failure(prepared, result)
-            else:
-                prepared.answer(result)
-        except Exception as error:  # must not end the writer's round of replies
-            fail(request, error)
 
-    service.database.submit(prepared.write, context, done)
+def _tell(request: Request, prepared: Prepared, fail: Fail, result: Written | LyreError) -> None:
+    try:
+        if isinstance(result, LyreError):
+            _tell_failure(prepared, result)
+        else:
+            prepared.answer(result)
+    except Exception as error:  # must not end the writer's round of replies
+        fail(request, error)
 
 
 def _tell_failure(prepared: Prepared, error: LyreError) -> None:
