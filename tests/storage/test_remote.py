@@ -156,7 +156,7 @@ def test_a_worker_that_reads_no_replies_is_not_read_and_its_row_keeps_them(
     grouped = replace(ROOMY, group_mutations=5)
 
     def work(first: int, last: int) -> bytes:
-        wanted = [Wanted(number, [put("k")], [], False) for number in range(first, last + 1)]
+        wanted = [Wanted(number, (put("k"),), (), False) for number in range(first, last + 1)]
         return encode(Work(wanted, []))
 
     async def body() -> None:

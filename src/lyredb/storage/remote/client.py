@@ -22,7 +22,7 @@ import msgspec
 from lyredb.errors import EngineClosed, LyreError, Overloaded, StorageFailed, WriteConflict
 from lyredb.storage.apply import Rows
 from lyredb.storage.leases import decode_range, encode_slot
-from lyredb.storage.limits import check_outstanding, check_size, size_of
+from lyredb.storage.limits import check_limits, size_of
 from lyredb.storage.mutation import Applied, Mutation
 from lyredb.storage.pokes import Pokes
 from lyredb.storage.remote.channel import Channel
@@ -159,31 +159,26 @@ class RemoteWriter:
             StorageFailed: The writer's engine is read-only.
         """
         size = size_of(transaction, session_rows)
-        self._check(len(transaction), size, transaction)
+        if self._is_closed or self._failure or not self._is_welcome or self._engine.is_closed:
+            self._check_open()
+        check_limits(transaction, size, self._mutations, self._bytes, self._engine.settings)
         self._last = number = self._last + 1
-        wanted = Wanted(number, list(transaction), list(session_rows), bulk)
-        self._waiting[number] = (on_reply, len(transaction), size, wanted)
+        mutations = len(transaction)
+        wanted = Wanted(number, tuple(transaction), tuple(session_rows), bulk)
+        self._waiting[number] = (on_reply, mutations, size, wanted)
         self._unsent.append(wanted)
-        self._mutations += len(transaction)
+        self._mutations += mutations
         self._bytes += size
-        self._schedule()
+        if not self._is_scheduled:
+            self._schedule()
 
-    def _check(self, mutations: int, size: int, transaction: Sequence[Mutation]) -> None:
+    def _check_open(self) -> None:
         if self._is_closed or self._engine.is_closed:
             raise EngineClosed("the database is closed; nothing was written")
         if self._failure:
             raise StorageFailed(self._failure)
         if not self._is_welcome and self.failure:
             raise Overloaded("the writer is not there; nothing was written, try again")
-        settings = self._engine.settings
-        check_size(transaction, size, settings)
-        check_outstanding(
-            mutations,
-            size,
-            waiting_mutations=self._mutations,
-            waiting_bytes=self._bytes,
-            settings=settings,
-        )
 
     async def commit(
         self, transaction: Sequence[Mutation], *, session_rows: Rows = (), bulk: bool = False
@@ -268,12 +263,14 @@ class RemoteWriter:
         if self.before_send is not None:
             self.before_send()
         asks = self.calls.take()  # after all that can fail: who asks waits for an answer
-        *earlier, last = _parts(self._unsent, self._waiting)
-        self._unsent = []
+        unsent, self._unsent = self._unsent, []
+        earlier: list[list[Wanted]] = []
+        if self._bytes > FRAME_BYTES:  # of all that waits, what was sent already included
+            *earlier, unsent = _parts(unsent, self._waiting)
         self._sent = self._last
         for part in earlier:
             self._channel.send(encode(Work(part, [])))
-        self._channel.send(encode(Work(last, asks)))
+        self._channel.send(encode(Work(unsent, asks)))
 
     def frames_came(self, frames: list[memoryview]) -> None:
         """Take replies first, then answers and notices, then tell the position."""
@@ -336,8 +333,9 @@ class RemoteWriter:
             self._mutations -= mutations
             self._bytes -= size
             self._transactions += 1
-            self._rejected += isinstance(result, LyreError)
-            self._conflicts += isinstance(result, WriteConflict)
+            if isinstance(result, LyreError):
+                self._rejected += 1
+                self._conflicts += isinstance(result, WriteConflict)
             try:
                 on_reply(result)
             except Exception:

@@ -26,8 +26,8 @@ class Wanted(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One transaction of a worker; see `sequencer.Sequencer.submit`."""
 
     number: int
-    transaction: list[Mutation]
-    session_rows: list[tuple[bytes, bytes | None]]
+    transaction: tuple[Mutation, ...]
+    session_rows: tuple[tuple[bytes, bytes | None], ...]
     bulk: bool
 
 
