@@ -15,7 +15,15 @@ from lyredb.operations.broker_requests import ClientList, KickClient, Kicked, Li
 from lyredb.server.node import Node
 from lyredb.sessions import rows
 from lyredb.sessions.terms import Description, StoredSubscription
-from lyredb.storage.session_row import inbound_name, progress_name
+from lyredb.storage.session_row import (
+    InboundMark,
+    InFlight,
+    SessionProgress,
+    encode_mark,
+    encode_progress,
+    inbound_name,
+    progress_name,
+)
 from lyredb.tables.schema import Schema
 
 
@@ -27,7 +35,7 @@ def with_session(folder: Path, body: Callable[[Node, Broker], Awaitable[None]]) 
         node = Node.open(folder / "data", Schema())
         try:
             await node.writer.commit((rows.creation_of(told),), session_rows=IN_FLIGHT)
-            await body(node, Broker(node.engine, node.writer))
+            await body(node, Broker(node.engine, node.writer, on_forgotten=FORGOTTEN.append))
         finally:
             await node.close()
 
@@ -35,7 +43,14 @@ def with_session(folder: Path, body: Callable[[Node, Broker], Awaitable[None]]) 
 
 
 SINCE_MS = time.time_ns() // 1_000_000
-IN_FLIGHT = ((progress_name(77), b"\x01"), (inbound_name(77, 9), b"\x01"))
+PROGRESS = SessionProgress(1, b"", 5, in_flight=(InFlight(1, 3), InFlight(2, 4, qos=2)))
+IN_FLIGHT = (
+    (progress_name(77), encode_progress(PROGRESS)),
+    (inbound_name(77, 9), encode_mark(InboundMark(1, True))),
+)
+
+
+FORGOTTEN: list[str] = []
 
 
 async def listed(broker: Broker, **request: object) -> list[str]:
@@ -50,7 +65,7 @@ def test_a_session_that_sleeps_is_listed(tmp_path: Path) -> None:
         assert isinstance(told, ClientList)
         (one,) = told.clients
         assert (one.client_id, one.user, one.connected, one.expiry_s) == ("me", "ada", False, 3600)
-        assert (one.subscriptions, one.filters) == (1, ("a/#",))
+        assert (one.subscriptions, one.filters, one.in_flight) == (1, ("a/#",), 2)
         assert await listed(broker, client_id="me") == ["me"]
         assert await listed(broker, client_id="other") == []
         assert await listed(broker, after="me") == []
@@ -67,6 +82,7 @@ def test_a_session_is_deleted_with_all_its_rows(tmp_path: Path) -> None:
         with node.engine.snapshot() as snapshot:
             assert snapshot.session_row(progress_name(77)) is None
             assert not rows.inbound_removals(snapshot, 77)
+        assert FORGOTTEN == ["me"], "whoever has its will is told"
         with pytest.raises(RecordNotFound, match="there is no client 'me'"):
             await broker.perform(KickClient("me", forget=True))
 

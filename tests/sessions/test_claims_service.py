@@ -322,6 +322,36 @@ def test_the_end_of_a_session_publishes_its_will_early(world: World) -> None:
     assert [mutation.body for mutation in world.writer.written] == [b"1"]
 
 
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_the_will_of_a_session_that_is_forgotten_waits_for_nothing(
+    world: World, is_gone: bool
+) -> None:
+    """Published early, and after its connection has stopped [MQTT-3.1.2-8]."""
+    client = world.client(world.one, kept=will(1, delay_ms=5_000))
+    if is_gone:
+        client.stop(5_000)
+        world.streams.run()
+    world.service.forget("c")
+    world.streams.run()
+    if not is_gone:
+        assert not world.writer.waiting, "it may be published by the connection itself"
+        client.stop(5_000)
+        world.streams.run()
+    world.writer.answer()
+    assert [mutation.body for mutation in world.writer.written] == [b"1"]
+
+
+def test_who_comes_after_a_session_was_forgotten_has_a_will_with_its_delay(world: World) -> None:
+    first = world.client(world.one, kept=will(1, delay_ms=5_000))
+    world.service.forget("c")
+    second = world.client(world.two, kept=will(2, delay_ms=5_000))
+    assert first.revoked == 1
+    second.stop(5_000)
+    world.streams.run()
+    world.writer.answer()
+    assert b"2" not in [mutation.body for mutation in world.writer.written]
+
+
 def restarted(world: World, grace_s: float) -> None:
     """Every process is gone; rows are what is left."""
     world.streams.ends.clear()

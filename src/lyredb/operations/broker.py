@@ -7,7 +7,7 @@ One object, where the writer is: commands reach it by the control socket, worker
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import msgspec
@@ -47,13 +47,18 @@ class Broker:
         engine: Where they are read.
         sequencer: Where changes go.
         service: The workers; ``None`` without a server.
+        on_forgotten: Called with the identifier of each session that was deleted.
     """
 
     def __init__(
-        self, engine: Engine, sequencer: Sequencer, service: CallService | None = None
+        self,
+        engine: Engine,
+        sequencer: Sequencer,
+        service: CallService | None = None,
+        on_forgotten: Callable[[str], None] = lambda client_id: None,
     ) -> None:
         workers = self._workers = None if service is None else RollCall(service)
-        self._clients = Clients(engine, sequencer, workers)
+        self._clients = Clients(engine, sequencer, workers, on_forgotten)
         self._retained = Retained(engine, sequencer)
         self._traces: Traces | None = None
         self._tasks: set[asyncio.Task[None]] = set()

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
-from lyredb.errors import Overloaded, PreconditionFailed, RecordNotFound, UnsupportedOperation
+from lyredb.errors import (
+    FormatMismatch,
+    Overloaded,
+    PreconditionFailed,
+    RecordNotFound,
+    UnsupportedOperation,
+)
 from lyredb.operations.broker_requests import (
     MAX_FILTERS,
     ClientEntry,
@@ -32,6 +38,8 @@ from lyredb.storage.keys import encode_key
 from lyredb.storage.layout import SESSION_SLOT
 from lyredb.storage.record import body_offset_of
 from lyredb.storage.sequencer import Sequencer
+from lyredb.storage.session_row import decode_progress, progress_name
+from lyredb.storage.snapshot import Snapshot
 
 LIST: Final = "mqtt/clients"
 """A question to workers: `ListClients` → lists of `ClientEntry`."""
@@ -53,9 +61,18 @@ class Clients:
         engine: Has the sessions that sleep.
         sequencer: Where deletions of sessions go.
         workers: Asks those who have connections; ``None`` without a server.
+        on_forgotten: Called with the identifier of each session that was deleted. Without a
+            server its will stays on disk, and is published when there is one.
     """
 
-    def __init__(self, engine: Engine, sequencer: Sequencer, workers: RollCall | None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        sequencer: Sequencer,
+        workers: RollCall | None,
+        on_forgotten: Callable[[str], None] = lambda client_id: None,
+    ) -> None:
+        self._on_forgotten = on_forgotten
         self._engine = engine
         self._sequencer = sequencer
         self._workers = workers
@@ -69,16 +86,21 @@ class Clients:
         limit = checked_limit(request.limit)
         # One more than is told says whether there are more.
         connected, missing = await self._connected(replace(request, limit=limit + 1))
-        sleeping = {entry.client_id: entry for entry in self._sleeping(request)}
-        for one in connected:
-            kept = sleeping.get(one.client_id)
-            if kept is not None:
-                one = replace(one, expiry_s=kept.expiry_s)
-            sleeping[one.client_id] = one
-        wanted = (entry for entry in sleeping.values() if _is_wanted(entry.client_id, request))
-        found = heapq.nsmallest(limit + 1, wanted, key=_by_id)
-        after = found[limit - 1].client_id if len(found) > limit else ""
-        return ClientList(found[:limit], missing, after)
+        with self._engine.snapshot() as snapshot:
+            numbers: dict[str, int] = {}
+            sleeping = {}
+            for entry, number in _described(snapshot, request):
+                sleeping[entry.client_id], numbers[entry.client_id] = entry, number
+            for one in connected:
+                kept = sleeping.get(one.client_id)
+                if kept is not None:
+                    one = replace(one, expiry_s=kept.expiry_s)
+                sleeping[one.client_id] = one
+            wanted = (entry for entry in sleeping.values() if _is_wanted(entry.client_id, request))
+            found = heapq.nsmallest(limit + 1, wanted, key=_by_id)
+            after = found[limit - 1].client_id if len(found) > limit else ""
+            told = [_with_progress(snapshot, one, numbers) for one in found[:limit]]
+        return ClientList(told, missing, after)
 
     async def kick(self, request: KickClient) -> Kicked:
         """End a connection, and delete the session where that is asked.
@@ -109,21 +131,6 @@ class Clients:
         answers = await self._workers.ask(LIST, msgspec.msgpack.encode(request))
         return [one for part in answers.parts for one in _entries.decode(part)], answers.missing
 
-    def _sleeping(self, request: ListClients) -> Iterator[ClientEntry]:
-        with self._engine.snapshot() as snapshot:
-            if request.client_id:
-                key = encode_key(CLIENT_PREFIX + request.client_id)
-                stored = snapshot.get(SESSION_SLOT, key)
-                found: Iterator[tuple[bytes, bytes]] = iter(
-                    () if stored is None else ((key, stored),)
-                )
-            else:
-                found = snapshot.scan(SESSION_SLOT, _START, _START + b"\xff")
-            for key, stored in found:
-                entry = _entry_of(key, stored)
-                if entry is not None and not entry.client_id.startswith(GROUP_PREFIX):
-                    yield entry
-
     async def _forget(self, client_id: str) -> bool:
         """Delete a session with its rows; tell whether there was one."""
         for _ in range(_TRIES):
@@ -140,17 +147,48 @@ class Clients:
                 await self._sequencer.commit((removal,), session_rows=removed)
             except PreconditionFailed:
                 continue  # its connection has written it meanwhile, such as at its end
+            self._on_forgotten(client_id)
             return not is_over
         raise Overloaded(f"the session of {client_id[:60]!r} changes all the time; try again")
 
 
-def _entry_of(key: bytes, stored: bytes) -> ClientEntry | None:
+def _described(snapshot: Snapshot, request: ListClients) -> Iterator[tuple[ClientEntry, int]]:
+    """The sessions that are described in the store, with their numbers."""
+    if request.client_id:
+        key = encode_key(CLIENT_PREFIX + request.client_id)
+        stored = snapshot.get(SESSION_SLOT, key)
+        found: Iterable[tuple[bytes, bytes]] = () if stored is None else ((key, stored),)
+    else:
+        found = snapshot.scan(SESSION_SLOT, _START, _START + b"\xff")
+    for key, stored in found:
+        described = _entry_of(key, stored)
+        if described is not None and not described[0].client_id.startswith(GROUP_PREFIX):
+            yield described
+
+
+def _with_progress(
+    snapshot: Snapshot, entry: ClientEntry, numbers: Mapping[str, int]
+) -> ClientEntry:
+    """Add how much was in flight when a client that sleeps went."""
+    if entry.connected:
+        return entry
+    row = snapshot.session_row(progress_name(numbers[entry.client_id]))
+    if row is None:
+        return entry
+    try:
+        return replace(entry, in_flight=len(decode_progress(row).in_flight))
+    except FormatMismatch:
+        _logger.error("the progress of the session %r is damaged", entry.client_id)
+        return entry
+
+
+def _entry_of(key: bytes, stored: bytes) -> tuple[ClientEntry, int] | None:
     try:
         told = _descriptions.decode(memoryview(stored)[body_offset_of(stored) :])
     except msgspec.DecodeError:
         _logger.error("the record %r of a session is damaged", key)
         return None
-    return ClientEntry(
+    entry = ClientEntry(
         client_id=told.client_id,
         user=told.user,
         connected=False,
@@ -159,6 +197,7 @@ def _entry_of(key: bytes, stored: bytes) -> ClientEntry | None:
         subscriptions=len(told.subscriptions),
         filters=tuple(one.filter for one in told.subscriptions[:MAX_FILTERS]),
     )
+    return entry, told.number
 
 
 def _is_wanted(client_id: str, request: ListClients) -> bool:

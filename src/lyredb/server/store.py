@@ -147,7 +147,6 @@ class Store:
             FormatMismatch: A will of the last run is in an unknown format.
         """
         loop = asyncio.get_running_loop()
-        self.broker = Broker(self.engine, self.writer, service)
         self.claims = ClaimsService(
             service,
             self.writer,
@@ -155,6 +154,7 @@ class Store:
             readmit=Readmission(self.engine, self.catalogue.by_slot),
             is_settled=self._is_settled,
         )
+        self.broker = Broker(self.engine, self.writer, service, self.claims.forget)
         with self.engine.snapshot() as snapshot:
             wills = list(kept_wills(snapshot))
         self.claims.restore(wills, will_grace_s)

@@ -96,6 +96,7 @@ class ClaimsService:
         self._wakes_ms: int | None = None
         self._tickets = itertools.count(1)
         self._replies: dict[int, tuple[int, Reply]] = {}
+        self._forgotten: dict[str, int] = {}
         service.serve(wire.CLAIM, self._claim)
         service.serve(wire.RELEASE, self._release)
         service.serve(wire.WILL, self._set_will)
@@ -146,6 +147,8 @@ class ClaimsService:
         release = wire.releases.decode(body)
         due_ms = self._now_ms() + release.delay_ms if release.delay_ms else 0
         self._act(self._directory.release(worker, release.client_id, release.epoch, due_ms))
+        if self._forgotten:
+            self._end_forgotten()
         reply(b"")
 
     def _set_will(self, worker: int, body: bytes, _: Reply) -> None:
@@ -163,6 +166,21 @@ class ClaimsService:
         """Publish what waits of a client whose session has ended: nobody can take it up."""
         self._act(self._directory.end_session(client_id))
 
+    def forget(self, client_id: str) -> None:
+        """As `end_session`, of a client that may be about to stop: then that is waited for."""
+        owner = self._directory.owner(client_id)
+        if owner is None:
+            self.end_session(client_id)
+        else:
+            self._forgotten[client_id] = owner[1].epoch
+
+    def _end_forgotten(self) -> None:
+        for client_id, epoch in list(self._forgotten.items()):
+            owner = self._directory.owner(client_id)
+            if owner is None or owner[1].epoch != epoch:
+                del self._forgotten[client_id]
+                self.end_session(client_id)
+
     def _announce(self, worker: int, body: bytes, _: Reply) -> None:
         self._act(self._directory.announce(worker, wire.announced.decode(body)))
 
@@ -171,6 +189,8 @@ class ClaimsService:
         for ticket in gone:
             del self._replies[ticket]
         self._act(self._directory.lose(worker, self._now_ms()))
+        if self._forgotten:
+            self._end_forgotten()
 
     def _act(self, actions: Sequence[Action]) -> None:
         for action in actions:
