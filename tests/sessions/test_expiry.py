@@ -6,12 +6,15 @@ import asyncio
 
 import pytest
 
+from lyredb.server import store as store_module
 from lyredb.server.node import Node
 from lyredb.sessions import expiry as expiry_module
+from lyredb.sessions import groups_wire as wire
 from lyredb.sessions import rows
 from lyredb.sessions.expiry import ROUND_S, STEP_S, SessionExpiry
 from lyredb.sessions.stored import StoredSession
-from tests.sessions.clients import closed, opened, sessions_of
+from lyredb.sessions.terms import group_client_id
+from tests.sessions.clients import closed, opened, sessions_of, until
 from tests.sessions.test_store import rows_in, run
 
 
@@ -93,6 +96,33 @@ def test_a_session_that_lost_its_connection_ends_in_time() -> None:
         assert isinstance(session, StoredSession)
 
     run(body)
+
+
+def test_the_session_of_a_group_that_is_owned_gets_no_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody claims its name as a client's. With a deadline its owner would lose it."""
+    monkeypatch.setattr(store_module, "SESSION_ROUND_S", 0.0)
+    monkeypatch.setattr(expiry_module, "ROUND_S", 0.0)
+
+    async def body(node: Node) -> None:
+        group = group_client_id("a group")
+        node.calls.on_notice(wire.OWNER, lambda body: None)
+        node.calls.notify(wire.JOIN, wire.encode(wire.Join("a group")))
+        sessions = sessions_of(node)
+        for epoch, client_id in enumerate((group, "orphan"), 1):
+            assert isinstance(await opened(sessions, client_id, epoch), StoredSession)
+        await until(lambda: not is_connected(node, "orphan"))
+        assert is_connected(node, group)
+
+    run(body)
+
+
+def is_connected(node: Node, client_id: str) -> bool:
+    with node.engine.snapshot() as snapshot:
+        found = rows.find(snapshot, client_id)
+    assert found is not None
+    return found.description.connected
 
 
 def test_a_session_that_began_anew_meanwhile_stays() -> None:

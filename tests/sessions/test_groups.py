@@ -23,6 +23,7 @@ from lyredb.sessions.group_parts import GroupName
 from lyredb.sessions.group_session import GroupSessions
 from lyredb.sessions.groups import Groups
 from lyredb.sessions.groups_service import GroupsService
+from lyredb.sessions.terms import group_client_id
 from tests.sessions.streams import HandTimers, Streams
 
 NAME = GroupName("g", "open/#", "r")
@@ -334,6 +335,37 @@ def test_a_group_whose_rights_are_gone_ends_for_all_members() -> None:
     assert isinstance(one.ended, NotAuthorised)
     assert isinstance(two.ended, NotAuthorised)
     assert len(nodes.service) == 0
+
+
+def test_what_comes_back_after_its_group_has_ended_goes_nowhere() -> None:
+    """Its owner gave it to somebody else, or to nobody: then the connection broke in its end."""
+    nodes = Nodes(1, 2)
+    one, two = Client(nodes, 1), Client(nodes, 2)
+    for number in range(4):
+        nodes.publish(number)
+    assert one.had
+    assert two.had
+    on_error = nodes.workers[1].opened[0].options.on_error
+    assert on_error is not None
+    on_error(NotAuthorised("no"))
+    nodes.run()
+    one.leave()
+    two.leave()
+    assert (one.had, two.had) == ([], [])
+
+
+def test_the_session_of_a_group_is_claimed_as_long_as_somebody_owns_it() -> None:
+    """Else it would be taken for one whose connection was lost, and given a deadline."""
+    nodes = Nodes(1, 2)
+    name = group_client_id(str(NAME))
+    assert not nodes.service.is_claimed(name)
+    one, two = Client(nodes, 1), Client(nodes, 2)
+    assert nodes.service.is_claimed(name)
+    nodes.lose(1)
+    assert nodes.service.is_claimed(name)
+    two.leave()
+    assert not nodes.service.is_claimed(name)
+    assert not one.ended
 
 
 def test_groups_go_on_when_the_writer_is_started_anew() -> None:

@@ -158,15 +158,19 @@ class Store:
         with self.engine.snapshot() as snapshot:
             wills = list(kept_wills(snapshot))
         self.claims.restore(wills, will_grace_s)
-        GroupsService(service, call_later=loop.call_later)
-        self._tasks.append(loop.create_task(self._end_sessions(self.claims)))
+        groups = GroupsService(service, call_later=loop.call_later)
+        self._tasks.append(loop.create_task(self._end_sessions(self.claims, groups)))
 
-    async def _end_sessions(self, claims: ClaimsService) -> None:
+    async def _end_sessions(self, claims: ClaimsService, groups: GroupsService) -> None:
         """Have sessions removed whose time is over."""
+
+        def is_claimed(client_id: str) -> bool:
+            return claims.is_claimed(client_id) or groups.is_claimed(client_id)
+
         expiry = SessionExpiry(
             self.engine,
             self.writer,
-            is_claimed=claims.is_claimed,
+            is_claimed=is_claimed,
             on_removed=claims.end_session,
         )
         pause_s = SESSION_ROUND_S

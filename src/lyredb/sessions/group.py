@@ -297,6 +297,11 @@ class Sharing:
         """The subscription has ended (`Subscriber`)."""
         self._on_end(reason)
 
+    def stop(self) -> None:
+        """Give nothing any more: the group ends here, and what comes back is the next owner's."""
+        self._places.clear()
+        self._waiting.clear()
+
     def give_out(self) -> None:
         """Give what waits to places with room, each its share."""
         if self._is_giving:

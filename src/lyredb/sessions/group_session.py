@@ -24,7 +24,7 @@ from lyredb.sessions.claims import Refusal
 from lyredb.sessions.reading import Reader
 from lyredb.sessions.store import OnOpen
 from lyredb.sessions.stored import StoredSession
-from lyredb.sessions.terms import GROUP_PREFIX, StoredSubscription
+from lyredb.sessions.terms import StoredSubscription, group_client_id
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -173,5 +173,5 @@ class GroupSessions:
             else:
                 on_open(result)
 
-        own = replace(context, client_id=GROUP_PREFIX + name.replace("\0", "/"), user="")
+        own = replace(context, client_id=group_client_id(name), user="")
         self._sessions.open(own, epoch, clean_start=False, expiry_s=self._expiry_s, on_open=opened)

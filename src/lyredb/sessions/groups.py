@@ -169,8 +169,11 @@ class Groups:
 
     @staticmethod
     def _close(group: Group) -> None:
-        subscription, group.subscription, group.sharing = group.subscription, None, None
+        subscription, group.subscription = group.subscription, None
+        sharing, group.sharing = group.sharing, None
         session, group.session = group.session, None
+        if sharing is not None:
+            sharing.stop()
         if session is not None:
             session.close()
         if subscription is not None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from lyredb.sessions import groups_wire as wire
 from lyredb.sessions.group_directory import Appointed, GroupDirectory
+from lyredb.sessions.terms import group_client_id
 from lyredb.storage.sequencer import CallService, Reply
 
 CONFIRM_S: Final = 5.0
@@ -30,6 +31,7 @@ class GroupsService:
     ) -> None:
         self._service = service
         self._directory = GroupDirectory()
+        self._names: dict[str, str] = {}
         service.serve(wire.JOIN, self._join)
         service.serve(wire.LEAVE, self._leave)
         service.on_detach(self._lose)
@@ -38,15 +40,26 @@ class GroupsService:
     def __len__(self) -> int:
         return len(self._directory)
 
+    def is_claimed(self, client_id: str) -> bool:
+        """Whether somebody owns the group whose session has this name."""
+        name = self._names.get(client_id)
+        return name is not None and self._directory.owner(name) is not None
+
     def _join(self, worker: int, body: bytes, _: Reply) -> None:
         join = wire.joins.decode(body)
+        self._names[group_client_id(join.name)] = join.name
         self._tell(self._directory.join(worker, join.name, join.owner))
 
     def _leave(self, worker: int, body: bytes, _: Reply) -> None:
-        self._tell(self._directory.leave(worker, wire.named.decode(body).name))
+        name = wire.named.decode(body).name
+        self._tell(self._directory.leave(worker, name))
+        if self._directory.owner(name) is None:
+            self._names.pop(group_client_id(name), None)
 
     def _lose(self, worker: int) -> None:
         self._tell(self._directory.lose(worker))
+        for client_id in [one for one in self._names if not self.is_claimed(one)]:
+            del self._names[client_id]
 
     def _tell(self, told: Sequence[Appointed]) -> None:
         for each in told:

@@ -20,6 +20,11 @@ NEVER_EXPIRES_S: Final = 0xFFFF_FFFF
 """A session expiry that means that it never ends by itself (MQTT 5 §3.1.2.11.2)."""
 
 
+def group_client_id(name: str) -> str:
+    """What stands in the place of a client identifier for the session of a group."""
+    return GROUP_PREFIX + name.replace("\0", "/")
+
+
 class StoredSubscription(msgspec.Struct, frozen=True, omit_defaults=True):
     """One subscription of a session, as its description keeps it.
 
