@@ -23,7 +23,7 @@ export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-compiled lint bench bench-compiled bench-tables worst docs clean \
-	packages node-packages
+	packages node-packages soak
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -100,6 +100,10 @@ bench-tables: packages .venv/.bench  ## queries of tables of several sizes besid
 
 worst: .venv/.bench  ## a million records read at once, bombs, 10,000 connections
 	$(BIN)/python bench/worst/run.py $(ARGS)
+
+soak: .venv/.dev  ## ten minutes of everything and kill -9 among it, then 50 kills of each kind
+	$(BIN)/python -m tests.soak --kills $(ARGS)
+	TEST_KILLS=50 $(BIN)/python -m pytest tests/faults/test_durable_kills.py
 
 docs: .venv/.docs  ## build the documentation into site/
 	$(BIN)/mkdocs build --strict
