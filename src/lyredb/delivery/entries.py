@@ -16,7 +16,7 @@ from lyredb.delivery.routes import Address, Route
 from lyredb.delivery.subscriptions import Subscriptions
 from lyredb.storage.entry import Entry
 from lyredb.storage.keys import decode_key
-from lyredb.storage.mutation import Kind
+from lyredb.storage.mutation import MESSAGE
 
 _MAX_RECORDS: Final = 65_536
 _MAX_RECORD_KEY_BYTES: Final = 8_000_000
@@ -75,7 +75,7 @@ class Entries:
 
     def wants(self, kind: int, slot: int) -> bool:
         """Whether any filter could match a topic of the table; cheap, errs towards yes."""
-        if kind > Kind.MESSAGE:
+        if kind > MESSAGE:
             return False
         heads = self._heads.get(slot)
         if heads is None:

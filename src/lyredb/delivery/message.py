@@ -18,7 +18,7 @@ from lyredb.storage.entry import QOS_SHIFT, RETAIN, Entry, decode_message
 from lyredb.storage.keys import KeyValue, decode_key
 from lyredb.storage.layout import TOPIC_SLOT
 from lyredb.storage.metadata import content_type_of, properties_of
-from lyredb.storage.mutation import DeleteReason, Kind
+from lyredb.storage.mutation import MESSAGE, DeleteReason, Kind
 from lyredb.storage.record import decode_header
 
 if TYPE_CHECKING:
@@ -438,7 +438,7 @@ def _format_of(content_type: str, payload: bytes) -> Format | None:
 
 
 def _event_kind(kind: Kind) -> EventKind:
-    if kind is Kind.MESSAGE:
+    if kind is MESSAGE:
         return "message"
     return "delete" if kind is Kind.DELETE else "put"
 
@@ -450,7 +450,7 @@ def _id_of(entry: Entry) -> object:
 
 def _content(entry: Entry, table: RecordTable) -> tuple[bytes, bytes, RecordTable | None, bool]:
     """Data, metadata, the table if the data is a record of it, and whether it is opaque."""
-    if entry.kind is Kind.MESSAGE:
+    if entry.kind is MESSAGE:
         return entry.payload, entry.metadata, None, table.slot == TOPIC_SLOT
     if entry.kind is Kind.DELETE:
         return b"", b"", None, table.slot == TOPIC_SLOT

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from lyredb.delivery.hub import Hub
 from lyredb.errors import PositionLost
 from lyredb.storage.entry import Entry, address_of, decode_entry, kind_of
-from lyredb.storage.mutation import Kind
+from lyredb.storage.mutation import MESSAGE, Kind
 
 if TYPE_CHECKING:
     from lyredb.storage.engine import Engine
@@ -127,8 +127,8 @@ class Tail:
                 self._deliver(decode_entry(seq, stored))
                 unwanted = -1
                 continue
-            if (slot != unwanted or kind > Kind.MESSAGE) and hub.wants(kind, slot):
-                if kind != Kind.MESSAGE or not self._deliver_message(seq, stored, address):
+            if (slot != unwanted or kind > MESSAGE) and hub.wants(kind, slot):
+                if kind != MESSAGE or not self._deliver_message(seq, stored, address):
                     self._deliver(decode_entry(seq, stored))
                 unwanted = -1
                 continue
@@ -136,7 +136,7 @@ class Tail:
             self.position = seq
             if self._pass_by(seq, address):
                 unwanted = -1  # who was let go on may have joined
-            elif kind <= Kind.MESSAGE:
+            elif kind <= MESSAGE:
                 unwanted = slot
         if self.on_progress is not None and rows:
             self.on_progress(self.position)

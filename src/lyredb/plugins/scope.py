@@ -51,12 +51,14 @@ class HttpMounts(Protocol):
         priority: int = 0,
         now: Callable[..., bool] | None = None,
         body_limit: Callable[..., int] | None = None,
+        roots: tuple[str, ...] | None = None,
     ) -> None:
         """Call ``handler`` for requests for which ``predicate`` holds.
 
         ``now`` answers a request that is here as a whole without waiting, where it can,
         and returns False where it cannot; then ``handler`` is called. ``body_limit`` returns
         how many bytes a request's body may have where that is more than ``http.maxBodySize``.
+        With ``roots`` it is asked for paths alone whose first segment is one of them.
 
         Handlers are asked in descending priority, then in order of mounting; see
         ``lyredb.protocols.http.router`` for the arguments of both.

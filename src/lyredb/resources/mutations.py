@@ -25,7 +25,7 @@ from lyredb.resources.write_limit import WriteLimit
 from lyredb.storage.body import load_body
 from lyredb.storage.keys import KeyValue, encode_full_key, is_short_form
 from lyredb.storage.metadata import encode_metadata
-from lyredb.storage.mutation import Kind, Mutation, Precondition
+from lyredb.storage.mutation import PUT, Kind, Mutation, Precondition
 from lyredb.tables.stored import StoredTable
 from lyredb.tables.validation import OPERATION
 
@@ -225,7 +225,7 @@ def _put(write: Write, context: Context, record_id: KeyValue, *, is_partial: boo
         body = _part(table, record, record_id) if is_partial else table.encode(record, record_id)
         if _PACKED_OPERATION in body:
             _refuse_operations(body)
-        return _assemble(write, context, record_id, Kind.PUT, body=body)
+        return _assemble(write, context, record_id, PUT, body=body)
     _require_opaque(table, write.content_type)
     metadata = encode_metadata(content_type=write.content_type, properties=write.properties)
     return _assemble(

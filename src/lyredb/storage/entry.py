@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from lyredb.errors import FormatMismatch
-from lyredb.storage.mutation import DeleteReason, Kind, Mutation
+from lyredb.storage.mutation import PUT, DeleteReason, Kind, Mutation
 
 ENTRY_FORMAT: Final = 1
 
@@ -218,7 +218,7 @@ def encode_plain_put(
     key = mutation.key
     fixed = _FIXED.pack(
         ENTRY_FORMAT,
-        Kind.PUT,
+        PUT,
         flags,
         DeleteReason.NONE,
         mutation.slot,

@@ -13,7 +13,7 @@ from lyredb.errors import LyreError
 from lyredb.storage import entry as entries
 from lyredb.storage.conditions import check_key
 from lyredb.storage.entry import encode_message
-from lyredb.storage.mutation import Applied, Kind, Mutation
+from lyredb.storage.mutation import MESSAGE, Applied, Mutation
 from lyredb.storage.overlay import Address, State
 from lyredb.storage.record import MESSAGED, encode_record, with_last_seq
 from lyredb.storage.snapshot import seq_key
@@ -28,7 +28,7 @@ _ROOT = State(None, None)
 def are_messages(transaction: Sequence[Mutation]) -> bool:
     """Tell whether there are only messages in a transaction, without preconditions."""
     for mutation in transaction:
-        if mutation.kind is not Kind.MESSAGE or mutation.precondition is not None:
+        if mutation.kind is not MESSAGE or mutation.precondition is not None:
             return False
     return bool(transaction)
 

@@ -6,6 +6,7 @@ All of it is MessagePack arrays between processes, and `Applied` in request rows
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Final
 
 import msgspec
 
@@ -22,6 +23,11 @@ class Kind(IntEnum):
     ACCESS = 7
     CHECK = 8
     """Only the precondition is checked; nothing is written or logged."""
+
+
+# To name a member of an enumeration takes 90 ns in Python 3.11, a constant 7.
+PUT: Final = Kind.PUT
+MESSAGE: Final = Kind.MESSAGE
 
 
 class DeleteReason(IntEnum):

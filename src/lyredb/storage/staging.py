@@ -34,7 +34,7 @@ from lyredb.storage.keys import LONGEST_NATURAL
 from lyredb.storage.layout import TableLayout
 from lyredb.storage.merge import MAP_BYTES
 from lyredb.storage.message_staging import are_messages, stage_messages, state_after
-from lyredb.storage.mutation import Applied, DeleteReason, Kind, Mutation, Outcome
+from lyredb.storage.mutation import PUT, Applied, DeleteReason, Kind, Mutation, Outcome
 from lyredb.storage.overlay import Draft, Overlay, State
 from lyredb.storage.record import (
     BLOBS,
@@ -467,7 +467,7 @@ def is_plain_put(transaction: Sequence[Mutation]) -> bool:
         return False
     mutation = transaction[0]
     return (
-        mutation.kind is Kind.PUT
+        mutation.kind is PUT
         and not mutation.expires_ms
         and not mutation.metadata
         and not mutation.full_id

@@ -33,7 +33,16 @@ from lyredb.protocols.http.backlog import Outflow
 from lyredb.protocols.http.body_bound import BodyBound
 from lyredb.protocols.http.codings import wish_of
 from lyredb.protocols.http.decompression import Decompressor, coding_of
-from lyredb.protocols.http.ending import FOREVER, EndingProtocol, Phase
+from lyredb.protocols.http.ending import (
+    BODY,
+    DONE,
+    FOREVER,
+    HEADERS,
+    IDLE,
+    LINGERING,
+    EndingProtocol,
+    Phase,
+)
 from lyredb.protocols.http.exchange import Exchange
 from lyredb.protocols.http.handshake import begin_upgrade, without_offer
 from lyredb.protocols.http.port import Port
@@ -58,7 +67,7 @@ _OF_CODED_BODY: Final = (b"content-encoding", b"content-length")
 """What is not true any more of a body that was decompressed."""
 
 
-_OF_HEADERS: Final = (Phase.HEADERS, Phase.BODY)
+_OF_HEADERS: Final = (HEADERS, BODY)
 """Where bytes may come that are neither body nor counted yet: headers, trailers."""
 
 
@@ -92,6 +101,7 @@ class Guard(EndingProtocol):
         self._length = 0
         self._bound = BodyBound(self.limits.max_body_bytes)
         self._has_body = False
+        self._is_soon_whole = False  # small or no body: the request begins when it is here
         self._coding = b""
         self._is_picky = False
         self._decompressor: Decompressor | None = None
@@ -137,7 +147,7 @@ class Guard(EndingProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse, within bounds."""
-        if self._phase is Phase.LINGERING or self._refusal is not None:
+        if self._phase is LINGERING or self._refusal is not None:
             self._discard(data)
             return
         phase, body_bytes = self._phase, self._body_bytes
@@ -150,7 +160,7 @@ class Guard(EndingProtocol):
             self._refuse(InvalidHeader("this is no valid HTTP request"))
         if self._refusal is not None:
             return
-        if self._phase is Phase.HEADERS:
+        if self._phase is HEADERS:
             self._was_heard = True
         if self._phase is phase and body_bytes == self._body_bytes and phase in _OF_HEADERS:
             self._chunk_bytes += len(data)
@@ -166,7 +176,7 @@ class Guard(EndingProtocol):
         """
         current = self._current
         self._is_half_closed = (
-            self._phase is Phase.DONE
+            self._phase is DONE
             and current is not None
             and not current.response_complete
             and not current.response_started
@@ -206,11 +216,11 @@ class Guard(EndingProtocol):
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
-        self._phase = Phase.HEADERS
+        self._phase = HEADERS
         self._deadline = self.loop.time() + self.limits.headers_timeout_s
         self._exact_bytes = self._chunk_bytes = self._body_bytes = 0
         self._hosts = self._length = 0
-        self._has_body = False
+        self._has_body = self._is_soon_whole = False
         self._bound.begin()
 
     def on_url(self, url: bytes) -> None:
@@ -221,21 +231,21 @@ class Guard(EndingProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header."""
         self._exact_bytes += len(name) + len(value) + 4
-        if self._phase is Phase.BODY:
+        if self._phase is BODY:
             # A trailer: nobody here has a use for one, and it must not pass for a
             # header (RFC 9110 §6.5.1).
             self._check_headers()
             return
         name = name.lower()
-        # Nearly all send the second, hardly anybody with a weight.
-        if name in _LOOKED_AT and (name != b"accept-encoding" or b"=" in value):
-            self._look_at(name, value)
+        if name in _LOOKED_AT:
+            if name == b"host":
+                self._hosts += 1
+            elif name != b"accept-encoding" or b"=" in value:  # hardly anybody sends a weight
+                self._look_at(name, value)
         self.headers.append((name, value))
 
     def _look_at(self, name: bytes, value: bytes) -> None:
         match name:
-            case b"host":
-                self._hosts += 1
             case b"content-length":  # the parser has checked that it is a number
                 self._length = int(value)
                 self._has_body = self._has_body or self._length > 0
@@ -267,14 +277,14 @@ class Guard(EndingProtocol):
             return
         if not self._make_scope(version):
             return
-        if parser.get_method() == b"CONNECT":
+        if self._scope["method"] == "CONNECT":
             self._refuse(InvalidHeader("CONNECT is for proxies, and this is none"))
             return
         if parser.should_upgrade():
             if version != "1.1":  # a proxy that speaks 1.0 would not know of the upgrade
                 self._refuse(InvalidHeader("an upgrade is for HTTP/1.1"))
                 return
-            self._phase, self._deadline = Phase.DONE, FOREVER
+            self._phase, self._deadline = DONE, FOREVER
             return  # the parser stops here, see `_upgraded`
         if self._length > self._bound.max_bytes or (self._has_body and not self._length):
             self._bound.extend(self.port.body_limit(self._scope))
@@ -283,7 +293,10 @@ class Guard(EndingProtocol):
                 return
         if self._coding and not self._will_decompress():
             return
-        self._phase = Phase.BODY
+        self._is_soon_whole = not self._has_body or (
+            0 < self._length <= _MAX_SOON_WHOLE and not self.expect_100_continue
+        )
+        self._phase = BODY
         keep_alive = version == "1.1" and parser.should_keep_alive()
         self.cycle = exchange = Exchange(self, self._scope, keep_alive=keep_alive)
         if self._is_picky:
@@ -332,13 +345,6 @@ class Guard(EndingProtocol):
             self._refuse(error)
             return False
         return True
-
-    @property
-    def _is_soon_whole(self) -> bool:
-        """True for requests that begin when their body is here, since it is small or none."""
-        if not self._has_body:
-            return True
-        return 0 < self._length <= _MAX_SOON_WHOLE and not self.expect_100_continue
 
     def _make_scope(self, version: str) -> bool:
         try:
@@ -408,7 +414,7 @@ class Guard(EndingProtocol):
             return
         if self._decompressor is not None and not self._is_decompressed(self._decompressor):
             return
-        self._phase, self._deadline = Phase.DONE, FOREVER
+        self._phase, self._deadline = DONE, FOREVER
         if self._is_soon_whole:
             exchange = cast(Exchange, self.cycle)
             exchange.more_body = False
@@ -433,7 +439,7 @@ class Guard(EndingProtocol):
         if self._refusal is not None and self._is_next_refused:
             self._send_refusal()
             return
-        if self._phase is Phase.BODY and not self.pipeline:
+        if self._phase is BODY and not self.pipeline:
             # Answered before the body was read: whatever of it still comes is no request.
             self._finish()
             return
@@ -447,8 +453,8 @@ class Guard(EndingProtocol):
         elif self._is_half_closed:
             self.transport.close()
             self._linger(self.limits.close_s)
-        elif self._phase is Phase.DONE:
-            self._phase = Phase.IDLE
+        elif self._phase is DONE:
+            self._phase = IDLE
             self._was_heard = False
             self._deadline = self.loop.time() + self.limits.keep_alive_s
 

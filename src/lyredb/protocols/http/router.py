@@ -47,6 +47,7 @@ class Mount:
             False and has done nothing.
         body_limit: Returns how many bytes the body of a request may have, when that is more
             than `http.maxBodySize`; the handler reads it in parts. 0 for most.
+        roots: The first segments of the paths that it is asked for; ``None``: all paths.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Mount:
     priority: int
     now: Now | None = None
     body_limit: BodyLimit | None = None
+    roots: tuple[str, ...] | None = None
 
 
 class Router:
@@ -73,6 +75,8 @@ class Router:
         challenge: Callable[[Request], bytes] | None = None,
     ) -> None:
         self._mounts: list[Mount] = []
+        self._others: list[Mount] = []  # those that are asked for each path
+        self._by_root: dict[str, list[Mount]] = {}  # those, and the ones of a first segment
         self._problem_details = problem_details
         self._challenge = challenge
 
@@ -85,6 +89,7 @@ class Router:
         priority: int = 0,
         now: Now | None = None,
         body_limit: BodyLimit | None = None,
+        roots: tuple[str, ...] | None = None,
     ) -> None:
         """Ask ``handler`` for requests for which ``predicate`` holds.
 
@@ -95,9 +100,16 @@ class Router:
             priority: Higher is asked first.
             now: See `Mount`.
             body_limit: See `Mount`.
+            roots: See `Mount`.
         """
-        self._mounts.append(Mount(name, predicate, handler, priority, now, body_limit))
+        self._mounts.append(Mount(name, predicate, handler, priority, now, body_limit, roots))
         self._mounts.sort(key=lambda mount: -mount.priority)  # stable: then as mounted
+        self._others = [one for one in self._mounts if one.roots is None]
+        self._by_root = {
+            root: [one for one in self._mounts if one.roots is None or root in one.roots]
+            for mount in self._mounts
+            for root in mount.roots or ()
+        }
 
     def answer_now(self, exchange: Exchange) -> bool:
         """Answer a request that is here as a whole without a task, where that is possible.
@@ -150,7 +162,10 @@ class Router:
             await self._fail(request, error)
 
     def _choose(self, request: Request) -> Mount:
-        for mount in self._mounts:
+        mounts = self._mounts
+        if not request.is_websocket:
+            mounts = self._by_root.get(request.path.partition("/")[0], self._others)
+        for mount in mounts:
             if mount.predicate(request):
                 return mount
         raise UnknownTopic("nothing is served at this path")

@@ -18,14 +18,17 @@ from lyredb.protocols.http.authentication import Authentication
 from lyredb.protocols.http.cors import Cors
 from lyredb.protocols.http.draining import Draining
 from lyredb.protocols.http.guard import Guard
+from lyredb.protocols.http.health import PATH as HEALTH_PATH
 from lyredb.protocols.http.health import Health
 from lyredb.protocols.http.limits import HttpLimits
 from lyredb.protocols.http.port import Port
 from lyredb.protocols.http.request import SERVER, Request
 from lyredb.protocols.http.router import Router
+from lyredb.protocols.http.session_root import PATH as SESSION_PATH
 from lyredb.protocols.http.session_root import SessionRoot
 from lyredb.protocols.http.static import StaticFiles
 from lyredb.protocols.http.statistics import HttpStatistics
+from lyredb.protocols.http.token_root import PATH as TOKEN_PATH
 from lyredb.protocols.http.token_root import TokenRoot
 from lyredb.protocols.http.upgrade import UpgradeFactory
 from lyredb.protocols.http.websocket import WebSocketConnection
@@ -156,8 +159,10 @@ class HttpServer:
         self._port.answer_now = self._router.answer_now
         self._port.body_limit = self._router.body_limit
         state = Health(self._problem, lack, worker)
-        self.mount("server", _is_for_server, _answer_for_server, priority=HEALTH_PRIORITY)
-        self.mount("health", state.wants, state.answer, priority=HEALTH_PRIORITY)
+        for_server = _is_for_server, _answer_for_server
+        self.mount("server", *for_server, priority=HEALTH_PRIORITY, roots=("",))
+        for_health = state.wants, state.answer
+        self.mount("health", *for_health, priority=HEALTH_PRIORITY, roots=(HEALTH_PATH,))
         if cors is not None:
             self.mount("preflight", cors.wants, cors.answer, priority=PREFLIGHT_PRIORITY)
         if authentication is not None:
@@ -169,10 +174,12 @@ class HttpServer:
     def _mount_logins(self, authentication: Authentication) -> None:
         if authentication.sessions is not None:
             session = SessionRoot(authentication, authentication.sessions)
-            self.mount("session", session.wants, session.answer, priority=LOGIN_PRIORITY)
+            for_session = session.wants, session.answer
+            self.mount("session", *for_session, priority=LOGIN_PRIORITY, roots=(SESSION_PATH,))
         if authentication.tokens is not None:
             token = TokenRoot(authentication, authentication.tokens)
-            self.mount("token", token.wants, token.answer, priority=LOGIN_PRIORITY)
+            for_token = token.wants, token.answer
+            self.mount("token", *for_token, priority=LOGIN_PRIORITY, roots=(TOKEN_PATH,))
 
     def mount(
         self,
@@ -183,10 +190,17 @@ class HttpServer:
         priority: int = 0,
         now: Callable[..., bool] | None = None,
         body_limit: Callable[..., int] | None = None,
+        roots: tuple[str, ...] | None = None,
     ) -> None:
         """See `Router.mount`."""
         self._router.mount(
-            name, predicate, handler, priority=priority, now=now, body_limit=body_limit
+            name,
+            predicate,
+            handler,
+            priority=priority,
+            now=now,
+            body_limit=body_limit,
+            roots=roots,
         )
 
     def upgrade(self, subprotocol: str, factory: Callable[..., object]) -> None:

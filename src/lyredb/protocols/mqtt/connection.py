@@ -26,7 +26,7 @@ from lyredb.protocols.mqtt.durable_outbox import DurableOutbox
 from lyredb.protocols.mqtt.entrance import Admitted, Entrance, Origin
 from lyredb.protocols.mqtt.errors import answer_for, sentence_of
 from lyredb.protocols.mqtt.intake import Intake
-from lyredb.protocols.mqtt.life import State
+from lyredb.protocols.mqtt.life import CONNECTED, ENDED, State
 from lyredb.protocols.mqtt.packets import Connect, Disconnect
 from lyredb.protocols.mqtt.reasons import Reason, Violation
 from lyredb.protocols.mqtt.service import LINGER_S, Service
@@ -111,7 +111,7 @@ class Connection:
         service = self._service
         self._silence.heard = service.wheel.tick
         service.counters.received_bytes += len(data)
-        if self._state is State.ENDED:
+        if self._state is ENDED:
             return
         self._intake.feed(data)
 
@@ -166,7 +166,7 @@ class Connection:
             format=self._format,
             content_type=self._origin.content_type,
         )
-        self._state = State.CONNECTED
+        self._state = CONNECTED
         service.counters.accepted += 1
         stored = admitted.stored
         greeting = self._session.greeting(service, connect)
@@ -185,7 +185,7 @@ class Connection:
 
     def refuse(self, version: int, reason: Reason, sentence: str, largest: int = 0) -> None:
         """Answer a CONNECT with no, and close [MQTT-3.2.2-7] (`entrance.Gate`)."""
-        if self._state is State.ENDED:
+        if self._state is ENDED:
             return
         self._service.counters.refused_connects += 1
         logger.info(
@@ -195,7 +195,7 @@ class Connection:
 
     def on_time(self) -> None:
         """The wheel's call: a timeout, unless the peer was heard of meanwhile."""
-        if self._state is State.ENDED:
+        if self._state is ENDED:
             self._transport.abort()
         elif self._session is None:
             logger.info("mqtt connection %s sent no CONNECT in time", self._origin.address)
@@ -215,7 +215,7 @@ class Connection:
         if self._session is not None and 0 < self._session.terms.largest < len(frame):
             # [MQTT-3.1.2-24]: it may not be sent, and the client waits for it.
             self._end(Reason.PACKET_TOO_LARGE, "")
-        elif self._state is not State.ENDED:
+        elif self._state is not ENDED:
             self._send_answers()
             self._transport.write(frame)
             self._service.counters.sent_bytes += len(frame)
@@ -241,7 +241,7 @@ class Connection:
         self._send_answers()
 
     def _send_answers(self) -> None:
-        if self._session is None or self._state is State.ENDED:
+        if self._session is None or self._state is ENDED:
             return
         acks = self._session.publishing.acks
         if acks.ready:
@@ -252,7 +252,7 @@ class Connection:
     def write(self, batch: Batch) -> None:
         """Send the frames of a tick (`Subscriber`)."""
         session = self._session
-        if session is not None and self._state is State.CONNECTED:
+        if session is not None and self._state is CONNECTED:
             session.outbox.write(batch)
             session.backlog.grew()
 
@@ -265,7 +265,7 @@ class Connection:
         if session is not None:
             assert isinstance(session.outbox, DurableOutbox), "others take frames"
             session.outbox.write_messages(messages)
-            if self._state is State.CONNECTED:
+            if self._state is CONNECTED:
                 session.backlog.grew()
 
     def on_queue_full(self) -> None:
@@ -295,7 +295,7 @@ class Connection:
 
     def resume_writing(self) -> None:
         """The transport is below its low-water mark again."""
-        if self._session is not None and self._state is State.CONNECTED:
+        if self._session is not None and self._state is CONNECTED:
             self._session.backlog.resume()
 
     def cut_off(self) -> None:
@@ -315,12 +315,12 @@ class Connection:
     @property
     def is_ended(self) -> bool:
         """True when nothing is processed any more."""
-        return self._state is State.ENDED
+        return self._state is ENDED
 
     @property
     def is_open(self) -> bool:
         """True while answers can be sent."""
-        return self._state is State.CONNECTED
+        return self._state is CONNECTED
 
     def report(self) -> ClientEntry | None:
         """What operators are told of the client; None before it is let in and after its end."""
@@ -355,7 +355,7 @@ class Connection:
     def _end_by_violation(self, violation: Violation) -> None:
         self._service.counters.violations += 1
         reason, sentence = violation.reason, violation.sentence
-        if self._state is State.CONNECTED:
+        if self._state is CONNECTED:
             logger.info("mqtt connection %s: 0x%02X %s", self._origin.address, reason, sentence)
             self._end(reason, sentence)
         else:
@@ -367,10 +367,10 @@ class Connection:
         self._close_with(b"" if terms is None else handshake.goodbye(terms, reason, sentence))
 
     def _close_with(self, frame: bytes) -> None:
-        if self._state is State.ENDED:
+        if self._state is ENDED:
             return
         self._send_answers()
-        self._state = State.ENDED
+        self._state = ENDED
         if frame:
             self._transport.write(frame)
         self._transport.close()
@@ -412,7 +412,7 @@ class Connection:
 
     def take_over(self) -> None:
         """End: another connection wants this one's client id [MQTT-3.1.4-3]."""
-        if self._state is State.ENDED:
+        if self._state is ENDED:
             return  # its will is being written; the identifier is free after that
         self._service.counters.takeovers += 1
         self.fail(SessionTakenOver("Another connection uses this client identifier"))
@@ -428,7 +428,7 @@ class Connection:
 
     def _end_login(self, reason: str) -> None:
         """End now; the will is still the client's, with the rights that it had."""
-        if self._session is None or self._state is not State.CONNECTED:
+        if self._session is None or self._state is not CONNECTED:
             self._revoke_early(reason)
         else:
             self.fail(NotAuthorised(reason))
@@ -439,7 +439,7 @@ class Connection:
         The will is still the client's, as far as the user may publish it as of now.
         """
         session = self._session
-        if session is None or self._state is not State.CONNECTED:
+        if session is None or self._state is not CONNECTED:
             self._revoke_early(reason)
             return
         session.decide_will(self._service)
@@ -457,7 +457,7 @@ class Connection:
         Who cannot be decided for any more connects again, and is told apart then.
         """
         session = self._session
-        if session is None or self._state is not State.CONNECTED:
+        if session is None or self._state is not CONNECTED:
             return
         session.access_changed(self._service, principal)
         if session.is_outdated(self._service, principal):
@@ -477,8 +477,8 @@ class Connection:
         # A WebSocket's close frame may come in the same read as the last messages and the
         # DISCONNECT: they take effect, all at once since they are one read at most.
         self._intake.finish()
-        if self._state is not State.ENDED:
-            self._state = State.ENDED
+        if self._state is not ENDED:
+            self._state = ENDED
             self._release()
         self._service.wheel.remove(self)
         self._service.discard(self)

@@ -13,9 +13,9 @@ from lyredb.protocols.http.authentication import Authentication, authentication_
 from lyredb.protocols.rest.dispatch import Rest
 from lyredb.protocols.rest.openapi.api import Api
 from lyredb.protocols.rest.openapi.offered import api_of_server
-from lyredb.protocols.rest.openapi.serving import PRIORITY, OpenApi
+from lyredb.protocols.rest.openapi.serving import PATH, PRIORITY, OpenApi
+from lyredb.protocols.rest.operators import CLIENTS, RETAINED, Operators
 from lyredb.protocols.rest.operators import PRIORITY as OPERATORS_PRIORITY
-from lyredb.protocols.rest.operators import Operators
 from lyredb.protocols.rest.service import RestOptions, Service
 from lyredb.protocols.rest.settings import REST_SETTINGS
 from lyredb.resources.database import Database
@@ -40,9 +40,15 @@ class RestPlugin:
         rest = Rest(service, login)
         described = OpenApi(partial(_api, scope, service, login), login)
         operators = Operators(scope.calls, login)
-        scope.http.mount("openapi", described.wants, described.answer, priority=PRIORITY)
         scope.http.mount(
-            "operators", operators.wants, operators.answer, priority=OPERATORS_PRIORITY
+            "openapi", described.wants, described.answer, priority=PRIORITY, roots=(PATH,)
+        )
+        scope.http.mount(
+            "operators",
+            operators.wants,
+            operators.answer,
+            priority=OPERATORS_PRIORITY,
+            roots=(CLIENTS, RETAINED),
         )
         scope.http.mount(
             "rest", rest.wants_table, rest.answer, now=rest.now, body_limit=rest.body_limit
