@@ -15,6 +15,8 @@ JSON = {"Content-Type": "application/json"}
 TEXT = {"Content-Type": "text/plain"}
 PICTURE = {"Content-Type": "image/png"}
 PARTS = {"Content-Type": "multipart/form-data; boundary=x"}
+ABSENT, STAYS, GOES = "is-absent", "stays", "goes"
+"""Identifiers of MQTT clients; the latter two are connected."""
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options", "trace", "x-query")
 
 
@@ -124,7 +126,7 @@ def probes(operation: Operation, world: World | None) -> Iterator[Probe]:
 def concrete(operation: Operation, world: World | None) -> str:
     """The path of an operation with a record that is there."""
     if world is None:
-        return operation.path
+        return operation.path.replace("{client}", ABSENT)
     path = operation.path.replace("{id}", world.there).replace("{prefix}", "hall")
     return path.replace("{property}", world.attribute)
 
@@ -239,6 +241,16 @@ def _session(operation: Operation, world: World | None, path: str) -> Iterator[P
         yield Probe(403, path, foreign)
 
 
+def _client(operation: Operation, world: World | None, path: str) -> Iterator[Probe]:
+    yield Probe(404, path)
+    one = GOES if operation.method == "delete" else STAYS
+    yield Probe(200, path.replace(ABSENT, one))
+
+
+def _retained(operation: Operation, world: World | None, path: str) -> Iterator[Probe]:
+    yield Probe(200, f"{path}?filter=nothing/%23")
+
+
 _OF_KIND: dict[str, Callable[[Operation, World | None, str], Iterator[Probe]]] = {
     "table": _table,
     "collection": _collection,
@@ -248,5 +260,8 @@ _OF_KIND: dict[str, Callable[[Operation, World | None, str], Iterator[Probe]]] =
     "health": _server,
     "openapi": _server,
     "session": _session,
+    "clients": _server,
+    "client": _client,
+    "retained": _retained,
     "token": _session,
 }

@@ -33,7 +33,18 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.e2e.openapi_probes import NOBODY, Operation, Probe, World, operations, probes
+from tests.e2e.openapi_probes import (
+    ABSENT,
+    GOES,
+    NOBODY,
+    STAYS,
+    Operation,
+    Probe,
+    World,
+    operations,
+    probes,
+)
+from tests.e2e.raw_mqtt import RawMqtt
 from tests.e2e.server_process import PASSWORD, USER, ServerProcess, running_server
 from tests.server.process import environment
 
@@ -298,6 +309,7 @@ def assert_all_answered(
         for operation in asked:
             connection = stack.enter_context(connected(server))
             path = operation.path.replace("{id}", "7").replace("{property}", "n")
+            path = path.replace("{client}", ABSENT)
             line = f"{operation.wire_method} {path.replace('{prefix}', 'p')} HTTP/1.1\r\n"
             with suppress(BrokenPipeError, ConnectionResetError):  # it says why before it closes
                 connection.sendall(line.encode() + head + b"\r\n")
@@ -335,6 +347,9 @@ def test_a_server_does_what_its_document_promises_and_all_of_it() -> None:
     """One test, since what was seen by the parts is counted together in the end."""
     with promised_by_a_server() as promised:
         assert_made_up_requests_are_answered_as_described(promised)
-        assert_requests_made_by_hand_are_answered_as_described(promised)
+        with RawMqtt(promised.server) as stays, RawMqtt(promised.server) as goes:
+            stays.log_in(STAYS)
+            goes.log_in(GOES)
+            assert_requests_made_by_hand_are_answered_as_described(promised)
         assert_limits_of_the_connection_are_told_as_described(promised)
         assert_every_status_was_reached(promised)

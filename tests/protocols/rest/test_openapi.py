@@ -6,8 +6,11 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
+from msgspec.structs import fields
 from openapi_spec_validator import validate
 
+from lyredb.operations.broker_requests import ClientEntry, ClientList, Kicked, RetainedEntry
 from lyredb.plugins.settings import SettingValue
 from lyredb.protocols.rest.openapi.document import document
 from lyredb.protocols.rest.openapi.offered import api_of_schema
@@ -69,7 +72,7 @@ def test_document_has_the_paths_of_what_rest_offers_and_no_other() -> None:
     tables = {path.split("/{")[0].rstrip("/") for path in paths}
     assert tables == {
         *("/Brand", "/Product", "/plant/Counter", "/Log"),
-        *("/health", "/openapi", "/$session", "/$token"),
+        *("/health", "/openapi", "/$session", "/$token", "/$clients", "/$retained"),
     }
     assert {path for path in paths if path.startswith("/Product")} == {
         *("/Product", "/Product/", "/Product/{prefix}/"),
@@ -135,10 +138,44 @@ def test_numbers_can_be_added_to_by_a_patch() -> None:
 
 def test_attributes_are_parameters_of_a_collection() -> None:
     parameters = made()["paths"]["/Product/"]["get"]["parameters"]
-    by_name = {one["name"]: one for one in parameters}
+    by_name = {one["name"]: one for one in parameters if "name" in one}
     assert by_name["size"]["schema"]["type"] == "integer"
     assert by_name["tags"]["schema"]["type"] == "string"
     assert not {"brand", "where", "raw"} & set(by_name)
+
+
+STREAMS = ("StartTime", "PreviousCount", "OmitCurrent")
+
+
+@pytest.mark.parametrize("path", ["/Product/", "/Product/{prefix}/", "/Product/{id}"])
+def test_what_a_stream_begins_with_is_said_where_there_are_streams(path: str) -> None:
+    """HEAD has none, and nothing is written by a stream."""
+    item = made()["paths"][path]
+    streams = [{"$ref": f"#/components/parameters/{name}"} for name in STREAMS]
+    assert item["get"]["parameters"][-3:] == streams
+    assert "text/event-stream" in item["get"]["responses"]["200"]["content"]
+    for method in ("head", "delete", "put"):
+        assert streams[0] not in item.get(method, {}).get("parameters", [])
+        assert "text/event-stream" not in str(item.get(method, {}))
+
+
+def test_an_attribute_takes_the_place_of_a_streams_parameter() -> None:
+    """A name stands once among the parameters of an operation."""
+    sdl = "type Shift @table @export { id: ID @primaryKey  startTime: Int }"
+    told = made(sdl)["paths"]["/Shift/"]["get"]["parameters"]
+    assert [one.get("name", one.get("$ref")) for one in told] == [
+        *("id", "startTime"),
+        *(f"#/components/parameters/{name}" for name in STREAMS[1:]),
+    ]
+
+
+def test_what_operators_are_told_is_what_is_described() -> None:
+    """The entries are made elsewhere; a field that is new there has to be described."""
+    for name, kind in (("Client", ClientEntry), ("Clients", ClientList)):
+        assert list(schema(name)["properties"]) == [one.encode_name for one in fields(kind)]
+    retained = schema("Retained")["properties"]["messages"]["items"]["properties"]
+    assert list(retained) == [one.encode_name for one in fields(RetainedEntry)]
+    assert list(schema("ClientEnded")["properties"]) == [one.encode_name for one in fields(Kicked)]
 
 
 def test_every_operation_has_an_id_of_its_own_and_the_errors_of_every_request() -> None:

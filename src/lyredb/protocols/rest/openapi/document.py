@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from lyredb.protocols.http.cookies import NAME
-from lyredb.protocols.rest.openapi import bodies, parameters, responses, schemas, server_routes
+from lyredb.protocols.rest.openapi import (
+    bodies,
+    broker_routes,
+    parameters,
+    responses,
+    schemas,
+    server_routes,
+)
 from lyredb.protocols.rest.openapi.api import Api, Json
 from lyredb.protocols.rest.openapi.tables import table_paths
 
@@ -66,10 +73,10 @@ def document(api: Api) -> Json:
         "tags": [_tag(table.path, table.schema.description) for table in api.tables]
         + [_tag("server", "The server itself.")],
         "security": [{name: []} for name in _security(api)],
-        "paths": paths | server_routes.server_paths(api),
+        "paths": paths | server_routes.server_paths(api) | broker_routes.broker_paths(),
         "components": {
             "schemas": _schemas(api),
-            "parameters": parameters.HEADERS,
+            "parameters": parameters.HEADERS | parameters.STREAMS,
             "responses": responses.error_responses(),
             "securitySchemes": _security(api),
         },
@@ -90,6 +97,7 @@ def _schemas(api: Api) -> dict[str, Json]:
         **responses.SCHEMAS,
         **bodies.SCHEMAS,
         **server_routes.SCHEMAS,
+        **broker_routes.SCHEMAS,
         "TableDescription": described,
         **schemas.components(api),
     }

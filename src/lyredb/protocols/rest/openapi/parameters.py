@@ -6,6 +6,7 @@ from typing import Final
 
 from lyredb.protocols.rest.openapi.api import Json, reference
 from lyredb.protocols.rest.openapi.schemas import EPOCH_MS, path_key_schema
+from lyredb.resources.replay import MAX_COUNT, OMIT_CURRENT, PREVIOUS_COUNT, START_TIME
 from lyredb.tables.schema import Attribute, TableSchema, TypeRef
 from lyredb.tables.values import INTEGER_BOUNDS
 
@@ -21,6 +22,15 @@ _DATE: Final[Json] = {"type": "string", "example": "Wed, 21 Oct 2026 07:28:00 GM
 
 def _header(name: str, schema: Json, description: str) -> Json:
     return {"name": name, "in": "header", "schema": schema, "description": description}
+
+
+def _stream(name: str, schema: Json, what: str) -> Json:
+    return {
+        "name": name,
+        "in": "query",
+        "schema": schema,
+        "description": f"Of streams only (`Accept: text/event-stream`, or a WebSocket): it {what}",
+    }
 
 
 HEADERS: Final[dict[str, Json]] = {
@@ -44,6 +54,22 @@ HEADERS: Final[dict[str, Json]] = {
     ),
 }
 """The components."""
+STREAMS: Final[dict[str, Json]] = {
+    "StartTime": _stream(
+        START_TIME,
+        {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "format": "date-time"}]},
+        "begins with what was committed after this time: epoch milliseconds or ISO 8601.",
+    ),
+    "PreviousCount": _stream(
+        PREVIOUS_COUNT,
+        {"type": "integer", "minimum": 1, "maximum": MAX_COUNT},
+        "begins with the last changes and messages, at most so many.",
+    ),
+    "OmitCurrent": _stream(
+        OMIT_CURRENT, {"type": "boolean"}, "begins with changes from now on, without current state."
+    ),
+}
+"""The components for streams of events."""
 READ_CONDITIONS: Final = [
     reference("parameters", one) for one in ("IfNoneMatch", "IfModifiedSince")
 ]
@@ -98,6 +124,16 @@ def conditions(schema: TableSchema) -> list[Json]:
         }
         for one in schema.attributes
         if _can_be_compared(schema, one)
+    ]
+
+
+def streams(schema: TableSchema) -> list[Json]:
+    """Where a stream of events begins; a name that an attribute has is a condition's."""
+    taken = {one.name for one in schema.attributes}
+    return [
+        reference("parameters", component)
+        for component, one in STREAMS.items()
+        if one["name"] not in taken
     ]
 
 

@@ -20,6 +20,12 @@ _LANGUAGE: Final = (
 )
 _NO_CONTENT: Final[Json] = {"description": "It is on disk."}
 _BYTES: Final[Json] = {"schema": {"type": "string", "format": "binary"}}
+_EVENTS: Final[dict[str, Json]] = {
+    "text/event-stream": {
+        "schema": {"type": "string"},
+    }
+}
+"""Changes as they happen, for who asks for this type."""
 _PARTS: Final[dict[str, Json]] = {
     "206": {
         "description": "The part of a blob that `Range` asks for.",
@@ -115,7 +121,21 @@ class _TablePaths:
             body=bodies.query_body(),
             description="The method QUERY, which OpenAPI 3.0 has no place for. It changes nothing.",
         )
-        return {**describes.with_head(get), "delete": delete, "x-query": query}
+        return {**self._reads(describes, get), "delete": delete, "x-query": query}
+
+    def _reads(self, describes: Describes, get: Json) -> dict[str, Json]:
+        """GET and HEAD of what has a stream, too."""
+        reads = describes.with_head(get)
+        told, answers = get.get("parameters", []), get["responses"]
+        assert isinstance(told, list)
+        assert isinstance(answers, dict)
+        ok = {**answers["200"], "content": {**answers["200"]["content"], **_EVENTS}}
+        reads["get"] = {
+            **get,
+            "parameters": [*told, *parameters.streams(self._schema)],
+            "responses": {**answers, "200": ok},
+        }
+        return reads
 
     def _part(self) -> Json:
         # The prefix bounds what is looked at, so no sort is refused; names may be.
@@ -209,7 +229,7 @@ class _TablePaths:
         )
         allowed = ("GET", "HEAD", "PUT", "PATCH", "DELETE")
         changes = {"put": put, "patch": patch, "delete": delete}
-        return {**describes.with_head(get), **changes, **describes.always(allowed)}
+        return {**self._reads(describes, get), **changes, **describes.always(allowed)}
 
     def _not_modified(self) -> Json:
         return {"description": "It is as the client knows it.", "headers": self._validated()}
