@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import cast
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -322,6 +323,50 @@ def test_a_congested_member_gets_nothing_until_it_has_room() -> None:
     client.is_congested = False
     client.groups.note_room(NAME, client)
     assert client.acknowledge() == [1]
+
+
+@pytest.mark.timeout(20)
+def test_a_group_ends_with_its_last_member_though_messages_wait_for_it() -> None:
+    """They come back from a worker that has nobody left to give them to, and stay there."""
+    nodes = Nodes(1, 2)
+    client = Client(nodes, 1)
+    client.is_congested = True
+    nodes.publish(1)
+    client.leave()
+    assert len(nodes.service) == 0
+    again = Client(nodes, 2)
+    nodes.publish(2)
+    assert again.acknowledge() == [2]
+
+
+@pytest.mark.timeout(20)
+def test_what_waits_for_the_last_member_of_a_worker_goes_to_another_worker() -> None:
+    nodes = Nodes(1, 2)
+    one, two = Client(nodes, 1), Client(nodes, 2)
+    one.is_congested = True
+    for number in range(10):
+        nodes.publish(number)
+    one.leave()
+    two.acknowledge()
+    two.acknowledge()
+    assert sorted(two.got) == list(range(10))
+
+
+@pytest.mark.timeout(20)
+def test_what_waits_when_the_rights_are_gone_is_given_to_nobody() -> None:
+    nodes = Nodes(1, 2)
+    one, two = Client(nodes, 1), Client(nodes, 2)
+    one.is_congested = two.is_congested = True
+    for number in range(10):
+        nodes.publish(number)
+    on_error = nodes.workers[1].opened[0].options.on_error
+    assert on_error is not None
+    nodes.is_forbidden = True
+    on_error(NotAuthorised("no"))
+    nodes.run()
+    assert isinstance(one.ended, NotAuthorised)
+    assert isinstance(two.ended, NotAuthorised)
+    assert not one.had + two.had
 
 
 def test_a_group_whose_rights_are_gone_ends_for_all_members() -> None:

@@ -76,10 +76,16 @@ class Desk:
         self.hand_out()
 
     def remove(self, member: Member) -> None:
-        """Somebody leaves; what it has is still settled by it, one way or the other."""
+        """Somebody leaves; what it has is still settled by it, one way or the other.
+
+        With the last one `give_back` is due, once the owner knows that there is nobody.
+        """
         self.members.pop(member, None)
         if member in self._ready:
             self._ready.remove(member)
+
+    def give_back(self) -> None:
+        """Return what waits for a member, if there is none."""
         if not self.members:
             queue, self._queue = self._queue, deque()
             for _, settled in queue:
@@ -257,6 +263,10 @@ class Sharing:
         if self._session is not None and number < _FIRST_NUMBER:
             self._session.settle(number)
         self.give_out()
+
+    def end(self) -> None:
+        """Give nothing any more; what was given and is not settled is as the session has it."""
+        self._places.clear()
 
     def _take_back(self, given: Iterable[tuple[Message, int]]) -> None:
         self._waiting.extendleft(reversed(list(given)))

@@ -133,7 +133,9 @@ class Groups:
         group = self._groups.get(str(name))
         if group is not None:
             group.desk.remove(member)
+            # Before anything comes back, which would be given to the one that has left.
             self._tell_members(group)
+            group.desk.give_back()
 
     def note_room(self, name: GroupName, member: Member) -> None:
         """A member can take more again."""
@@ -178,6 +180,8 @@ class Groups:
             session.close()
         if subscription is not None:
             subscription.close()
+        if sharing is not None:
+            sharing.end()
 
     # The directory
 
@@ -409,6 +413,7 @@ def _end_members(group: Group, reason: Exception) -> None:
     for member in list(group.desk.members):
         group.desk.remove(member)
         member.end(reason)
+    group.desk.give_back()
     waiting, group.on_ready = group.on_ready, []
     for callback in waiting:
         callback()
