@@ -131,15 +131,17 @@ class Outbox:
             group.take()
             self.frames += group.taken.count
         if len(dirty) == 1:
-            self._enqueue(dirty[0], dirty[0].taken, tuple(dirty[0].readers))
-        else:
-            for groups, readers in _signatures(dirty).items():
-                load = merge([group.taken for group in groups])
-                self._enqueue(groups[0], load, readers)
-            for group in dirty:
-                if group.alone:
-                    self._enqueue(group, group.taken, group.alone)
-                    group.alone = []
+            group = dirty[0]
+            load, group.taken = group.taken, NOTHING
+            self._enqueue(group, load, tuple(group.readers))
+            return
+        for groups, readers in _signatures(dirty).items():
+            load = merge([group.taken for group in groups])
+            self._enqueue(groups[0], load, readers)
+        for group in dirty:
+            if group.alone:
+                self._enqueue(group, group.taken, group.alone)
+                group.alone = []
         for group in dirty:
             group.taken = NOTHING
 

@@ -39,7 +39,7 @@ class Tail:
         engine: Engine,
         hub: Hub,
         *,
-        schedule: Callable[[Callable[[], None]], None],
+        schedule: Callable[[Callable[[], None]], object],
         step_entries: int = STEP_ENTRIES,
     ) -> None:
         """Start at the end of the log.

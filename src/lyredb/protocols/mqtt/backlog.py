@@ -47,17 +47,20 @@ class Backlog:
         service: Counts for all, and knows who is to be told.
         outbox: Where messages wait for the client's window.
         on_drained: Current states may go on.
+
+    Attributes:
+        is_paused: The transport has more than its high-water mark.
     """
 
     __slots__ = (
         "_is_counted",
-        "_is_paused",
         "_on_drained",
         "_outbox",
         "_owner",
         "_service",
         "_told_congested",
         "_transport",
+        "is_paused",
     )
 
     def __init__(
@@ -73,14 +76,14 @@ class Backlog:
         self._service = service
         self._outbox = outbox
         self._on_drained = on_drained
-        self._is_paused = False
+        self.is_paused = False
         self._told_congested = False
         self._is_counted = False
 
     @property
     def is_congested(self) -> bool:
         """True while more waits than the high-water mark; whoever asks is told of the end."""
-        if not (self._is_paused or self._outbox.is_filling):
+        if not (self.is_paused or self._outbox.is_filling):
             return False
         self._told_congested = True
         return True
@@ -91,11 +94,11 @@ class Backlog:
 
     def pause(self) -> None:
         """The transport has more than its high-water mark."""
-        self._is_paused = True
+        self.is_paused = True
 
     def resume(self) -> None:
         """The transport is below its low-water mark again."""
-        self._is_paused = False
+        self.is_paused = False
         self.pump()
 
     def pump(self) -> None:
@@ -104,19 +107,19 @@ class Backlog:
             self._outbox.pump()
         if self._is_counted:
             self._count()
-        if self._told_congested and not (self._is_paused or self._outbox.is_filling):
+        if self._told_congested and not (self.is_paused or self._outbox.is_filling):
             self._told_congested = False
             self._service.database.drained(self._owner)
             self._on_drained()
 
     def grew(self) -> None:
         """Something was written: count it, while that is worth it."""
-        if self._is_paused or self._outbox.queued:
+        if self.is_paused or self._outbox.queued:
             self._count()
 
     def _count(self) -> None:
         size = self._outbox.queued_bytes
-        if self._is_paused:
+        if self.is_paused:
             size += self._transport.get_write_buffer_size()
         self._is_counted = size > 0
         self._service.buffers.note(self._owner, size)

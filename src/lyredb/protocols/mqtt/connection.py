@@ -253,8 +253,10 @@ class Connection:
         """Send the frames of a tick (`Subscriber`)."""
         session = self._session
         if session is not None and self._state is CONNECTED:
-            session.outbox.write(batch)
-            session.backlog.grew()
+            outbox, backlog = session.outbox, session.backlog
+            outbox.write(batch)
+            if outbox.queued or backlog.is_paused:
+                backlog.grew()
 
     def write_messages(self, messages: Sequence[Message]) -> None:
         """Send the messages of a tick: a session that lasts takes these (`Subscriber`).
@@ -286,7 +288,10 @@ class Connection:
     @property
     def is_congested(self) -> bool:
         """True while more waits for the client than the high-water mark."""
-        return self._session is not None and self._session.backlog.is_congested
+        session = self._session
+        if session is None or not (session.backlog.is_paused or session.outbox.queued):
+            return False
+        return session.backlog.is_congested
 
     def pause_writing(self) -> None:
         """The transport has more than its high-water mark."""

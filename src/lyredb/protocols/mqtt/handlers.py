@@ -73,7 +73,8 @@ def process(owner: Owner, intake: Intake, data: bytes, largest: int) -> tuple[in
         Violation: A packet ends the connection.
     """
     position, size = 0, len(data)
-    while position < size and not intake.is_paused and not owner.is_ended:
+    may_go_on = True  # whoever calls has looked
+    while position < size and may_go_on:
         session = owner.session
         if session is not None:
             if data[position] in _PLAIN:
@@ -85,6 +86,7 @@ def process(owner: Owner, intake: Intake, data: bytes, largest: int) -> tuple[in
                 before = position
                 position = session.publishing.take_releases(data, position)
                 if position > before and not intake.is_turn_over:
+                    may_go_on = not intake.is_paused and not owner.is_ended
                     continue
             # What could not go to the log may have ended it.
             if position >= size or not owner.is_open:
@@ -103,6 +105,7 @@ def process(owner: Owner, intake: Intake, data: bytes, largest: int) -> tuple[in
         position = end
         if intake.is_turn_over:
             break
+        may_go_on = not intake.is_paused and not owner.is_ended
     return position, 0
 
 

@@ -60,7 +60,7 @@ class Intake:
         """Take what was read; after `close` it is dropped."""
         if self._is_closed:
             return
-        if self._pieces or self._reading.is_paused:
+        if self._pieces.size or self._reading.is_paused:
             self._pieces.add(data)
             if self._reading.is_paused or not self._pieces.is_enough:
                 return
@@ -74,7 +74,7 @@ class Intake:
 
     def resume(self, why: object) -> None:
         """Take a reason back; without one left it goes on in the next tick."""
-        if self._reading.resume(why) and self._pieces:
+        if self._reading.resume(why) and self._pieces.size:
             self._turn.call_soon(self._continue)
 
     def finish(self) -> None:

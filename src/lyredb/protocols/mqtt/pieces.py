@@ -11,23 +11,21 @@ class Pieces:
     """Keeps pieces and joins them once, when there is enough.
 
     Attributes:
+        size: Bytes that are here; an empty piece is none.
         needed: Bytes that have to be here before it is worth looking again.
     """
 
-    __slots__ = ("_pieces", "_size", "needed")
+    __slots__ = ("_pieces", "needed", "size")
 
     def __init__(self) -> None:
         self.needed = 0
         self._pieces: list[bytes] | None = None  # made when there is one: most have none
-        self._size = 0
-
-    def __bool__(self) -> bool:
-        return bool(self._pieces)
+        self.size = 0
 
     @property
     def is_enough(self) -> bool:
         """True when there is something, and as much as is needed."""
-        return bool(self._pieces) and self._size >= self.needed
+        return self.size > 0 and self.size >= self.needed
 
     def add(self, data: bytes) -> None:
         """Keep what was read."""
@@ -35,14 +33,14 @@ class Pieces:
         if pieces is None:
             pieces = self._pieces = []
         pieces.append(data)
-        self._size += len(data)
+        self.size += len(data)
         if len(pieces) > _MAX_PIECES:
             self._pieces = [b"".join(pieces)]
 
     def put_back(self, data: bytes, needed: int) -> None:
         """Keep what is left of `join`, before all that has come since."""
         self._pieces = [data, *(self._pieces or ())]
-        self._size += len(data)
+        self.size += len(data)
         self.needed = needed
 
     def join(self) -> bytes:
@@ -54,4 +52,4 @@ class Pieces:
     def clear(self) -> None:
         """Forget everything."""
         self._pieces = None
-        self._size = self.needed = 0
+        self.size = self.needed = 0

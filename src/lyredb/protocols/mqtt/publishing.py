@@ -120,6 +120,7 @@ class Publishing:
         last = min(size - 4, position + _SLICE_BYTES)
         is_v5 = self._is_v5
         paths = self._paths
+        push_run, owner = self._ingress.push_run, self._owner
         largest = self._service.limits.max_packet_bytes
         # Acknowledgements that wait for a commit count against the Receive Maximum;
         # while none waits each QoS 1 frame here is acknowledged at once.
@@ -208,7 +209,7 @@ class Publishing:
             received += 1
             if solo is None or solo is not group or first != kind:
                 if group is not None:
-                    self._push_run(group, data, start, position, count, ends, ids)
+                    push_run(group, data, start, position, count, owner, ends, ids)
                 group = None
                 if ends:
                     ends = []
@@ -264,7 +265,7 @@ class Publishing:
                 last = min(size - 4, last + position - end)
                 look_at = position + self._look_in
         if group is not None:
-            self._push_run(group, data, start, position, count, ends, ids)
+            push_run(group, data, start, position, count, owner, ends, ids)
         if logged:
             self._log(logged, logged_ids, acks, held)
         elif acks:
@@ -332,18 +333,6 @@ class Publishing:
         self._wait = _LEAST_WAIT if found >= ENOUGH else min(2 * self._wait, _MOST_WAIT)
         self._look_in = 0 if found >= ENOUGH else self._wait
         return found, position
-
-    def _push_run(
-        self,
-        group: Group,
-        data: bytes,
-        start: int,
-        end: int,
-        count: int,
-        ends: list[int],
-        ids: list[int],
-    ) -> None:
-        self._ingress.push_run(group, data, start, end, count, self._owner, ends, ids)
 
     def _push_frame(
         self, path: Path, data: bytes, position: int, after: int, tail: int, end: int, block: Block

@@ -69,23 +69,23 @@ class Reading:
 
     Args:
         transport: Paused with the first reason, resumed with the last.
+
+    Attributes:
+        is_paused: True while there is a reason.
     """
 
-    __slots__ = ("_reasons", "_transport")
+    __slots__ = ("_reasons", "_transport", "is_paused")
 
     def __init__(self, transport: Readable) -> None:
         self._transport = transport
+        self.is_paused = False
         self._reasons: set[object] | None = None  # made when there is one, it has 216 bytes
-
-    @property
-    def is_paused(self) -> bool:
-        """True while there is a reason."""
-        return self._reasons is not None
 
     def pause(self, why: object) -> None:
         """Do not read until ``why`` is resumed; a second call with it does nothing."""
         if self._reasons is None:
             self._reasons = set()
+            self.is_paused = True
             try:
                 self._transport.pause_reading()
             except RuntimeError:
@@ -101,6 +101,7 @@ class Reading:
         if self._reasons:
             return False
         self._reasons = None
+        self.is_paused = False
         try:
             self._transport.resume_reading()
         except RuntimeError:
@@ -110,3 +111,4 @@ class Reading:
     def forget(self) -> None:
         """Forget all reasons, of a transport that is closed."""
         self._reasons = None
+        self.is_paused = False
