@@ -15,9 +15,11 @@ from lyredb.delivery.cursor import CatchUp
 from lyredb.delivery.message import Message, RecordTable
 from lyredb.delivery.position import Position, parse_position
 from lyredb.errors import PositionLost
+from lyredb.storage.entry import Entry
 from lyredb.storage.frontier import KeyRange
 from lyredb.storage.keys import decode_key, encode_key
 from lyredb.storage.mutation import Kind, Mutation
+from lyredb.storage.snapshot import Snapshot
 from tests.delivery.world import SensorTable
 from tests.storage.store import SLOT, SMALL, Store, delete, message, put
 
@@ -105,6 +107,26 @@ def test_entries_of_several_sources_come_in_order(store: Store, ranges: list[Key
     found = all_of(resume(store, token, "Sensor/+", ranges))
     wanted = "acaac" if ranges is not WHOLE else "acbaacb"
     assert [one.id for one in found] == list(wanted)
+
+
+def test_a_wildcard_before_the_end_finds_its_few_among_all(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the others of the table have got is not read, but their names are compared."""
+    token = f"{store.engine.log_id.hex()}.{store.engine.position}"
+    for key in ("a/x", "b/y", "hidden/x", "c/x", "b/y"):
+        store.commit(put(key))
+    read: list[int] = []
+    entry = Snapshot.entry
+
+    def noted(snapshot: Snapshot, seq: int) -> Entry | None:
+        read.append(seq)
+        return entry(snapshot, seq)
+
+    monkeypatch.setattr(Snapshot, "entry", noted)
+    found = all_of(resume(store, token, "Sensor/+/x"))
+    assert [one.id for one in found] == ["a/x", "c/x"]
+    assert read == [1, 4]
 
 
 def test_a_change_behind_the_frontier_resumes_inside_of_the_scan(store: Store) -> None:

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import itertools
+import sys
+from array import array
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lyredb.errors import PositionLost
+from lyredb.storage import logx as log_index_memory
 from lyredb.storage.check import check
 from lyredb.storage.directory import RING_SEGMENTS
 from lyredb.storage.keys import encode_key
+from lyredb.storage.meta import Segment
 from lyredb.storage.mutation import Kind, Mutation
 from tests.storage.store import (
     ROOMY,
@@ -144,6 +148,32 @@ def test_entries_of_a_key_and_of_a_table_are_found(tmp_path: Path, *, restarts: 
             assert list(back) == everything[after:upto][::-1]
         assert list(snapshot.entries_of(99, None, 0, 80)) == []
     store.close()
+
+
+def test_what_memory_lacks_after_a_restart_is_read_in_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that has just begun serves others between them; none is needed after the last."""
+    store = Store(tmp_path)
+    fill(store, "abcab", value=1)
+    store.close()
+    store = Store(tmp_path)
+    monkeypatch.setattr(log_index_memory, "_READ", 2)
+    with store.engine.snapshot() as snapshot:
+        assert [snapshot.catch_up_index() for _ in range(4)] == [False, False, True, True]
+        assert list(snapshot.positions_of(SLOT, encode_key("a"), 0, 9)) == [1, 4]
+    store.close()
+
+
+def test_two_neighbours_do_not_make_a_key_of_their_halves() -> None:
+    """Hashes are searched for in bytes; only a whole one counts."""
+    wanted = log_index_memory.address_hash(SLOT, b"k")
+    number = int.from_bytes(wanted, "big").to_bytes(8, sys.byteorder)
+    halves = array("Q", bytes(4) + number[:4] + number[4:] + bytes(4) + number)
+    index = log_index_memory.SegmentIndex(Segment(1, 1, 0))
+    index._hashes[wanted[0]] = halves
+    index._offsets[wanted[0]] = array("I", [5, 6, 7])
+    assert index.of_key(SLOT, b"k") == [7]
 
 
 def test_memory_of_the_open_segment_is_whole_after_a_restart(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from lyredb.delivery.filters import INTERNAL, matches, parse_filter
+from lyredb.delivery.finding import Finder, IsWanted, Searches
 from lyredb.delivery.log_source import LogSource, Source, is_void
 from lyredb.delivery.message import Message, RecordTable
 from lyredb.delivery.position import Position, format_position
@@ -21,11 +22,13 @@ from lyredb.delivery.replay import ReplaySource, ReplayStart
 from lyredb.errors import PositionLost
 from lyredb.storage.entry import Entry
 from lyredb.storage.frontier import Frontier, FrontierScan, KeyRange, Row
+from lyredb.storage.keys import is_short_form
 from lyredb.storage.record import decode_header
 
 if TYPE_CHECKING:
     from lyredb.storage.engine import Engine
 
+WILDCARDS: Final = frozenset("+#")
 STEP_BYTES: Final = 64 * 1024
 """One step's records: about what a socket takes at once."""
 
@@ -84,8 +87,17 @@ class CatchUp:
         topic_filter: str,
         ranges: Sequence[KeyRange],
         after: Position,
+        searches: Searches | None = None,
     ) -> CatchUp:
         """Go on after the token of an event, of a ready mark, or inside a scan.
+
+        Args:
+            engine: What to read.
+            catalogue: Names what is read.
+            topic_filter: Only what it matches is told.
+            ranges: Where that lies; may hold more.
+            after: The place.
+            searches: Of the worker, which equal filters share.
 
         Raises:
             PositionLost: The token is of another log, of a part of the log that is
@@ -96,7 +108,10 @@ class CatchUp:
         if not engine.floor - 1 <= after.seq <= engine.position:
             raise PositionLost("the log does not hold what followed this position")
         if after.slot is None or after.key is None:
-            return cls(engine, catalogue, topic_filter, LogSource(engine, ranges, after.seq))
+            part = _part_of(topic_filter, catalogue)
+            finder = Finder(ranges, part, filter=topic_filter, searches=searches)
+            source = LogSource(engine, ranges, after.seq, finder)
+            return cls(engine, catalogue, topic_filter, source)
         place = Frontier(after.slot, after.key, after.seq)
         return cls(engine, catalogue, topic_filter, _Scan(engine, ranges, place))
 
@@ -178,6 +193,22 @@ class CatchUp:
         return (
             topic for topic in self._catalogue.of(slot, full_key) if matches(self._levels, topic)
         )
+
+
+def _part_of(topic_filter: str, catalogue: Catalogue) -> IsWanted | None:
+    """Tell which records of a filter's ranges it matches; ``None`` when these are all.
+
+    All are matched where nothing follows the first wildcard.
+    """
+    if WILDCARDS.isdisjoint(topic_filter.removesuffix("#")):
+        return None
+    levels = parse_filter(topic_filter, allow_internal=topic_filter[:1] == INTERNAL)
+
+    def is_wanted(slot: int, key: bytes, stored: bytes) -> bool:
+        full_key = decode_header(stored).full_id if is_short_form(key) else key
+        return any(matches(levels, topic) for topic in catalogue.of(slot, full_key))
+
+    return is_wanted
 
 
 class _Scan:

@@ -11,14 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lyredb.delivery.log_source import (
-    STEP_ENTRIES,
-    LogSource,
-    concerns,
-    entries_in,
-    is_one_key,
-    is_void,
-)
+from lyredb.delivery.finding import Finder, concerns, is_one_key
+from lyredb.delivery.log_source import STEP_ENTRIES, LogSource, is_void
 from lyredb.errors import PositionLost
 from lyredb.storage.entry import Entry
 from lyredb.storage.frontier import KeyRange, Row
@@ -73,6 +67,7 @@ class ReplaySource:
         self._start = start
         self._is_wanted = is_wanted
         self._found = 0
+        self._finder = Finder(ranges, is_brief=True)
         with engine.snapshot() as snapshot:
             self._lowest = _lowest(snapshot, start)
             # What was there at the beginning, and how far down it was looked at.
@@ -125,8 +120,10 @@ class ReplaySource:
         with self._engine.snapshot() as snapshot:
             if self._start.after_ms is not None and self._lowest < snapshot.floor - 1:
                 raise PositionLost(_TOO_OLD)
+            if not self._finder.step(snapshot, self._lowest):
+                return
             looked_at = 0
-            entries = entries_in(snapshot, self._ranges, self._lowest, self._left, reverse=True)
+            entries = self._finder.entries(snapshot, self._lowest, self._left, reverse=True)
             for looked_at, entry in enumerate(entries, 1):
                 self._left = entry.seq - 1
                 if self._counts(entry, snapshot.now_ms):

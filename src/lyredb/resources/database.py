@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
+from lyredb.delivery.finding import Searches
 from lyredb.delivery.hub import Hub, Ingress
 from lyredb.delivery.message import Message
 from lyredb.delivery.peers import Peers, RawReader
@@ -94,7 +95,7 @@ class Database:
         self._hub = hub
         self._loop = asyncio.get_running_loop()
         turns = Turns(self._loop.call_soon)
-        rooms = Rooms(engine, registry, access, hub, tail, turns, HeldBytes())
+        rooms = Rooms(engine, registry, access, hub, tail, turns, HeldBytes(), Searches())
         self.subscriptions = Subscriptions(rooms)
         self.blobs = BlobStore(engine.path, engine.settings)
         self._intake = BlobIntake(self.blobs)

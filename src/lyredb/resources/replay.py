@@ -116,7 +116,7 @@ def first_reading(
     engine, registry = rooms.engine, rooms.registry
     if after is not None:
         engine.refresh()  # another worker may have told it already
-        return CatchUp.resume(engine, registry, topic_filter, ranges, after)
+        return CatchUp.resume(engine, registry, topic_filter, ranges, after, rooms.searches)
     if is_replay(options):
         start = ReplayStart(options.start_ms, options.previous_count)
         return CatchUp.replay(engine, registry, topic_filter, ranges, start)

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import cast
 
 from lyredb.delivery.admission import View
+from lyredb.delivery.finding import Searches
 from lyredb.delivery.hub import Hub
 from lyredb.delivery.message import Message as DeliveredMessage
 from lyredb.delivery.tail import Tail
@@ -41,6 +42,7 @@ class Rooms:
     tail: Tail
     turns: Turns
     held: HeldBytes
+    searches: Searches
 
 
 def masked(messages: Sequence[Message], masks: Mapping[str, View]) -> list[Message]:

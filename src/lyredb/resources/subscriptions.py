@@ -65,6 +65,7 @@ class Subscriptions:
 
     def tables_changed(self) -> None:
         """Go on with what the filters reach by the tables of now."""
+        self.rooms.searches.forget()
         for subscription in self:
             _isolated(subscription, subscription.tables_changed)
 

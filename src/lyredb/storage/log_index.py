@@ -84,6 +84,22 @@ class LogIndex:
         snapshot sees. Cost: what is taken, and O(log n) for each segment between. What memory
         lacks after a restart is read first: O(entries of the open segment), once.
         """
+        for seq in self.positions_of(snapshot, slot, key, after, upto, reverse=reverse):
+            entry = snapshot.entry(seq)
+            if entry is not None and (key is None or entry.key == key) and entry.slot == slot:
+                yield entry
+
+    def positions_of(
+        self,
+        snapshot: Snapshot,
+        slot: int,
+        key: bytes | None,
+        after: int,
+        upto: int,
+        *,
+        reverse: bool = False,
+    ) -> Iterator[int]:
+        """Yield where the entries are, as `entries_of`, and others whose hash is the same."""
         upto = min(upto, snapshot.position)
         directory = snapshot.directory
         for segment in reversed(directory) if reverse else directory:
@@ -93,9 +109,16 @@ class LogIndex:
             begin = segment.first_seq
             bounds = max(after + 1 - begin, 0), min(upto, last) - begin
             for offset in self._offsets(snapshot, segment, slot, key, bounds, reverse=reverse):
-                entry = snapshot.entry(begin + offset)
-                if entry is not None and (key is None or entry.key == key) and entry.slot == slot:
-                    yield entry
+                yield begin + offset
+
+    def catch_up(self, snapshot: Snapshot) -> bool:
+        """Read a bounded part of what memory lacks, as after a start; tell whether it has all."""
+        for segment in snapshot.directory:
+            if not segment.indexed:
+                last = segment.last_seq or snapshot.position
+                if not self._of(segment).catch_up(snapshot, last):
+                    return False
+        return True
 
     def _offsets(
         self,

@@ -303,6 +303,10 @@ class Snapshot:
         """Return about how many records a table has in a range of keys. O(log n)."""
         return self._estimate(self._handles.records[slot], start, stop, is_index=False)
 
+    def estimate_graves(self, slot: int, start: bytes, stop: bytes | None) -> int:
+        """Return about how many graves a table has in a range of keys. O(log n)."""
+        return self._estimate(self._handles.graves[slot], start, stop, is_index=False)
+
     def _estimate(self, handle: Handle, start: bytes, stop: bytes | None, *, is_index: bool) -> int:
         with self._reading, self._transaction.cursor(handle) as cursor:
             entries = self._transaction.stat(handle)["entries"]
@@ -414,6 +418,14 @@ class Snapshot:
         the entries taken, and once after a restart the entries of the open segment.
         """
         return self._engine.log_index.entries_of(self, slot, key, after, upto, reverse=reverse)
+
+    def positions_of(self, slot: int, key: bytes | None, after: int, upto: int) -> Iterator[int]:
+        """Yield in order where the entries are, as `entries_of`; some may be of other keys."""
+        return self._engine.log_index.positions_of(self, slot, key, after, upto)
+
+    def catch_up_index(self) -> bool:
+        """Do a bounded part of what `entries_of` would do first; tell whether nothing is left."""
+        return self._engine.log_index.catch_up(self)
 
     def log_count(self, ring_slot: int) -> int:
         """Return how many entries a segment has. O(1)."""
