@@ -99,6 +99,27 @@ def test_the_ways_to_say_a_payload(server: ServerProcess) -> None:
     assert sub(server, "-t", "way", "-C", "1", "-W", "0.3", code=27) == b""
 
 
+@pytest.mark.parametrize("version", ["mqttv31", "mqttv311", "mqttv5", "3.1", "5"])
+def test_each_version_is_spoken(server: ServerProcess, version: str) -> None:
+    for qos in "012":
+        pub(server, "-V", version, "-t", "version", "-m", f"{version} {qos}", "-q", qos, "-r")
+        if qos != "0":  # else it may not be there yet
+            told = sub(server, "-V", version, "-t", "version", "-C", "1", "-q", qos)
+            assert told == f"{version} {qos}\n".encode()
+
+
+def test_what_a_server_says_of_a_refusal_is_printed(server: ServerProcess) -> None:
+    """Beside the reason code; what older versions cannot say is the code alone."""
+    flags = ("-V", "mqttv5", "-t", "health/x", "-m", "x")
+    told = pub(server, *flags, "-q", "1", code=1)
+    assert told.startswith(b"lyredb pub: message 1 was refused: Topic name invalid (")
+    assert b"-q 1 tells" in pub(server, *flags, "-q", "2", code=1)
+    told = run(*LYREDB, "sub", *login(server), "-V", "mqttv5", "-t", "health/x", code=1)
+    assert told.startswith(b"lyredb: the subscription is refused: Topic filter invalid (")
+    told = run(*LYREDB, "sub", *login(server), "-V", "mqttv311", "-t", "health/x", code=1)
+    assert told == b"lyredb: the subscription is refused: Unspecified error\n"
+
+
 def test_a_url_says_where(server: ServerProcess) -> None:
     place = f"{USER}:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{server.mqtt_port}"
     run(*LYREDB, "pub", "-L", f"mqtt://{place}/by/url", "-m", "x", "-r", "-q", "1")

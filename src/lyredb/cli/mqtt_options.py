@@ -19,6 +19,7 @@ from lyredb.errors import InvalidInput
 if TYPE_CHECKING:
     import paho.mqtt.client as paho
     from paho.mqtt.properties import Properties
+    from paho.mqtt.reasoncodes import ReasonCode
 
 PLAIN_PORT: Final = 1883
 SECURE_PORT: Final = 8883
@@ -182,6 +183,14 @@ def connect(client: paho.Client, options: argparse.Namespace) -> None:
     except (OSError, ValueError) as error:
         place = host if options.unix else f"{host}:{port}"
         raise InvalidInput(f"cannot connect to {place}: {error}") from error
+
+
+def reason_text(reason: ReasonCode, properties: Properties | None) -> str:
+    """Return why a server refuses: its reason code, and what it says besides in MQTT 5."""
+    said = getattr(properties, "ReasonString", "")
+    # Whatever a server says goes to a terminal.
+    shown = "".join(one if one.isprintable() else "?" for one in said)
+    return f"{reason} ({shown})" if shown else str(reason)
 
 
 def version_of(options: argparse.Namespace) -> int:

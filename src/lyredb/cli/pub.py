@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MAX_WAITING: Final = 1_000
 """Messages that wait for the server; the next line of standard input is read after that."""
+_NOT_FOUND: Final = 0x92
+"""Paho takes no heed of a PUBREC that refuses, and asks for the rest of it: this answers."""
 CONNECT_S: Final = 30.0
 """For the server to answer the CONNECT."""
 
@@ -130,10 +132,11 @@ class _Sender:
         __: object,
         ___: paho.ConnectFlags,
         reason: ReasonCode,
-        ____: Properties | None,
+        properties: Properties | None,
     ) -> None:
         if reason.is_failure:
-            self._fail(f"the server refuses the connection: {reason}")
+            why = mqtt_options.reason_text(reason, properties)
+            self._fail(f"the server refuses the connection: {why}")
         self._connected.set()
 
     def _on_disconnect(
@@ -142,19 +145,27 @@ class _Sender:
         __: object,
         flags: paho.DisconnectFlags,
         reason: ReasonCode,
-        ___: Properties | None,
+        properties: Properties | None,
     ) -> None:
         if reason.is_failure:
             by = "server" if flags.is_disconnect_packet_from_server else "connection"
-            self._fail(f"the {by} ended it: {reason}")
+            self._fail(f"the {by} ended it: {mqtt_options.reason_text(reason, properties)}")
 
     def _on_publish(
-        self, _: paho.Client, __: object, mid: int, reason: ReasonCode, ___: Properties | None
+        self,
+        _: paho.Client,
+        __: object,
+        mid: int,
+        reason: ReasonCode,
+        properties: Properties | None,
     ) -> None:
         if reason.is_failure:
             self._has_problem = True
             if not self._options.quiet:
-                print(f"lyredb pub: message {mid} was refused: {reason}", file=sys.stderr)
+                why = mqtt_options.reason_text(reason, properties)
+                if reason.value == _NOT_FOUND and self._options.qos == 2:
+                    why = "paho keeps to itself why at QoS 2; -q 1 tells"
+                print(f"lyredb pub: message {mid} was refused: {why}", file=sys.stderr)
         self._room.release()
 
 

@@ -107,10 +107,11 @@ class _Receiver:
         _: object,
         __: paho.ConnectFlags,
         reason: ReasonCode,
-        ___: Properties | None,
+        told: Properties | None,
     ) -> None:
         if reason.is_failure:
-            self._fail(f"the server refuses the connection: {reason}")
+            why = mqtt_options.reason_text(reason, told)
+            self._fail(f"the server refuses the connection: {why}")
             return
         options = self._options
         self._subscribing.clear()
@@ -136,12 +137,15 @@ class _Receiver:
         __: object,
         mid: int,
         reasons: Sequence[ReasonCode],
-        ___: Properties | None,
+        properties: Properties | None,
     ) -> None:
-        refused = [str(reason) for reason in reasons if reason.is_failure]
+        refused = [
+            mqtt_options.reason_text(reason, properties) for reason in reasons if reason.is_failure
+        ]
         self._subscribing.discard(mid)
         if refused and len(self._options.topics) == 1:
             self._fail(f"the subscription is refused: {refused[0]}")
+            return
         for reason in refused:
             self._warn(f"a subscription is refused: {reason}")
         if self._options.exit_when_subscribed and not self._subscribing:
