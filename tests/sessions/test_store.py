@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 
 from lyredb.errors import LyreError, Overloaded, SessionTakenOver
+from lyredb.resources.logged import LoggedMessage
 from lyredb.resources.session_store import SessionStore
 from lyredb.server.node import Node
 from lyredb.sessions.claims import Refusal
@@ -22,6 +23,7 @@ from lyredb.storage.apply import Rows
 from lyredb.storage.layout import SESSION_SLOT
 from lyredb.storage.mutation import Applied, Mutation
 from lyredb.storage.sequencer import Result
+from lyredb.storage.session_row import fence_name, progress_name
 from lyredb.tables.sdl import parse_sdl
 from tests.resources.node_under_test import data_directory
 from tests.sessions.clients import (
@@ -175,7 +177,8 @@ def test_clean_start_forgets_the_session_and_its_rows() -> None:
         assert isinstance(fresh, StoredSession)
         assert not fresh.is_present
         assert fresh.subscriptions == {}
-        assert len(rows_in(node)) == 1
+        number = fresh.number
+        assert rows_in(node) == [progress_name(number), fence_name(number)]
         await closed(fresh, 0)
         assert rows_in(node) == []
 
@@ -205,7 +208,8 @@ def test_an_expired_session_is_absent_and_its_rows_go() -> None:
         assert isinstance(again, StoredSession)
         assert not again.is_present
         assert again.number != session.number
-        assert len(rows_in(node)) == 1
+        number = again.number
+        assert rows_in(node) == [progress_name(number), fence_name(number)]
 
     run(body)
 
@@ -334,6 +338,52 @@ def test_inbound_identifiers_outlive_a_crash_and_a_late_owner_adds_none() -> Non
         assert (await session_of(node, epoch=4)).inbound.ids == {3, 4}
 
     run(body)
+
+
+def test_a_message_that_a_former_owner_sends_late_is_refused() -> None:
+    """Its successor has read which identifiers came: what it does not know would come twice.
+
+    Also after the successor is gone, and where both reach the writer in one commit.
+    """
+
+    async def body(node: Node) -> None:
+        old = await session_of(node, epoch=1)
+        assert await logged(node, old, 1) is None
+        new = await session_of(node, epoch=2)
+        before = node.engine.position
+        assert isinstance(await logged(node, old, 2), SessionTakenOver)
+        assert isinstance(await released(old, 1), SessionTakenOver)
+        assert node.engine.position == before
+        assert await logged(node, new, 2) is None
+        assert await released(new, 1) is None
+        await closed(new)
+        before = node.engine.position
+        assert isinstance(await logged(node, old, 3), SessionTakenOver)
+        assert node.engine.position == before
+        third, late = await asyncio.gather(session_of(node, epoch=3), logged(node, new, 4))
+        assert isinstance(late, SessionTakenOver)
+        assert third.inbound.ids == {2}
+
+    run(body)
+
+
+async def logged(node: Node, session: StoredSession, packet_id: int) -> LyreError | None:
+    """Log a message of QoS 2 with its identifier."""
+    destination = node.database.ingress(session.context).path(b"t/a").destination
+    results: list[int | LyreError] = []
+    rows = session.inbound.rows(received=(packet_id,))
+    message = LoggedMessage(destination, b"1", 2)
+    node.database.log((message,), session.context, results.append, rows)
+    await until(lambda: bool(results))
+    return results[0] if isinstance(results[0], LyreError) else None
+
+
+async def released(session: StoredSession, packet_id: int) -> LyreError | None:
+    """Forget an identifier."""
+    results: list[LyreError | None] = []
+    session.inbound.commit(session.inbound.rows(released=(packet_id,)), results.append)
+    await until(lambda: bool(results))
+    return results[0]
 
 
 def test_deleting_a_session_ends_it_for_its_connection_too() -> None:

@@ -23,6 +23,7 @@ from lyredb.storage.session_row import (
     SessionProgress,
     decode_mark,
     decode_progress,
+    fence_name,
     inbound_names,
     packet_id_of,
     progress_name,
@@ -188,4 +189,8 @@ def inbound_removals(snapshot: Snapshot, number: int) -> Rows:
 
 def removal_of_rows(snapshot: Snapshot, number: int) -> Rows:
     """Return what removes all rows of a session."""
-    return [(progress_name(number), None), *inbound_removals(snapshot, number)]
+    return [
+        (progress_name(number), None),
+        (fence_name(number), None),
+        *inbound_removals(snapshot, number),
+    ]

@@ -26,7 +26,13 @@ from lyredb.sessions.terms import Description
 from lyredb.storage.apply import Rows
 from lyredb.storage.mutation import Mutation
 from lyredb.storage.sequencer import Result
-from lyredb.storage.session_row import SessionProgress, Start, encode_progress, progress_name
+from lyredb.storage.session_row import (
+    SessionProgress,
+    Start,
+    encode_progress,
+    fence_of,
+    progress_name,
+)
 from lyredb.storage.snapshot import Snapshot
 
 OnOpen: TypeAlias = Callable[[StoredSession | Refusal | LyreError | None], None]
@@ -199,7 +205,8 @@ class _Opening:
             session.write_first([*stale, (name, encode_progress(progress))])
             self._on_open(session)
 
-        self._write(rows.replacement_of(description, found.version), (), taken)
+        fence = fence_of(description.number, self._epoch)
+        self._write(rows.replacement_of(description, found.version), (fence,), taken)
 
     def _create(self, found: rows.Found | None, removed: Rows, expiry_s: int) -> None:
         context = self._context
@@ -218,7 +225,8 @@ class _Opening:
         def taken(version: int) -> None:
             self._on_open(self._made(description, version, progress, is_present=False, lost=""))
 
-        self._write(mutation, [*removed, (name, encode_progress(progress))], taken)
+        fence = fence_of(description.number, self._epoch)
+        self._write(mutation, [*removed, fence, (name, encode_progress(progress))], taken)
 
     def _described(self, description: Description, expiry_s: int) -> Description:
         return replace(

@@ -32,6 +32,7 @@ from lyredb.storage.session_row import (
     InFlight,
     SessionProgress,
     encode_progress,
+    fence_name,
     progress_name,
 )
 
@@ -295,7 +296,7 @@ class StoredSession:
             done(taken_over())
             return
         if expiry_s:
-            written = self._progress_rows()
+            written: Rows = (*self._progress_rows(), (fence_name(self.number), None))
         else:
             with self._store.snapshot() as snapshot:
                 written = rows.removal_of_rows(snapshot, self.number)

@@ -1,9 +1,10 @@
 """Inbound packet identifiers that outlive the connection; see `lyredb.sessions.inbound`.
 
 Each has a small row of its own, so that a message and its identifier are one transaction
-whatever else is known. A row names the epoch of the owner that wrote it: one that comes
-from a former owner after the session has gone over is void. The next owner puts what the
-rows say into its row of progress, and removes them.
+whatever else is known, on the condition that the session still has this owner: what a former
+one sends late, a message with its identifier, is refused. A row names the epoch of the owner
+that wrote it. The next owner puts what the rows say into its row of progress, and removes
+them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,12 @@ from lyredb.sessions.inbound import Committed
 from lyredb.storage.apply import Rows
 from lyredb.storage.mutation import Mutation
 from lyredb.storage.sequencer import Result
-from lyredb.storage.session_row import InboundMark, encode_mark, inbound_name
+from lyredb.storage.session_row import (
+    InboundMark,
+    encode_mark,
+    inbound_name,
+    owner_condition,
+)
 
 
 class StoredInbound:
@@ -44,6 +50,7 @@ class StoredInbound:
         self._in_progress = frozenset(self.ids)
         self._received = encode_mark(InboundMark(epoch, True))
         self._released = encode_mark(InboundMark(epoch, False))
+        self._condition = owner_condition(number, epoch)
 
     @property
     def is_durable(self) -> bool:
@@ -53,9 +60,8 @@ class StoredInbound:
     def rows(self, received: Iterable[int] = (), released: Iterable[int] = ()) -> Rows:
         """See `lyredb.sessions.inbound.Inbound.rows`."""
         number = self._number
-        rows: list[tuple[bytes, bytes | None]] = [
-            (inbound_name(number, packet_id), self._received) for packet_id in received
-        ]
+        rows: list[tuple[bytes, bytes | None]] = [self._condition]
+        rows += [(inbound_name(number, packet_id), self._received) for packet_id in received]
         for packet_id in released:
             # The row of progress is not written for this: it may say the identifier still.
             mark = self._released if packet_id in self._in_progress else None

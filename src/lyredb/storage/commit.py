@@ -7,12 +7,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from lyredb.errors import DiskFull, InvalidRecord, LyreError, StorageError
+from lyredb.errors import (
+    DiskFull,
+    InvalidRecord,
+    LyreError,
+    SessionTakenOver,
+    StorageError,
+)
 from lyredb.storage import directory as directories
 from lyredb.storage import meta, retention
 from lyredb.storage.apply import Rows, apply_group, state_loader
@@ -21,6 +28,7 @@ from lyredb.storage.indexing import IndexExtractor
 from lyredb.storage.mutation import Kind, Mutation
 from lyredb.storage.overlay import Address, Overlay
 from lyredb.storage.sequencer import Result
+from lyredb.storage.session_row import CONDITION
 from lyredb.storage.snapshot import pages_bytes
 from lyredb.storage.staging import Staging
 
@@ -131,7 +139,8 @@ class Committer:
                 now_ms=engine.now_ms(),
                 max_record_bytes=engine.settings.max_record_bytes,
             )
-            results, session_rows = self._stage(staging, requests)
+            stored = partial(transaction.get, db=engine.handles.sess)
+            results, session_rows = self._stage(staging, requests, stored)
             told = _by_origin(requests, results)
             if staging.log or session_rows:
                 staging.meta_rows.update([origin.row(each) for origin, each in told.items()])
@@ -145,7 +154,7 @@ class Committer:
                     log=log,
                     extractors=self._current_extractors(),
                     position_row=(meta.POSITION, engine.position_row(staging.position)),
-                    session_rows=session_rows,
+                    session_rows=tuple(session_rows.items()),
                 )
                 open_bytes = pages_bytes(transaction, log)
         if staging.has_blobs:
@@ -161,19 +170,32 @@ class Committer:
         return results
 
     def _stage(
-        self, staging: Staging, requests: Sequence[Request]
-    ) -> tuple[list[Result], list[tuple[bytes, bytes | None]]]:
-        """Stage requests until the group's time is over; at least one."""
+        self,
+        staging: Staging,
+        requests: Sequence[Request],
+        stored: Callable[[bytes], bytes | None],
+    ) -> tuple[list[Result], dict[bytes, bytes | None]]:
+        """Stage requests until the group's time is over; at least one.
+
+        Args:
+            staging: Of the group.
+            requests: In their order.
+            stored: Reads a row of ``sess`` as it was before the group.
+        """
         deadline = time.monotonic() + self._engine.settings.group_ms / 1000
         results: list[Result] = []
-        session_rows: list[tuple[bytes, bytes | None]] = []
+        session_rows: dict[bytes, bytes | None] = {}
         for request in requests:
             if request.refusal is not None:
                 results.append(request.refusal)
                 continue
+            rows = request.session_rows
             try:
+                if rows and rows[0][0].startswith(CONDITION):
+                    condition, *rows = rows
+                    check_condition(condition, session_rows, stored)
                 results.append(staging.stage(request.transaction))
-                session_rows += request.session_rows
+                session_rows.update(rows)
             except EngineError:
                 raise
             except LyreError as error:
@@ -218,6 +240,26 @@ def _by_origin(
             before, of_one = origin, told.setdefault(origin, [])
         of_one.append((request.number, result))
     return told
+
+
+def check_condition(
+    condition: tuple[bytes, bytes | None],
+    fresh: Mapping[bytes, bytes | None],
+    stored: Callable[[bytes], bytes | None],
+) -> None:
+    """Compare a condition with the row that it is about.
+
+    Args:
+        condition: Its name, and the value that the row has to have.
+        fresh: Rows that the group puts or removes.
+        stored: Reads a row as it was before the group.
+
+    Raises:
+        SessionTakenOver: The row says something else: somebody else has the session.
+    """
+    name, wanted = condition[0][len(CONDITION) :], condition[1]
+    if (fresh[name] if name in fresh else stored(name)) != wanted:
+        raise SessionTakenOver("another connection has this session now")
 
 
 def _is_deletion(request: Request) -> bool:

@@ -3,7 +3,9 @@
 A session has one row of progress, and one small row for each packet identifier of an
 inbound QoS 2 message that is newer than that. A row is a format byte and a MessagePack
 array; see ``docs/design/0001-stored-formats.md`` and the record that supersedes its part on
-sessions.
+sessions. While a connection has it, there is a fence beside: 8 bytes, the epoch of its owner.
+
+What is committed may begin with a condition, which is compared and not stored.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ from lyredb.errors import FormatMismatch
 SESSION_FORMAT: Final = 2
 _PREFIX: Final = b"s"
 _INBOUND: Final = b"i"
+_FENCE: Final = b"o"
+CONDITION: Final = b"="
+"""Begins the name of a condition; the rest is the name of the row that has to have its value."""
 # Other rows of ``sess`` have names that begin with NUL.
 
 T = TypeVar("T")
@@ -115,6 +120,22 @@ def progress_name(number: int) -> bytes:
 def inbound_name(number: int, packet_id: int) -> bytes:
     """The name of the row of one inbound packet identifier."""
     return progress_name(number) + _INBOUND + packet_id.to_bytes(2, "big")
+
+
+def fence_of(number: int, epoch: int) -> tuple[bytes, bytes]:
+    """The row that says which owner has a session."""
+    return fence_name(number), epoch.to_bytes(8, "big")
+
+
+def fence_name(number: int) -> bytes:
+    """The name of that row."""
+    return progress_name(number) + _FENCE
+
+
+def owner_condition(number: int, epoch: int) -> tuple[bytes, bytes]:
+    """The condition that a session has this owner."""
+    name, value = fence_of(number, epoch)
+    return CONDITION + name, value
 
 
 def packet_id_of(name: bytes) -> int:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection
 from typing import Final, Protocol
 
-from lyredb.errors import LyreError
+from lyredb.errors import LyreError, SessionTakenOver
 from lyredb.protocols.mqtt import encode
 from lyredb.protocols.mqtt.acks import AckQueue, Pending
 from lyredb.protocols.mqtt.errors import answer_for, sentence_of
@@ -68,14 +68,14 @@ class Replies:
         acknowledgements of 3.1.1 cannot say no: a refusal that would come again is
         acknowledged without effect, since the client could only repeat it for ever; for the
         others the connection ends without one, and the client may try again when it comes
-        back.
+        back. A connection that has lost its session says nothing more of its messages to any
+        client: its successor decides about them.
         """
         self._counters.refused += 1
         self._log_once(error)
         if pending is None:
             return
-        answer = answer_for(error)
-        if self._is_v5 or answer.lasting:
+        if self._may_answer(error):
             number = pending.packet_id.to_bytes(2, "big")
             kind = 0x40 if pending.qos == 1 else 0x50
             reason, sentence = self._words(error)
@@ -100,7 +100,7 @@ class Replies:
         """
         self._counters.refused += len(refused)
         self._log_once(error)
-        if not (self._is_v5 or answer_for(error).lasting):
+        if not self._may_answer(error):
             self._owner.fail(error)
             return
         reason, sentence = self._words(error)
@@ -111,6 +111,11 @@ class Replies:
                 frame = _refusal(frame[0], frame[2:], reason, sentence)
             told += frame
         self._acks.decide(pending, told)
+
+    def _may_answer(self, error: LyreError) -> bool:
+        if isinstance(error, SessionTakenOver):
+            return False
+        return self._is_v5 or answer_for(error).lasting
 
     def _words(self, error: LyreError) -> tuple[int, str]:
         if not self._is_v5:
