@@ -21,6 +21,7 @@ from typing import Protocol
 from lyredb.plugins.delivery import Batch, Encoding, Message
 from lyredb.protocols.mqtt import encode
 from lyredb.protocols.mqtt.exact import NOT_FOUND, Exact, Step
+from lyredb.protocols.mqtt.numbering import FEWEST, begins_with_pubacks, write_ids
 from lyredb.protocols.mqtt.packets import V5
 from lyredb.protocols.mqtt.waiting import Waiting, waiting, without_large
 
@@ -194,6 +195,8 @@ class Outbox:
         """
         last = len(data) - 4
         first = data[position]
+        if first == 0x40:
+            position = self._acknowledge_all(data, position)
         releases = bytearray()
         while position <= last and data[position] == first and data[position + 1] == 2:
             packet_id = data[position + 2] << 8 | data[position + 3]
@@ -209,6 +212,26 @@ class Outbox:
         if releases:
             self._wire.write(releases)
         return position
+
+    def _acknowledge_all(self, data: bytes, position: int) -> int:
+        """Take the PUBACKs of the oldest messages in their order, when nothing else is there."""
+        order, in_flight = self._order, self._in_flight
+        if not order or not in_flight or self._exact is not None:
+            return position
+        # Identifiers in ``order`` follow each other; all of them are in flight if as many are.
+        count = min(len(order), (len(data) - position) // 4)
+        if count < FEWEST or len(in_flight) != len(order):
+            return position
+        if not begins_with_pubacks(data, position, order[0], count):
+            return position
+        if count == len(order):
+            order.clear()
+            in_flight.clear()
+        else:
+            in_flight.difference_update(range(order[0], order[0] + count))
+            for _ in range(count):
+                order.popleft()
+        return position + 4 * count
 
     def acknowledge(self, packet_id: int) -> bool:
         """Take a PUBACK; False when nothing with this identifier is in flight."""
@@ -298,13 +321,16 @@ class Outbox:
             return
         ids, first = waiting.ids, waiting.next
         last, room = first, self._room()
-        for last in range(first, len(ids)):
-            if ids[last]:
-                if room <= 0:
-                    break
-                room -= 1
+        if room >= len(ids) - first:
+            last = len(ids)  # whether each needs an identifier or not
         else:
-            last = len(ids)
+            for last in range(first, len(ids)):
+                if ids[last]:
+                    if room <= 0:
+                        break
+                    room -= 1
+            else:
+                last = len(ids)
         if last == first:
             return
         start = waiting.ends[first - 1] if first else 0
@@ -324,7 +350,14 @@ class Outbox:
         if in_flight is None or order is None:
             in_flight = self._in_flight = set()
             order = self._order = deque()
-        for offset in waiting.ids[first:last]:
+        offsets = waiting.ids[first:last]
+        if write_ids(out, offsets, start, number):
+            numbers = range(number, number + len(offsets))
+            order.extend(numbers)
+            in_flight.update(numbers)
+            number = numbers[-1] + 1 if numbers[-1] < 65_535 else 1
+            offsets = ()
+        for offset in offsets:
             if offset:
                 offset -= start
                 out[offset] = number >> 8
