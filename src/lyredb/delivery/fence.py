@@ -94,12 +94,12 @@ class Hold:
         return queue is not None and len(queue) > 0 and not isinstance(queue[-1], Mark)
 
     def is_due(self, position: int) -> bool:
-        """Tell whether a tail at this position lets go of anything, or all has passed."""
+        """Tell whether a tail at this position lets go of anything."""
         queue = self._queue
-        if queue:
-            first = queue[0]
-            return not isinstance(first, Mark) or first.has_passed(position)
-        return self.is_over(position)
+        if not queue:
+            return False
+        first = queue[0]
+        return not isinstance(first, Mark) or first.has_passed(position)
 
     def is_over(self, position: int) -> bool:
         """Tell whether nothing waits, and a tail at this position has told every write."""

@@ -406,9 +406,12 @@ class Hub:
                     held.path, held.message, held.publisher, held.raw, held.raw_id
                 )
         if hold.is_over(self.position):
-            del self._holds[address]
-            self._each_path(address, Path.open)
+            self._end_hold(address)
         hold.resume()
+
+    def _end_hold(self, address: Address) -> None:
+        del self._holds[address]
+        self._each_path(address, Path.open)
 
     def _each_path(self, address: Address, act: Callable[[Path], None]) -> None:
         routes = self._routes.by_address.get(address)
@@ -451,14 +454,18 @@ class Hub:
         """As `pass_over`, for an entry that was not decoded since nobody wants it.
 
         Returns:
-            Whether something that had waited for it was let go.
+            Whether messages that had waited for it were let go.
         """
         self.position = seq
-        if self._holds:
-            hold = self._holds.get(address)
-            if hold is not None and hold.is_due(seq):
-                self._pass(address, hold)
-                return True
+        hold = self._holds.get(address)
+        if hold is None:
+            return False
+        if hold.is_over(seq):  # nearly always: nothing has waited
+            self._end_hold(address)
+            return False
+        if hold.is_due(seq):
+            self._pass(address, hold)
+            return True
         return False
 
     def wants(self, kind: int, slot: int) -> bool:

@@ -134,7 +134,11 @@ class Tail:
                 continue
             # Decoding what nobody wants is half of the work.
             self.position = seq
-            if self._pass_by(seq, address):
+            try:
+                has_let_go = hub.pass_by(seq, address)
+            except Exception:
+                has_let_go = self._note_stuck(seq)
+            if has_let_go:
                 unwanted = -1  # who was let go on may have joined
             elif kind <= MESSAGE:
                 unwanted = slot
@@ -149,16 +153,16 @@ class Tail:
             return self._hub.deliver_message(seq, stored, address)
         except Exception:
             _log.exception("log entry %d could not be delivered", seq)
-            self._pass_by(seq, address)
+            try:
+                self._hub.pass_by(seq, address)
+            except Exception:
+                self._note_stuck(seq)
             return True
 
-    def _pass_by(self, seq: int, address: tuple[int, bytes]) -> bool:
-        """Pass an entry by that nobody wants; True when something had waited for it."""
-        try:
-            return self._hub.pass_by(seq, address)
-        except Exception:
-            _log.exception("what waited for log entry %d could not be delivered", seq)
-            return True
+    def _note_stuck(self, seq: int) -> bool:
+        """Tell of messages behind an entry, some of which may have been let go."""
+        _log.exception("what waited for log entry %d could not be delivered", seq)
+        return True
 
     def _deliver(self, entry: Entry) -> None:
         """Deliver one entry; what fails in it is logged and costs nobody the next one."""

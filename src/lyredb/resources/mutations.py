@@ -23,7 +23,7 @@ from lyredb.resources.registry import shorten
 from lyredb.resources.requests import Write
 from lyredb.resources.write_limit import WriteLimit
 from lyredb.storage.body import load_body
-from lyredb.storage.keys import KeyValue, encode_full_key, is_short_form
+from lyredb.storage.keys import SHORT_FORM_BYTES, KeyValue, encode_full_key, is_short_form
 from lyredb.storage.metadata import encode_metadata
 from lyredb.storage.mutation import PUT, Kind, Mutation, Precondition
 from lyredb.tables.stored import StoredTable
@@ -307,7 +307,7 @@ def _assemble(
         metadata=metadata,
         opaque=opaque,
         precondition=precondition or write.precondition,
-        full_id=encode_full_key(record_id) if is_short_form(key) else b"",
+        full_id=encode_full_key(record_id) if len(key) == SHORT_FORM_BYTES else b"",
         expires_ms=write.expires_ms,
         retain=write.retain,
         qos=write.qos,

@@ -37,6 +37,8 @@ HEADERS: Final = Phase.HEADERS
 BODY: Final = Phase.BODY
 DONE: Final = Phase.DONE
 LINGERING: Final = Phase.LINGERING
+OF_HEADERS: Final = (HEADERS, BODY)
+"""Where bytes may come that are neither body nor counted yet: headers, trailers."""
 
 
 class EndingProtocol(HttpToolsProtocol):

@@ -40,6 +40,7 @@ from lyredb.protocols.http.ending import (
     HEADERS,
     IDLE,
     LINGERING,
+    OF_HEADERS,
     EndingProtocol,
     Phase,
 )
@@ -65,10 +66,6 @@ _LOOKED_AT: Final = frozenset(
 )
 _OF_CODED_BODY: Final = (b"content-encoding", b"content-length")
 """What is not true any more of a body that was decompressed."""
-
-
-_OF_HEADERS: Final = (HEADERS, BODY)
-"""Where bytes may come that are neither body nor counted yet: headers, trailers."""
 
 
 class Guard(EndingProtocol):
@@ -162,7 +159,7 @@ class Guard(EndingProtocol):
             return
         if self._phase is HEADERS:
             self._was_heard = True
-        if self._phase is phase and body_bytes == self._body_bytes and phase in _OF_HEADERS:
+        if self._phase is phase and body_bytes == self._body_bytes and phase in OF_HEADERS:
             self._chunk_bytes += len(data)
             self._check_headers()
 
@@ -368,7 +365,7 @@ class Guard(EndingProtocol):
             "client": self.client,
             PEER: self.peer,
         }
-        self.scope = cast(Any, self._scope)
+        self.scope = self._scope  # type: ignore[assignment]  # of the form that uvicorn means
         return True
 
     def _begin(self, exchange: Exchange) -> None:
@@ -403,14 +400,16 @@ class Guard(EndingProtocol):
             body = self._decompress(body)
             if not body:
                 return
-        if self._is_soon_whole and not self.parser.should_upgrade():
+        if self._is_soon_whole:
             self.cycle.body += body  # nobody waits for it: the exchange begins when it is whole
             return
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is read; from here on the handler has all the time it wants."""
-        if self._refusal is not None or self.parser.should_upgrade():
+        if self._refusal is not None:
+            return
+        if not self._is_soon_whole and self.parser.should_upgrade():
             return
         if self._decompressor is not None and not self._is_decompressed(self._decompressor):
             return
