@@ -49,15 +49,20 @@ SENT = st.builds(
 
 
 @settings(max_examples=120, deadline=None)
-@given(st.lists(SENT, min_size=1, max_size=25), st.sampled_from((4, 5)), st.integers(0, 2))
+@given(
+    st.lists(SENT, min_size=1, max_size=25),
+    st.sampled_from((4, 5)),
+    st.integers(0, 2),
+    st.booleans(),
+)
 def test_one_reader_of_the_same_version_gets_each_frame_as_it_was_meant(
-    sent: list[Sent], version: int, granted: int
+    sent: list[Sent], version: int, granted: int, alone: bool
 ) -> None:
     """One group of the writer's own kind, which is where frames pass unparsed.
 
     Runs over topics, of every QoS, with properties and without, around frames that are
-    decoded and topics that nobody hears: all arrive once, in order, with the reader's
-    identifiers.
+    decoded and topics that nobody hears, together in one read or each in its own: all arrive
+    once, in order, with the reader's identifiers.
     """
 
     async def body() -> None:
@@ -68,7 +73,8 @@ def test_one_reader_of_the_same_version_gets_each_frame_as_it_was_meant(
         frames = [one.frame(version, number) for number, one in enumerate(sent, start=1)]
         next_id = 1
         for _ in range(2):  # the second time every topic is known
-            writer.send(*frames)
+            for read in [[frame] for frame in frames] if alone else [frames]:
+                writer.send(*read)
             await harness.tick()
             got = reader.take()
             heard = [(n, one) for n, one in enumerate(sent, 1) if one.topic != "Sensor/unheard"]
@@ -115,7 +121,10 @@ def test_one_reader_of_the_same_version_gets_each_frame_as_it_was_meant(
         (client.publish("open/a", b"x" * 30_000, version=5), 0x95),
     ],
 )
-def test_a_wrong_frame_on_a_known_topic_is_still_found(frame: bytes, reason: int) -> None:
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_wrong_frame_on_a_known_topic_is_still_found(
+    frame: bytes, reason: int, alone: bool
+) -> None:
     """Knowing the topic must not skip a check; what came before it arrives."""
 
     async def body() -> None:
@@ -125,7 +134,8 @@ def test_a_wrong_frame_on_a_known_topic_is_still_found(frame: bytes, reason: int
         reader.take()
         good = client.publish("open/a", b"good", version=5)
         writer.send(good)
-        writer.send(good, frame, good)
+        for read in [[good], [frame], [good]] if alone else [[good, frame, good]]:
+            writer.send(*read)
         await harness.tick()
         assert [packet.payload for packet in reader.take()] == [b"good", b"good"]
         (ended,) = writer.take()
