@@ -205,7 +205,7 @@ def test_web_sockets_are_taken_unless_the_setting_says_no() -> None:
     async def body() -> None:
         for wanted in (True, False):
             listening = await listen(mqtt__webSocket=wanted)
-            assert list(listening.http.upgrades) == (["mqtt"] if wanted else [])
+            assert list(listening.http.upgrades) == (["mqtt", "mqttv3.1"] if wanted else [])
             await listening.plugin.stop(1.0)
 
     run(body)
