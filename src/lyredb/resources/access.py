@@ -249,7 +249,10 @@ class Access:
             NotAuthorised: It may not.
         """
         found = self._allowance(principal, table)
-        if not self._allows(principal, decision, found, topic):
+        rights = found.rights
+        if not _ALLOWS[decision](rights) or (
+            rights.topics is not None and not self._allows(principal, decision, found, topic)
+        ):
             raise _refused(principal.name, decision, table.schema.name)
         return found.limit
 

@@ -91,7 +91,7 @@ class Writing:
             NotAuthorised: It may not.
         """
         decision = _DECISIONS[operation]
-        self._access.require(context.principal, decision, target.table, target.topic)
+        self._access.admit(context.principal, decision, target.table, target.topic)
 
     def admit_attribute(self, target: Target, context: Context) -> None:
         """Decide before its content is read whether an attribute may be set at all.

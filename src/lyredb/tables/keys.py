@@ -36,7 +36,7 @@ class KeyRules:
         is_integer: Only integers are keys.
     """
 
-    __slots__ = ("_is_free", "_limit", "_split", "_type", "is_integer")
+    __slots__ = ("_is_free", "_is_text", "_limit", "_split", "_type", "is_integer")
 
     def __init__(self, key_type: str, *, open_topics: bool = False, split: bool = False) -> None:
         self._split = split
@@ -44,6 +44,7 @@ class KeyRules:
         self._limit = _RANGES.get(key_type, SAFE_INTEGER)
         self._is_free = open_topics
         self.is_integer = key_type in _RANGES
+        self._is_text = key_type in ("ID", "String") and not (split or open_topics)
 
     def check(self, value: object) -> KeyValue:
         """Return the value as the key that it is.
@@ -112,6 +113,8 @@ class KeyRules:
             RecordNotFound: The table has integer keys and the text is not one in its
                 canonical form, so there is no such record.
         """
+        if self._is_text:  # the common case: nothing but the form of the text matters
+            return _check_path_text(text)
         if not self.is_integer:
             return self._check_text(text)
         if not _CANONICAL.fullmatch(text):

@@ -415,7 +415,7 @@ class Guard(EndingProtocol):
             return
         self._phase, self._deadline = DONE, FOREVER
         if self._is_soon_whole:
-            exchange = cast(Exchange, self.cycle)
+            exchange: Exchange = self.cycle  # type: ignore[assignment]  # made by us
             exchange.more_body = False
             self._begin(exchange)
         else:

@@ -217,7 +217,7 @@ class Request:
 
     def respond(self, status: int, head: bytes = b"", body: bytes = b"") -> None:
         """Send a whole response; see `Exchange.respond`."""
-        self.exchange.respond(status, head, body)
+        self.connection.respond(status, head, body)
 
     def respond_head(self, status: int, head: bytes) -> None:
         """Answer HEAD without the length of a body that was not made.
