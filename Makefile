@@ -22,7 +22,7 @@ COMPILED_TESTS := tests/delivery tests/protocols/mqtt tests/sessions tests/resou
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-compiled lint bench bench-compiled bench-tables worst docs clean \
+.PHONY: help run test test-compiled fuzz lint bench bench-compiled bench-tables worst docs clean \
 	packages node-packages soak
 .DELETE_ON_ERROR:
 
@@ -82,6 +82,10 @@ test-compiled: packages .venv/.compiled node-packages  ## the tests of delivery 
 		.venv/compiled/bin/python -m pytest -n 2 -o pythonpath=. -m 'not pure' \
 		$(COMPILED_TESTS) $(ARGS)
 
+fuzz: .venv/.dev  ## broken MQTT beside good clients, for FUZZ_SECONDS=600 from a new seed
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(BIN)/python -m pytest \
+		tests/fuzz/test_two_connections.py $(ARGS)
+
 lint: .venv/.dev  ## formatting, lint, types, import arrows, spelling
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -97,6 +101,9 @@ bench-compiled: packages .venv/.bench .venv/.compiled  ## the same, and LyreDB c
 
 bench-tables: packages .venv/.bench  ## queries of tables of several sizes beside SQLite
 	$(BIN)/python bench/tables/run.py $(ARGS)
+
+bench-sessions: packages .venv/.bench  ## wakes of sleeping sessions, a million subscriptions
+	$(BIN)/python bench/sessions/run.py $(ARGS)
 
 worst: .venv/.bench  ## a million records read at once, bombs, 10,000 connections
 	$(BIN)/python bench/worst/run.py $(ARGS)

@@ -137,6 +137,11 @@ class ModelClient:
         assert self.peer is not None
         self.peer.send(frame)
 
+    @property
+    def is_unheard(self) -> bool:
+        """The broker does not read what it sends for now."""
+        return self.peer is not None and self.peer.connection._intake.is_paused
+
     # --- what it reads
 
     def listen(self) -> None:
