@@ -18,6 +18,8 @@ INTERPRETED = frozenset(
     (
         # `Destination.id` is declared as `object`, which mypyc cannot make a dataclass of.
         "src/lyredb/delivery/admission.py",
+        # Its time is LMDB's, and its tests set its limits, which compiled code has inlined.
+        "src/lyredb/delivery/finding.py",
         # msgspec makes its structs of what an interpreted class body leaves behind.
         "src/lyredb/protocols/mqtt/bridge_file.py",
         # Protocols that `isinstance` asks for are none any more when they are compiled.

@@ -9,9 +9,9 @@ import tracemalloc
 from tests.protocols.mqtt.harness import Harness, Peer
 
 CLIENTS = 200
-MOST_BYTES = 3_000
-"""2,900 in CPython 3.11: without a real transport, but with the directory's part and the
-harness's own 500. An empty set or deque made in advance has 216 or 620 more."""
+MOST_BYTES = 3_100
+"""2,900 in CPython 3.11 and 3,020 compiled: without a real transport, but with the directory's
+part and the harness's own 500. An empty set or deque made in advance has 216 or 620 more."""
 
 
 def test_an_idle_client_keeps_nothing_that_it_does_not_need() -> None:
