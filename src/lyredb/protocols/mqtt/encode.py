@@ -46,6 +46,8 @@ def connack5(
 
 def puback(packet_id: int, reason: int = 0, sentence: str = "") -> bytes:
     """PUBACK (§3.4)."""
+    if not reason:
+        return b"\x40\x02" + packet_id.to_bytes(2, "big")
     return _reply(0x40, packet_id, reason, sentence)
 
 

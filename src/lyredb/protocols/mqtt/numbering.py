@@ -45,7 +45,12 @@ def write_ids(out: bytearray, offsets: Sequence[int], start: int, number: int) -
     first = offsets[0]
     step = offsets[1] - first
     last = first + step * (count - 1)
-    if first <= 0 or step <= 0 or offsets[-1] != last or offsets != list(range(first, last + 1, step)):
+    if (
+        first <= 0
+        or step <= 0
+        or offsets[-1] != last
+        or offsets != list(range(first, last + 1, step))
+    ):
         return False
     out[first - start : last - start + 1 : step] = _HIGH[number : number + count]
     out[first - start + 1 : last - start + 2 : step] = _LOW[number : number + count]

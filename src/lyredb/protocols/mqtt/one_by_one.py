@@ -129,7 +129,8 @@ class OneByOne:
                 self._publish(packet, topic, pending, data[position:end], body - position)
         except LyreError as error:
             self._replies.refuse(pending, error)
-        self._wait_if_too_far()
+        if self._ahead.is_too_far:
+            self._wait()
 
     def _check_quota(self) -> None:
         """Hold a v5 client to its Receive Maximum [MQTT-3.3.4-7].
@@ -209,7 +210,8 @@ class OneByOne:
             expires_ms(packet.properties, self._service.now_ms()),
         )
         size = len(packet.payload)
-        self._begin(size, is_acknowledged=True)
+        self._service.begin_write()
+        self._ahead.begin(size, is_acknowledged=True)
         done = partial(self._end_one, pending, size)
         self._service.database.log((message,), self._context, done, self._expect(pending))
 
@@ -225,9 +227,10 @@ class OneByOne:
             self._content_type,
         )
         size = len(packet.payload)
-        self._begin(size, is_acknowledged=pending is not None)
+        self._service.begin_write()
+        self._ahead.begin(size, is_acknowledged=pending is not None)
         done = partial(self._end_one, pending, size)
-        rows = self._expect(pending)
+        rows = self._expect(pending) if packet.qos == 2 else ()
         try:
             self._service.database.submit(write, self._context, done, rows)
         except LyreError as error:
@@ -258,14 +261,12 @@ class OneByOne:
         rows = self.exactly.expect(twice) if twice else ()
         pending = self._acks.reserve(len(frames) // _FRAME - held)
         size = sum([len(message.payload) for message in messages])
-        self._begin(size, is_acknowledged=True)
+        self._service.begin_write()
+        self._ahead.begin(size, is_acknowledged=True)
         done = partial(self._end_batch, pending, frames, messages, ids, twice, size)
         self._service.database.log(messages, self._context, done, rows)
-        self._wait_if_too_far()
-
-    def _begin(self, size: int, *, is_acknowledged: bool) -> None:
-        self._service.begin_write()
-        self._ahead.begin(size, is_acknowledged=is_acknowledged)
+        if self._ahead.is_too_far:
+            self._wait()
 
     def _end_one(
         self, pending: Pending | None, size: int, result: Written | int | LyreError
@@ -322,7 +323,6 @@ class OneByOne:
             self._is_waited_for = False
             self._owner.resume_reading(self)
 
-    def _wait_if_too_far(self) -> None:
-        if self._ahead.is_too_far:
-            self._is_waited_for = True
-            self._owner.pause_reading(self)
+    def _wait(self) -> None:
+        self._is_waited_for = True
+        self._owner.pause_reading(self)
