@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -26,7 +27,7 @@ def options() -> argparse.Namespace:
     add("--kills", action=argparse.BooleanOptionalAction, default=False, help="kill -9, too")
     add("--kill-every", metavar="SECONDS", type=float, default=15.0, help="between two kills")
     add("--every", metavar="SECONDS", type=float, default=5.0, help="between two lines")
-    add("--data", metavar="DIR", type=Path, help="where data goes; a temporary folder by default")
+    add("--data", metavar="DIR", type=Path, help="where data goes, and stays if a promise breaks")
     return parser.parse_args()
 
 
@@ -41,8 +42,17 @@ def main() -> int:
         kill_every_s=chosen.kill_every if chosen.kills else 0.0,
         report_every_s=chosen.every,
     )
-    with tempfile.TemporaryDirectory(prefix="lyredb-soak-", dir=chosen.data) as name:
-        return soak(plan, Path(name))
+    folder = Path(tempfile.mkdtemp(prefix="lyredb-soak-", dir=chosen.data))
+    is_kept = False
+    try:
+        status = soak(plan, folder)
+        is_kept = bool(status and chosen.data)
+    finally:
+        if not is_kept:
+            shutil.rmtree(folder)
+    if is_kept:
+        print(f"data and log of the server stay in {folder}")
+    return status
 
 
 if __name__ == "__main__":

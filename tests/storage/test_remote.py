@@ -22,8 +22,8 @@ from lyredb.errors import (
 )
 from lyredb.storage.failure import error_of, failure_of
 from lyredb.storage.meta import request_row_name
-from lyredb.storage.mutation import Applied
-from lyredb.storage.remote.channel import Splitter
+from lyredb.storage.mutation import Applied, Outcome
+from lyredb.storage.remote.channel import Channel, Splitter
 from lyredb.storage.remote.client import PATIENCE_S, RemoteWriter
 from lyredb.storage.remote.local import LocalCalls
 from lyredb.storage.remote.service import WriterService
@@ -39,7 +39,7 @@ from lyredb.storage.remote.wire import (
     decode_upward,
     encode,
 )
-from lyredb.storage.request_row import RequestRow, decode_request_row
+from lyredb.storage.request_row import Replied, RequestRow, decode_request_row
 from lyredb.storage.sequencer import Answer, Calls, CallService
 from tests.storage.sequencers import Room, connect, remote
 from tests.storage.store import ROOMY, SLOT, add, body_of, put
@@ -290,6 +290,35 @@ def test_what_two_writers_left_undone_is_not_sent_to_a_third(tmp_path: Path) -> 
             await worker.drain(1)
 
     asyncio.run(body())
+
+
+def test_a_stream_that_is_left_is_read_first(tmp_path: Path) -> None:
+    """A loop that was late gets to the deadline first: what was done would be done again."""
+
+    async def body() -> None:
+        async with remote(tmp_path) as room:
+            worker = RemoteWriter(room.engine, 9, loop=asyncio.get_running_loop())
+            end = await writer_that_does_nothing(room, worker)
+            results: list[object] = []
+            worker.submit([put("done")], results.append)
+            await asyncio.sleep(0)
+            applied = Applied(1, (Outcome(1, 1, True),))
+            end.sendall(encode(Told(1, "", [Replied(1, applied)], [], [])))
+            channel = channel_of(worker)
+            channel.finish_output()
+            channel.abandon()
+            assert results == [applied]
+            assert not worker.is_attached
+            await worker.drain(0)
+            end.close()
+
+    asyncio.run(body())
+
+
+def channel_of(worker: RemoteWriter) -> Channel:
+    channel = worker._channel
+    assert channel is not None
+    return channel
 
 
 async def writer_that_does_nothing(room: Room, worker: RemoteWriter) -> socket.socket:

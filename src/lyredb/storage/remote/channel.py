@@ -17,6 +17,8 @@ from typing import Final, Protocol
 from lyredb.storage.remote.wire import LENGTH, MAX_FRAME_BYTES
 
 READ_BYTES: Final = 256 * 1024
+MOST_READS: Final = 4_096
+"""Of a stream that is left, 1 GiB: whoever says more has not ended."""
 CLOSE_S: Final = 1.0
 """How long `close` waits for a peer that is slow to read the last of it."""
 
@@ -125,24 +127,29 @@ class Channel:
             self._loop.add_reader(self._sock.fileno(), self._readable)
 
     def _readable(self) -> None:
+        self._read_some()
+
+    def _read_some(self) -> bool:
+        """Take some of what has come; False when there is nothing, or never will be."""
         try:
             data = self._sock.recv(READ_BYTES)
         except (BlockingIOError, InterruptedError):
-            return
+            return False
         except OSError as error:
             _logger.debug("the peer broke the stream: %s", error)
             data = b""
         if not data:
             self._lose()
-            return
+            return False
         try:
             frames = self._splitter.feed(data)
         except ValueError:
             _logger.exception("the stream between worker and writer is damaged; it is closed")
             self._lose()
-            return
+            return False
         if frames:
             self._owner.frames_came(frames)
+        return self._is_open
 
     def _lose(self) -> None:
         self._release()
@@ -177,7 +184,14 @@ class Channel:
         self._sock.close()
 
     def abandon(self) -> None:
-        """Do not wait for the end of what the peer says: it counts as lost now."""
+        """Do not wait for the end of what the peer says: it counts as lost now.
+
+        What has come is read before: a loop that is late may not have looked yet, and a
+        reply in it is of what was done.
+        """
+        for _ in range(MOST_READS):
+            if not self._is_open or not self._read_some():
+                break
         if self._is_open:
             self._lose()
 
