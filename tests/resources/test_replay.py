@@ -171,6 +171,19 @@ def test_times_are_milliseconds_or_iso(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "start_ms"),
+    [
+        ("2023-11-14T23:13:20 01:00", 1_700_000_000_000),
+        ("2023-11-14 23:13:20.000 0100", 1_700_000_000_000),
+        ("2023-11-14 22:13", 1_699_999_980_000),
+    ],
+)
+def test_a_zone_whose_plus_became_a_space_is_read(text: str, start_ms: int) -> None:
+    """In a query ``+`` stands for a space, and few who write a time there think of it."""
+    assert parse_beginning([("startTime", text)]).start_ms == start_ms
+
+
+@pytest.mark.parametrize(
     ("name", "text"),
     [
         ("startTime", ""),

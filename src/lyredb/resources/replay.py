@@ -31,6 +31,8 @@ OMIT_CURRENT: Final = "omitCurrent"
 NAMES: Final = frozenset((START_TIME, PREVIOUS_COUNT, OMIT_CURRENT))
 _FLAGS: Final = {"": True, "true": True, "1": True, "false": False, "0": False}
 _MS: Final = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?")
+_LOST_PLUS: Final = re.compile(r"(?<=\d) (?=\d\d:?\d\d$)")
+"""Before the zone of a time from a query, where ``+`` is a space."""
 _MAX_MS: Final = 253_402_300_799_999
 """The end of the year 9999, as of dates."""
 
@@ -57,7 +59,7 @@ def parse_beginning(pairs: Iterable[tuple[str, str]], after: str = "") -> Beginn
 def _start_ms(text: str) -> int:
     ms = float(text) if _MS.fullmatch(text) else None
     if ms is None:
-        date = parse_date(text)
+        date = parse_date(text) or parse_date(_LOST_PLUS.sub("+", text))
         ms = None if date is None else ms_of_date(date)
     if ms is None or not 0 <= ms <= _MAX_MS:
         raise InvalidQuery(

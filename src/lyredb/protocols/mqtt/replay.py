@@ -47,7 +47,9 @@ def with_beginning(
     if not said:
         return options
     if topic_filter.startswith("$"):
-        raise InvalidQuery(f"{said[0][0]} is for topics of tables")
+        raise InvalidQuery(
+            f"{said[0][0]} is for topics of records and messages: not for $share, $SYS and $query"
+        )
     asked = parse_beginning(said)
     return replace(
         options,
