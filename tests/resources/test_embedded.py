@@ -127,6 +127,9 @@ def test_a_beginning_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
             Sensor.subscribe("a", previous_count=1001)
         with pytest.raises(InvalidQuery):
             Sensor.subscribe("a", previous_count=-1)
+        for no_count in (2.5, "2", True):
+            with pytest.raises(InvalidQuery, match="previousCount must be 1 to 1000"):
+                Sensor.subscribe("a", previous_count=no_count)  # type: ignore[arg-type]
         with pytest.raises(InvalidQuery):
             Sensor.subscribe("a", start_time=float("nan"))
 

@@ -89,10 +89,10 @@ def check_replay(topic_filter: str, options: SubscribeOptions) -> None:
     Raises:
         InvalidQuery: The count is out of range, or a time limits it for more than a record.
     """
-    if not 0 <= options.previous_count <= MAX_COUNT:
-        raise InvalidQuery(
-            f"{PREVIOUS_COUNT} must be 1 to {MAX_COUNT}, got {options.previous_count}"
-        )
+    count = options.previous_count
+    # Python's callers may say anything: 2.5 entries would never be found to be enough.
+    if type(count) is not int or not 0 <= count <= MAX_COUNT:
+        raise InvalidQuery(f"{PREVIOUS_COUNT} must be 1 to {MAX_COUNT}, got {count!r:.40}")
     is_record = WILDCARDS.isdisjoint(topic_filter.split("/"))
     if options.previous_count and options.start_ms is not None and not is_record:
         raise InvalidQuery(f"{START_TIME} and {PREVIOUS_COUNT} go together for one record only")
