@@ -176,6 +176,20 @@ def test_two_neighbours_do_not_make_a_key_of_their_halves() -> None:
     assert index.of_key(SLOT, b"k") == [7]
 
 
+def test_an_index_finds_keys_whose_hashes_it_has_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Topics are written again and again, so hashes are remembered; but only so many."""
+    monkeypatch.setattr(log_index_memory, "_MAX_KNOWN", 3)
+    index = log_index_memory.SegmentIndex(Segment(1, 1, 0))
+    keys = [b"k%d" % (number % 10) for number in range(40)]
+    for begin in range(0, 40, 5):
+        index.add([(SLOT, key) for key in keys[begin : begin + 5]])
+    assert len(index._known) <= 3 + 5
+    for key in set(keys):
+        assert index.of_key(SLOT, key) == [at for at, one in enumerate(keys) if one == key]
+
+
 def test_memory_of_the_open_segment_is_whole_after_a_restart(tmp_path: Path) -> None:
     """What was logged before is read once, what is logged after is not put in its place."""
     store = Store(tmp_path)
