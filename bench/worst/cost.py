@@ -16,13 +16,17 @@ REMEMBER: Final = {"LYREDB_AUTHENTICATION_CACHE_TTL": "3600"}
 30 s, which takes 64 MB and 0.1 s, whatever else is going on."""
 
 
-def own_bytes(root: int) -> int:
+def own_bytes(root: int, *, alone: bool = False) -> int:
     """Return the memory that a process and all below it have for themselves.
 
     The store's pages are not in it: the system shares them, and takes them back when it
     needs room.
+
+    Args:
+        root: The process.
+        alone: Without those below it.
     """
-    return sum(_own_bytes(pid) for pid in tree(root))
+    return sum(_own_bytes(pid) for pid in ([root] if alone else tree(root)))
 
 
 def _own_bytes(pid: int) -> int:

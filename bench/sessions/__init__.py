@@ -1,0 +1,1 @@
+"""Sessions that sleep, and subscriptions by the hundred thousand: what each costs."""
