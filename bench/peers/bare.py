@@ -1,4 +1,4 @@
-"""The bare uvicorn handler as a peer for REST."""
+"""What has no more than it needs, as a yardstick: an uvicorn handler, a forwarder on uvloop."""
 
 from __future__ import annotations
 
@@ -28,3 +28,14 @@ def bare_handler(folder: Path, *, records: int, text: str, put: str) -> Iterator
         except StartFailed as error:
             raise StartFailed(f"the bare handler {error}") from error
         yield Target(port=address.port or 0, pid=process.pid, username=USERNAME, password=PASSWORD)
+
+
+@contextmanager
+def bare_forwarder() -> Iterator[Target]:
+    """Run the forwarder, which does of a broker what its event loop and the kernel do."""
+    with Started(python(str(ROOT / "bench" / "bare_forwarder.py"))) as process:
+        try:
+            address = urlsplit(str(process.ready()["mqtt"]))
+        except StartFailed as error:
+            raise StartFailed(f"the bare forwarder {error}") from error
+        yield Target(port=address.port or 0, pid=process.pid)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.load.spec import Bounds, LoadResult, Shape, Target
 from bench.load.start import run_load
+from bench.peers.bare import bare_forwarder
 from bench.peers.certificate import make_certificate
 from bench.peers.lyredb import lyredb
 from bench.peers.mosquitto import mosquitto
@@ -21,6 +22,7 @@ from bench.scenarios.plan import Contender, Plan, compete, measuring
 Wanted = float | tuple[float, float] | None
 """A ratio of both forms, or of the plain and of the compiled one; None wants nothing."""
 OURS, COMPILED = "LyreDB", "LyreDB compiled"
+BARE = "bare uvloop"
 FORMS = {OURS: "plain", COMPILED: "compiled"}
 TRACED = " MQTT 5 with two user properties, one of them another one in each message;"
 NOT_KEPT = "nothing is stored"
@@ -84,6 +86,8 @@ class MessageScenario:
         if name == "mosquitto":
             keeps = shape.retain or shape.durable or shape.away > 0
             return mosquitto(plan.folder, persistent=keeps, certificate=certificate)
+        if name == BARE:
+            return bare_forwarder()
         if name == "NATS":
             return nats(plan.folder, stores=self.shape.retain, prepare=prepare)
         return self._lyredb(plan, prepare, plan.compiled if name == COMPILED else None)
@@ -278,13 +282,13 @@ SCENARIOS = (
         "one message at a time to 100",
         DELIVERIES,
         Shape(topics=1, topic_filter=ONE, burst=1, subscribers=100),
-        wanted={"mosquitto": 1.3, "NATS": None},
+        wanted={"mosquitto": 1.3, "NATS": None, BARE: None},
     ),
     MessageScenario(
         "paced single messages",
         DELIVERIES,
         Shape(topics=1, topic_filter=ONE, burst=1, pace_hz=3_000),
-        wanted={"mosquitto": 0.9, "NATS": None},
+        wanted={"mosquitto": 0.9, "NATS": None, BARE: None},
         p99_at_most=1.5,
     ),
     MessageScenario(

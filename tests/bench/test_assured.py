@@ -18,6 +18,7 @@ from bench.load.shared import MemberCheck, Share
 from bench.load.spec import Bounds, Shape
 from bench.load.wire import MqttWire
 from bench.peers import mosquitto
+from bench.peers.bare import bare_forwarder
 from bench.peers.process import StartFailed
 
 TOPIC = "Bench/k0"
@@ -217,3 +218,11 @@ def test_who_was_away_has_to_find_a_session(tmp_path: Path) -> None:
             MqttLogin(4, durable=True).resume(target, "never-seen")
     except StartFailed as error:
         pytest.skip(str(error))
+
+
+def test_the_bare_forwarder_is_measured_as_a_broker_is() -> None:
+    """Each message reaches all subscribers; else its figure would be no floor."""
+    with bare_forwarder() as target:
+        result = Driver(target, Shape(1, "Bench/#", 1, subscribers=3), Bounds(wall_s=0.2)).run()
+    assert (result.faults, result.failure) == (Faults(), "")
+    assert result.deliveries == 3 * result.messages > 0
