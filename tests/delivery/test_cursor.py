@@ -7,18 +7,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lyredb.delivery.cursor import CatchUp
+from lyredb.delivery.log_source import is_void
 from lyredb.delivery.message import Message, RecordTable
 from lyredb.delivery.position import Position, parse_position
 from lyredb.errors import PositionLost
 from lyredb.storage.entry import Entry
 from lyredb.storage.frontier import KeyRange
 from lyredb.storage.keys import decode_key, encode_key
-from lyredb.storage.mutation import Kind, Mutation
+from lyredb.storage.layout import TOPIC_SLOT
+from lyredb.storage.mutation import DeleteReason, Kind, Mutation
 from lyredb.storage.snapshot import Snapshot
 from tests.delivery.world import SensorTable
 from tests.storage.store import SLOT, SMALL, Store, delete, message, put
@@ -162,6 +165,25 @@ def test_void_messages_are_not_told(store: Store) -> None:
     store.commit(Mutation(SLOT, key, Kind.MESSAGE, b"new", expires_ms=deadline))
     found = all_of(resume(store, token))
     assert [one.value() for one in found] == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("slot", "kind", "is_over"),
+    [
+        (SLOT, Kind.MESSAGE, True),
+        (SLOT, Kind.PUT, False),
+        (TOPIC_SLOT, Kind.MESSAGE, True),
+        (TOPIC_SLOT, Kind.PUT, True),
+    ],
+)
+def test_retained_messages_of_open_topics_are_over_with_their_interval(
+    slot: int, kind: Kind, is_over: bool
+) -> None:
+    """A broker drops them; what the record of a table was is history."""
+    entry = Entry(1, kind, 0, DeleteReason.NONE, slot, 0, 0, 1, 0, 0, b"k", expires_ms=1_000)
+    assert is_void(entry, 1_000) == is_over
+    assert not is_void(entry, 999)
+    assert not is_void(msgspec.structs.replace(entry, expires_ms=0), 1_000)
 
 
 @pytest.mark.parametrize("seq", [-1, 10**9], ids=["of the future", "far"])

@@ -10,6 +10,7 @@ from lyredb.delivery.position import format_position
 from lyredb.errors import PositionLost
 from lyredb.storage.entry import Entry
 from lyredb.storage.frontier import KeyRange, Row
+from lyredb.storage.layout import TOPIC_SLOT
 from lyredb.storage.mutation import Kind
 
 if TYPE_CHECKING:
@@ -93,5 +94,10 @@ class LogSource:
 
 
 def is_void(entry: Entry, now_ms: int) -> bool:
-    """Tell whether it is a message past its expiry, not sent any more [MQTT-3.3.2-5]."""
-    return entry.kind is Kind.MESSAGE and 0 < entry.expires_ms <= now_ms
+    """Tell whether it is a message past its expiry, not sent any more [MQTT-3.3.2-5].
+
+    Retained ones of open topics are; what a table's record was stays a part of its history.
+    """
+    if not 0 < entry.expires_ms <= now_ms:
+        return False
+    return entry.kind is Kind.MESSAGE or entry.slot == TOPIC_SLOT
