@@ -22,7 +22,7 @@ COMPILED_TESTS := tests/delivery tests/protocols/mqtt tests/sessions tests/resou
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-compiled fuzz lint bench bench-compiled bench-tables worst docs clean \
+.PHONY: help run test test-compiled fuzz lint bench bench-compiled bench-tables bench-sessions worst docs clean \
 	packages node-packages soak
 .DELETE_ON_ERROR:
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.result import Comparison, Figure, Report, Side
+from bench.sessions.page import section
 
 COLUMNS = (
     *("scenario", "form", "beside", "LyreDB", "peer", "ratio", "wanted", "met"),
@@ -200,6 +201,7 @@ def write_page(report: Report, path: Path) -> None:
             conditions=report.conditions,
             details="\n".join(lines),
         )
+        + section()
     )
 
 

@@ -25,12 +25,12 @@ from bench import report as reports  # noqa: E402
 from bench.conditions import conditions  # noqa: E402
 from bench.result import Comparison, Figure, Report  # noqa: E402
 from bench.scenarios.plan import Plan  # noqa: E402
+from bench.sessions import page  # noqa: E402
 from bench.sessions.churn import churn  # noqa: E402
 from bench.sessions.sleeping import sleeping  # noqa: E402
 from bench.sessions.subscribing import subscribing  # noqa: E402
 from bench.sessions.wakes import wakes  # noqa: E402
 
-LATEST = ROOT / "bench" / "results" / "sessions.json"
 PARTS = ("wakes", "sleeping", "subscriptions", "churn")
 
 
@@ -42,9 +42,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--records", type=int, default=100_000, help="of the table (100,000)")
     parser.add_argument("--sleepers", type=int, default=100_000, help="sessions (100,000)")
     parser.add_argument("--subscriptions", type=int, default=1_000_000, help="(1,000,000)")
-    parser.add_argument("--only", choices=PARTS)
+    parser.add_argument("--only", choices=PARTS, help="the file keeps the others as they are")
     parser.add_argument("--data", type=Path, help="folder for data, on a real disk")
-    parser.add_argument("--json", type=Path, default=LATEST, metavar="FILE")
+    parser.add_argument("--json", type=Path, default=page.LATEST, metavar="FILE")
     return parser.parse_args()
 
 
@@ -55,16 +55,18 @@ def main() -> int:
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     console = Console()
+    has_trouble = False
     with tempfile.TemporaryDirectory(prefix="lyredb-sessions-", dir=chosen.data) as name:
         plan = Plan(Path(name), round_s=5.0, order="ABA", level=4, payload_bytes=64)
-        report = Report(conditions(plan))
         for title, measure in _parts(chosen, plan).items():
             if chosen.only in (None, title):
                 console.print(f"{title} …", style="dim")
+                report = Report(conditions(plan))
                 report.add(measure())
-    reports.show(report, console)
-    reports.write_json(report, chosen.json)
-    return int(report.has_trouble)
+                reports.show(report, console)
+                page.write_part(chosen.json, title, report)
+                has_trouble = has_trouble or report.has_trouble
+    return int(has_trouble)
 
 
 def _parts(

@@ -10,10 +10,12 @@ import pytest
 from bench.load.client import LoadFailed, MqttLogin
 from bench.load.packets import publish
 from bench.peers.lyredb import lyredb_at
+from bench.result import Figure, Report
 from bench.scenarios.plan import Plan
 from bench.sessions.churn import A_SECOND, churn
 from bench.sessions.filling import disk_bytes, fill_night, filling, make_home, session_bytes
 from bench.sessions.night import Case, Night, night_of
+from bench.sessions.page import section, write_part
 from bench.sessions.sleeping import kept, sleepers
 from bench.sessions.subscribing import subscribing
 from bench.sessions.wakes import wakes
@@ -107,3 +109,19 @@ def test_subscribing_beside_traffic_is_measured(
     (found,) = churn(Plan(tmp_path, round_s=0.3, order="ABA", level=4, payload_bytes=64))
     assert found.trouble == ""
     assert f"here for {A_SECOND:,}" in found.conditions
+
+
+def test_the_page_shows_each_part_with_its_own_conditions(tmp_path: Path) -> None:
+    """A part that is measured anew replaces itself alone; what went wrong is shown."""
+    file = tmp_path / "sessions.json"
+    assert section(file) == ""
+    for title, value, trouble in (("wakes", 1.5, ""), ("churn", 7.0, "lost"), ("wakes", 0.5, "")):
+        figure = Figure(
+            f"a {title}", "ms", "20 clients", value, {}, "at most 2", value < 2, trouble
+        )
+        write_part(file, title, Report(f"run with {value}", figures=[figure]))
+    shown = section(file)
+    assert "| a wakes | ms | 0.50 | at most 2 | yes |" in shown
+    assert "| a churn | ms | 7.00 | at most 2 | NO |" in shown
+    assert "Trouble in a churn: lost." in shown
+    assert [f"run with {value}" in shown for value in (1.5, 7.0, 0.5)] == [False, True, True]
