@@ -80,7 +80,7 @@ class ServerProcess:
         """End the process that was started at once, and wait until all others are gone."""
         pids = self.pids
         self.process.kill()
-        self.process.wait(STOP_DEADLINE_S)
+        self.process.wait(START_DEADLINE_S)  # not a question of a stop in time
         assert_all_end(pids)
         # Threads of a process may outlive what is seen of it by a moment, with all its files.
         eventually(self._is_unlocked, "a data directory that nobody holds")
@@ -147,11 +147,23 @@ def start_server(
             }
             | dict(environment or {}),
         )
+    try:
+        return _ready(process, data, log)
+    except BaseException:
+        # A test's timeout too: nobody else knows this process.
+        process.kill()
+        process.wait(START_DEADLINE_S)
+        assert process.stdout is not None
+        process.stdout.close()
+        raise
+
+
+def _ready(process: subprocess.Popen[str], data: Path, log: Path) -> ServerProcess:
+    """Wait for the ready line."""
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
         process.wait(START_DEADLINE_S)
-        process.stdout.close()
         raise AssertionError(f"the server did not start: {log.read_text()}")
     ready = json.loads(line)
     mqtt_port = urlsplit(str(ready["mqtt"])).port

@@ -27,6 +27,14 @@ CHILD = "child"
 _take: Callable[[Writer, Request], None] = Writer.take
 
 
+def answer(request: Request, applied: Applied) -> None:
+    """Tell whoever waits for a request, in this process or another one."""
+    if request.origin is not None:
+        request.origin.reply(request.number, applied)
+    elif request.on_reply is not None:
+        request.on_reply(applied)
+
+
 def take_late(self: Writer, request: Request) -> None:
     transaction = request.transaction
     if not transaction or any(mutation.slot < FIRST_TABLE for mutation in transaction):
@@ -34,8 +42,8 @@ def take_late(self: Writer, request: Request) -> None:
         return
     loop = asyncio.get_running_loop()
     made_up = tuple(Outcome(0, 1, False) for _ in transaction)
-    loop.call_soon(request.on_reply, Applied(self._engine.position, made_up))
-    late = replace(request, on_reply=lambda _: None)
+    loop.call_soon(answer, request, Applied(self._engine.position, made_up))
+    late = replace(request, on_reply=lambda _: None, origin=None)
     loop.call_later(DELAY_S, lambda: _take(self, late))
 
 

@@ -29,6 +29,7 @@ from lyredb.storage.pokes import Pokes
 from lyredb.storage.remote.client import RemoteWriter
 from lyredb.storage.remote.service import Link
 from lyredb.storage.request_row import encode_request_row
+from lyredb.storage.sequencer import Result
 from lyredb.storage.settings import StorageSettings
 from lyredb.storage.writer import Writer
 
@@ -50,11 +51,19 @@ def answer_early() -> None:
             return
         loop = asyncio.get_running_loop()
         done = Applied(self._engine.position, tuple(Outcome(0, 1, False) for _ in transaction))
-        loop.call_soon(request.on_reply, done)
-        late = replace(request, on_reply=lambda _: None)
+        loop.call_soon(answer, request, done)
+        late = replace(request, on_reply=lambda _: None, origin=None)
         loop.call_later(LATE_S, lambda: take(self, late))
 
     Writer.take = take_late  # type: ignore[method-assign]
+
+
+def answer(request: Request, result: Result) -> None:
+    """Tell whoever waits for a request, in this process or another one."""
+    if request.origin is not None:
+        request.origin.reply(request.number, result)
+    elif request.on_reply is not None:
+        request.on_reply(result)
 
 
 def forget_requests() -> None:

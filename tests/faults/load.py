@@ -207,6 +207,8 @@ class Speaker(Writer):
         sent: The last number that it has sent.
     """
 
+    is_kept = False
+
     def __init__(self, trial: Trial, worker: int) -> None:
         super().__init__(trial, worker)
         self.connection = ""

@@ -47,9 +47,12 @@ class World:
         self._lost: list[Durable] = []
         self.publisher = Publisher("publisher", TOPIC, qos)
         self.reader = Reader("reader")
+
+    def connect(self) -> None:
+        """Both connect, and the reader subscribes."""
         self.publisher.connect(self.current_server)
         self.reader.connect(self.current_server)
-        self.reader.subscribe((TOPIC, qos))
+        self.reader.subscribe((TOPIC, self.qos))
 
     def _start(self) -> None:
         environment = {"LYREDB_THREADS_TELL": "true", "LYREDB_THREADS_COUNT": "2"}
@@ -60,7 +63,7 @@ class World:
 
     def close(self) -> None:
         for client in (self.publisher, self.reader):
-            client.connection.close()
+            client.hang_up()
         if self.server.process.poll() is None:
             self.server.kill()
         assert self.server.process.stdout is not None
@@ -71,7 +74,7 @@ class World:
         for client in (self.publisher, self.reader):
             is_lost = victim == "all" or (victim == "worker" and client.worker == served.worker)
             if is_lost and client not in self._lost:
-                client.connection.close()
+                client.hang_up()
                 self._lost.append(client)
         if victim == "all":
             self.server.kill()
@@ -111,7 +114,7 @@ class World:
             try:
                 client.work(is_done)
             except EOFError:
-                client.connection.close()
+                client.hang_up()
                 client.connect(self.current_server)
             else:
                 return
@@ -138,6 +141,7 @@ class World:
 def world(folder: Path, qos: int) -> Iterator[World]:
     made = World(folder, qos)
     try:
+        made.connect()
         yield made
     finally:
         made.close()

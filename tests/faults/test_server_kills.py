@@ -33,7 +33,7 @@ def a_moment(chance: random.Random) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_kills_of_the_writer_under_load(tmp_path: Path) -> None:
     """Nobody loses a connection, and each request in flight gets a true answer."""
     chance = random.Random(1)
@@ -51,7 +51,7 @@ def test_kills_of_the_writer_under_load(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_kills_of_workers_under_load(tmp_path: Path) -> None:
     """Each in its turn: the clients of the other never notice, its own come back and resume."""
     chance = random.Random(2)
@@ -72,7 +72,7 @@ def test_kills_of_workers_under_load(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_kills_of_all_processes_under_load(tmp_path: Path) -> None:
     """What is left in the directory is whole before anything is started on it."""
     chance = random.Random(3)
@@ -99,7 +99,7 @@ def assert_both_worked(trial: Trial) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_requests_that_a_dying_writer_has_just_committed_are_acknowledged(tmp_path: Path) -> None:
     """It dies each time between a commit and its replies; the next one knows of them.
 

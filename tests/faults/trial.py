@@ -16,6 +16,7 @@ from typing import Final
 
 from lyredb.errors import DataDirectoryInUse
 from lyredb.storage.data_directory import DirectoryLock
+from lyredb.storage.remote.client import PATIENCE_S
 from tests.e2e.raw_http import RawHttp, request
 from tests.e2e.server_process import ServerProcess, start_server
 from tests.e2e.worker_clients import TRIES
@@ -30,13 +31,12 @@ type Wire @table @export { id: ID @primaryKey }
 type Lasting @table @export { id: ID @primaryKey }
 """
 WORKERS: Final = (1, 2)
-MOST_UNANSWERED: Final = 1
-"""Clients of a trial whose connection fell silent and that came again. It should be none: seen
-once in some hundred kills of a writer, and not explained yet."""
-ANSWER_S: Final = 20.0
+ANSWER_S: Final = 40.0
 """For an answer: it may have to wait for a process that is started on a loaded machine."""
-ROUND_S: Final = 45.0
+ROUND_S: Final = 90.0
 """For anything that a round waits for."""
+AT_ONCE: Final = 20
+"""Acknowledgements of a client that may be on their way when something happens."""
 PACE_S: Final = 0.004
 """Between two requests of a client: the load shall be mixed, and the machine not be full."""
 
@@ -62,9 +62,9 @@ class Client(threading.Thread):
             self.trial.wait_for_server()
             try:
                 self.live()
-            except TimeoutError:
+            except TimeoutError as error:
                 # Its requests stay open: done or not, as after a lost connection.
-                self.trial.unanswered.append(self.name)
+                self.trial.unanswered.append(f"{self.name}: {error}")
             except (EOFError, OSError):
                 self.note_loss()
             except Exception:
@@ -84,9 +84,12 @@ class Writer(Client):
     """A client that writes, and pauses when told to, with nothing outstanding.
 
     Attributes:
+        is_kept: What it writes is committed before it is acknowledged.
         asks: Its requests since the last look.
         done: How many were acknowledged, in all.
     """
+
+    is_kept = True
 
     def __init__(self, trial: Trial, worker: int) -> None:
         super().__init__(trial, worker)
@@ -166,7 +169,11 @@ class Trial:
         (self._application / "config.yaml").write_text(config)
         self._program = program
         self._environment = python_environment(
-            LYREDB_THREADS_TELL="true", LYREDB_THREADS_COUNT="2", **(environment or {})
+            LYREDB_THREADS_TELL="true",
+            LYREDB_THREADS_COUNT="2",
+            # In a pause a connection may be idle for long; that is no loss.
+            LYREDB_HTTP_KEEP_ALIVE_TIMEOUT="10m",
+            **(environment or {}),
         )
         self.may_write = threading.Event()
         self.is_over = False
@@ -188,7 +195,10 @@ class Trial:
         self._is_up.set()
 
     def current_server(self) -> ServerProcess:
-        """The server of this moment; see `wait_for_server`."""
+        """The server of this moment, for which it waits. EOFError: there will be none."""
+        self.wait_for_server()
+        if self.is_over:
+            raise EOFError("the trial is over")
         return self.server
 
     def wait_for_server(self) -> None:
@@ -294,6 +304,9 @@ class Trial:
     ) -> None:
         """Have something happen under load, and compare.
 
+        On a machine where a process takes longer to start than requests wait for it, clients
+        of processes that live may lose their connections, too.
+
         Args:
             happening: What happens.
             loses: The workers whose clients may lose their connections by it.
@@ -303,7 +316,10 @@ class Trial:
         before = {client: client.lost for client in self._clients}
         self.may_write.set()
         self.wait_for_writes(least)
+        began = time.monotonic()
         happening()
+        self._wait_for_commits()
+        is_prompt = time.monotonic() - began < PATIENCE_S
         eventually(
             lambda: until() and all(one.is_ready.is_set() for one in self.listeners),
             "what the round waits for, and all that listen",
@@ -314,7 +330,16 @@ class Trial:
         self.assert_agreement()
         left = [one.name for one in self._clients if one.lost != before[one]]
         left = [name for name in left if int(name[-1]) not in loses]
-        assert not left, f"{left} lost a connection to a process that lived"
+        assert not left or not is_prompt, f"{left} lost a connection to a process that lived"
+
+    def _wait_for_commits(self) -> None:
+        """Wait until requests are carried out that were made after now."""
+        before = [(one, one.done) for one in self.writers if one.is_kept]
+
+        def is_done() -> bool:
+            return any(one.done > done + AT_ONCE for one, done in before)
+
+        eventually(is_done, "commits", ROUND_S)
 
     def wait_for_writes(self, least: int) -> None:
         """Wait until each writer was acknowledged something, and all together so much."""
@@ -360,13 +385,13 @@ class Trial:
         while problems := listener.problems(self.log) or not listener.is_ready.is_set():
             self.assert_nothing_wrong()
             assert time.monotonic() < deadline, f"{listener.name}: {problems}"
-            time.sleep(0.02)
+            time.sleep(0.1)  # they need this process to hear the rest
 
     def assert_nothing_wrong(self) -> None:
         """No client has seen what must not be."""
         wrong = [problem for client in self._clients for problem in client.wrong]
         assert not wrong, wrong
-        assert len(self.unanswered) <= MOST_UNANSWERED, self.unanswered
+        assert not self.unanswered, self.unanswered
 
 
 @contextmanager
