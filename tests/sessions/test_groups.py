@@ -204,9 +204,12 @@ class Client:
     def ready(self) -> None:
         self.is_ready = True
 
-    def tell(self, message: Message, settled: Callable[[bool], None]) -> None:
+    def tell(
+        self, message: Message, settled: Callable[[bool], None], taken: Callable[[], None]
+    ) -> None:
         assert not self.is_gone
         self.had.append((number_of(message), settled))
+        self.take = taken
 
     def end(self, reason: Exception) -> None:
         self.ended = reason
@@ -323,6 +326,25 @@ def test_a_congested_member_gets_nothing_until_it_has_room() -> None:
     client.is_congested = False
     client.groups.note_room(NAME, client)
     assert client.acknowledge() == [1]
+
+
+def test_what_a_member_has_taken_is_given_to_nobody_else_though_it_goes() -> None:
+    """[MQTT-4.8.2-4]: its session has it; it fills its place until its end all the same."""
+    nodes = Nodes(1, 2)
+    owner, member = Client(nodes, 1), Client(nodes, 2)
+    for number in range(4 * AHEAD):
+        nodes.publish(number)
+        owner.acknowledge()
+        if member.had and member.had[-1][0] == number:
+            member.take()
+            nodes.run()
+    assert len(member.had) == AHEAD
+    nodes.lose(2)
+    owner.acknowledge()
+    owner.acknowledge()
+    taken = {number for number, _ in member.had}
+    assert taken.isdisjoint(owner.got)
+    assert len(owner.got) == 3 * AHEAD
 
 
 @pytest.mark.timeout(20)

@@ -49,11 +49,35 @@ class Member(Protocol):
     def is_congested(self) -> bool:
         """True while more waits for it than it should."""
 
-    def tell(self, message: Message, settled: Settled) -> None:
-        """Send a message; ``settled`` is called once, possibly before this returns."""
+    def tell(self, message: Message, settled: Settled, taken: Callable[[], None]) -> None:
+        """Send a message.
+
+        Args:
+            message: What to send.
+            settled: Called once with its end, possibly before this returns.
+            taken: Called at most once, before its end: it is the member's now, whatever
+                becomes of its connection and of this worker.
+        """
 
     def end(self, reason: Exception) -> None:
         """The group is over."""
+
+
+class _Has:
+    """A message that a member has."""
+
+    __slots__ = ("is_taken", "message", "settled")
+
+    def __init__(self, message: Message, settled: Settled) -> None:
+        self.is_taken = False
+        self.message = message
+        self.settled = settled
+
+    def take(self) -> None:
+        """Tell its owner, once, that it is at its end or will be brought there."""
+        if not self.is_taken:
+            self.is_taken = True
+            self.settled(True)
 
 
 class Desk:
@@ -108,7 +132,8 @@ class Desk:
             while self._queue and (member := self._next()) is not None:
                 message, settled = self._queue.popleft()
                 self.members[member] += 1
-                member.tell(message, partial(self._settle, member, message, settled))
+                has = _Has(message, settled)
+                member.tell(message, partial(self._settle, member, has), has.take)
         finally:
             self._is_handing_out = False
 
@@ -124,16 +149,16 @@ class Desk:
                 return member
         return None
 
-    def _settle(self, member: Member, message: Message, settled: Settled, is_done: bool) -> None:
+    def _settle(self, member: Member, given: _Has, is_done: bool) -> None:
         has = self.members.get(member)
         if has is not None:
             self.members[member] = has - 1
             if is_done and member not in self._ready:
                 self._ready.append(member)
-        if is_done:
-            settled(True)
+        if is_done or given.is_taken:
+            given.take()
         else:
-            self._refused(member, message, settled)
+            self._refused(member, given.message, given.settled)
         self.hand_out()
 
     def _refused(self, member: Member, message: Message, settled: Settled) -> None:

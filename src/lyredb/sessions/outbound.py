@@ -20,7 +20,7 @@ from lyredb.delivery.message import Message as DeliveredMessage
 from lyredb.errors import LyreError
 from lyredb.plugins.delivery import Message
 from lyredb.sessions.reading import Reader, Scan, Starts
-from lyredb.storage.session_row import InFlight, Start
+from lyredb.storage.session_row import GIVEN, InFlight, Start
 
 Committed = Callable[[LyreError | None], None]
 
@@ -79,7 +79,8 @@ class Outbound:
         self._on_change = on_change
         self._on_commit = on_commit
         self._queue: deque[tuple[Message, Scan | None, str]] = deque()
-        self._known = {*acknowledged, *(one.seq for one in self.in_flight.values() if not one.key)}
+        own = (one.seq for one in self.in_flight.values() if not one.key and not one.is_given)
+        self._known = {*acknowledged, *own}
         self._known.discard(0)  # which stands for messages that are in no log
 
     # What waits
@@ -134,6 +135,14 @@ class Outbound:
             one.slot, one.key = self._finder.place_of(message)
         self.in_flight[packet_id] = one
         return message
+
+    def give(self, packet_id: int, seq: int) -> None:
+        """Have a message in flight, with QoS 2, that a group has given: it comes from no queue.
+
+        The session's own filters may bring the same entry of the log besides.
+        """
+        self.in_flight[packet_id] = InFlight(packet_id, seq, 2, slot=GIVEN)
+        self._on_change()
 
     def skip(self) -> Message:
         """Take the head from the queue; nobody acknowledges it (QoS 0, or too large)."""

@@ -19,6 +19,8 @@ import msgspec
 from lyredb.errors import FormatMismatch
 
 SESSION_FORMAT: Final = 2
+GIVEN: Final = -1
+"""In the place of a slot, which is not negative."""
 _PREFIX: Final = b"s"
 _INBOUND: Final = b"i"
 _FENCE: Final = b"o"
@@ -54,7 +56,7 @@ class InFlight(msgspec.Struct, array_like=True):
             is in no log.
         qos: That it was sent with, 1 or 2.
         released: PUBREC has come, PUBREL is due (QoS 2).
-        slot: Of the record, for current state only.
+        slot: Of the record, for current state only; `GIVEN` for what a shared group has given.
         key: Of the record, for current state only; else empty.
     """
 
@@ -64,6 +66,11 @@ class InFlight(msgspec.Struct, array_like=True):
     released: bool = False
     slot: int = 0
     key: bytes = b""
+
+    @property
+    def is_given(self) -> bool:
+        """A shared group has given it, and not a subscription of the session's own."""
+        return self.slot == GIVEN
 
     @property
     def is_current(self) -> bool:

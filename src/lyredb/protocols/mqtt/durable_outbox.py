@@ -22,6 +22,7 @@ from lyredb.protocols.mqtt import encode
 from lyredb.protocols.mqtt.encoding import MqttEncoding
 from lyredb.protocols.mqtt.exact import FAILURES, NOT_FOUND, Exact, Step
 from lyredb.protocols.mqtt.grants import NOTHING, Grant, Grants
+from lyredb.protocols.mqtt.loose import Loose, LooseQueue
 from lyredb.protocols.mqtt.outbox import Wire
 from lyredb.protocols.mqtt.packets import V5
 from lyredb.protocols.mqtt.waiting import waiting
@@ -39,22 +40,6 @@ class Owner(Protocol):
 
     def fail(self, error: Exception) -> None:
         """End the connection."""
-
-
-class Loose(NamedTuple):
-    """A frame that the session does not keep: somebody else does, or nobody.
-
-    Attributes:
-        frame: The PUBLISH.
-        offset: Of its packet identifier, 0 for none.
-        qos: 0 to 2.
-        settled: Told of its end, where somebody asks.
-    """
-
-    frame: bytes
-    offset: int
-    qos: int
-    settled: Callable[[bool], None] | None
 
 
 class Again(NamedTuple):
@@ -94,6 +79,7 @@ class DurableOutbox:
         "_buffer_bytes",
         "_encoding",
         "_exact",
+        "_giving",
         "_grants",
         "_in_flight",
         "_is_closed",
@@ -101,7 +87,6 @@ class DurableOutbox:
         "_is_full",
         "_largest",
         "_loose",
-        "_loose_bytes",
         "_max_queued",
         "_max_queued_bytes",
         "_next_id",
@@ -151,8 +136,8 @@ class DurableOutbox:
         self._owner = owner
         self._now_ms = now_ms
         self._again: deque[Again] = deque()
-        self._loose: deque[Loose] = deque()
-        self._loose_bytes = 0
+        self._loose = LooseQueue()
+        self._giving: dict[int, Callable[[], None]] = {}  # until the session has it on disk
         self._in_flight: dict[int, bool] = {}  # packet identifier: the session keeps it
         self._exact = Exact()
         self._releasing: set[int] = set()
@@ -184,25 +169,30 @@ class DurableOutbox:
         for end, offset in zip(whole.ends, whole.ids, strict=True):
             frame = whole.data[start:end]
             qos = frame[0] >> 1 & 3
-            self._put_loose(Loose(frame, offset - start if offset else 0, qos, None))
+            self._put_loose(Loose(frame, offset - start if offset else 0, qos))
             start = end
         self._after_taking()
 
     def tell(
-        self, message: Message, qos: int, ids: tuple[int, ...], settled: Callable[[bool], None]
+        self,
+        message: Message,
+        qos: int,
+        ids: tuple[int, ...],
+        settled: Callable[[bool], None],
+        taken: Callable[[], None] | None = None,
     ) -> None:
         """Send one message for somebody who waits for its end; see `openers.Outgoing.tell`."""
         qos = min(qos, message.qos)
         retain = message.current
         frame, offset = self._encoding.frame(message, qos=qos, retain=retain, ids=ids)
-        self._put_loose(Loose(frame, offset, qos, settled))
+        seq = message.seq if qos == 2 and taken is not None else 0
+        self._put_loose(Loose(frame, offset, qos, settled, seq, taken))
         self._after_taking()
 
     def _put_loose(self, loose: Loose) -> None:
         is_large = 0 < self._largest < len(loose.frame)
         if not is_large and (loose.qos or not self._is_over):
-            self._loose.append(loose)
-            self._loose_bytes += len(loose.frame)
+            self._loose.put(loose)
             return
         self.dropped += 1
         if loose.settled is not None:
@@ -231,7 +221,7 @@ class DurableOutbox:
     @property
     def queued_bytes(self) -> int:
         """What those have, about: messages of the log count without their frames' heads."""
-        return self._outbound.waiting_bytes + self._loose_bytes
+        return self._outbound.waiting_bytes + self._loose.waiting_bytes
 
     @property
     def is_filling(self) -> bool:
@@ -264,12 +254,16 @@ class DurableOutbox:
     def _write_committed(self, out: bytearray, error: LyreError | None) -> None:
         if self._is_closed:
             return  # the client went meanwhile: it is in flight, and sent to whoever comes
-        self._is_committing = False
         if error is not None:
+            self._is_committing = False
             self._owner.fail(error)
             return
         self._wire.write(out)
         self.sent_bytes += len(out)
+        self._is_committing = False
+        giving, self._giving = self._giving, {}
+        for taken in giving.values():
+            taken()
         self.pump()
 
     def _take(self, out: bytearray) -> bool:
@@ -278,11 +272,11 @@ class DurableOutbox:
             self._add_again(out, self._again.popleft())
         if self._again:
             return False
-        while self._loose and len(out) <= self._buffer_bytes:
-            if self._loose[0].qos and not self._has_room:
+        while (loose := self._loose.head) is not None and len(out) <= self._buffer_bytes:
+            if loose.qos and not self._has_room:
                 break
-            self._add_loose(out, self._loose.popleft())
-        needs_commit = False
+            self._add_loose(out, self._loose.pop())
+        needs_commit = bool(self._giving)
         while len(out) <= self._buffer_bytes:
             message = self._outbound.head
             if message is None:
@@ -349,10 +343,12 @@ class DurableOutbox:
             self._exact.sent.add(packet_id)
 
     def _add_loose(self, out: bytearray, loose: Loose) -> None:
-        self._loose_bytes -= len(loose.frame)
         self.sent += 1
         if loose.qos:
-            packet_id = self._new_id(is_kept=False)
+            packet_id = self._new_id(is_kept=loose.seq > 0)
+            if loose.seq and loose.taken is not None:
+                self._outbound.give(packet_id, loose.seq)
+                self._giving[packet_id] = loose.taken
             self._add(out, loose.frame, loose.offset, packet_id, loose.qos)
             if loose.settled is not None:
                 self._exact.settled[packet_id] = loose.settled
@@ -364,7 +360,8 @@ class DurableOutbox:
     def _add_again(self, out: bytearray, again: Again) -> None:
         """Send it with the identifier of before, and DUP [MQTT-3.3.1-1]."""
         one, message = again
-        frame, offset = self._frame(message, one.qos, self._grant(message))
+        grant = self._grants.of_shared(message.topic) if one.is_given else self._grant(message)
+        frame, offset = self._frame(message, one.qos, grant)
         if 0 < self._largest < len(frame):
             self.dropped += 1
             end = self._outbound.acknowledge if one.qos == 1 else self._outbound.completed
@@ -478,17 +475,19 @@ class DurableOutbox:
         self.pump()
 
     def stop(self) -> None:
-        """Send nothing from now on: what comes waits in the session, for the next connection."""
+        """Send nothing from now on: what comes waits in the session, for the next connection.
+
+        What a group has given and was not sent yet goes to another member.
+        """
         self._is_closed = True
+        giving, self._giving = self._giving, {}
+        for packet_id in giving:
+            self._outbound.completed(packet_id)
+            self._exact.sent.discard(packet_id)
 
     def close(self) -> None:
         """Forget what waits here; the session keeps its own."""
         self._is_closed = True
-        loose, self._loose = self._loose, deque()
-        self._loose_bytes = 0
         self._again.clear()
-        for one in loose:
-            self.dropped += 1
-            if one.settled is not None:
-                one.settled(False)
+        self.dropped += self._loose.close()
         self._exact.give_up()

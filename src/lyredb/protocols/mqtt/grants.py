@@ -40,22 +40,27 @@ a filter of QoS 0 may grant the same."""
 class Grants:
     """The grants of one session, by topic."""
 
-    __slots__ = ("_filters", "_topics")
+    __slots__ = ("_filters", "_shared", "_topics")
 
     def __init__(self) -> None:
         self._filters: dict[str, tuple[StoredSubscription, Levels]] = {}
+        self._shared: dict[str, tuple[StoredSubscription, Levels]] = {}
         self._topics: dict[tuple[bytes, bool], Grant] = {}
 
     def add(self, subscription: StoredSubscription) -> None:
         """Grant what a subscription asks for, instead of what its filter had before."""
         if subscription.filter.startswith("$share/"):
-            return  # its group says with each message what it is sent with
+            # Its group says with each message what it is sent with, the first time.
+            _, _, inner = subscription.filter.split("/", 2)
+            self._shared[subscription.filter] = subscription, parse_filter(inner)
+            return
         levels = parse_filter(subscription.filter)
         self._filters[subscription.filter] = subscription, levels
         self._topics.clear()
 
     def remove(self, topic_filter: str) -> None:
         """Grant nothing by this filter any more."""
+        self._shared.pop(topic_filter, None)
         if self._filters.pop(topic_filter, None) is not None:
             self._topics.clear()
 
@@ -79,6 +84,11 @@ class Grants:
         """What one filter alone grants: current state comes once for each."""
         found = self._filters.get(topic_filter)
         return NOTHING if found is None else _sum([found[0]])
+
+    def of_shared(self, topic: bytes) -> Grant:
+        """What a message of a shared group is sent with again."""
+        shared = [one for one, levels in self._shared.values() if matches(levels, topic)]
+        return _sum(shared)._replace(retain_as_published=False)
 
     def _work_out(self, topic: bytes, *, is_own: bool) -> Grant:
         return _sum(

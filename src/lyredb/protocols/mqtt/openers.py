@@ -56,7 +56,12 @@ class Outgoing(Protocol):
     may_be_exact: bool
 
     def tell(
-        self, message: Message, qos: int, ids: tuple[int, ...], settled: Callable[[bool], None]
+        self,
+        message: Message,
+        qos: int,
+        ids: tuple[int, ...],
+        settled: Callable[[bool], None],
+        taken: Callable[[], None] | None = None,
     ) -> None:
         """Send one message with this quality of service, behind all that was sent before.
 
@@ -67,6 +72,8 @@ class Outgoing(Protocol):
             settled: Called once: with True when the client has acknowledged it (QoS 0: it
                 went to the transport), with False when it will not any more. One of QoS 2
                 that was sent counts as acknowledged, as nobody else may get it.
+            taken: Called, at most once and before that, when the client's session has the
+                message on disk, and so will bring it to its end [MQTT-4.8.2-4].
         """
 
 

@@ -172,9 +172,14 @@ class Outbox:
         self._enqueue(batch)
 
     def tell(
-        self, message: Message, qos: int, ids: tuple[int, ...], settled: Callable[[bool], None]
+        self,
+        message: Message,
+        qos: int,
+        ids: tuple[int, ...],
+        settled: Callable[[bool], None],
+        taken: Callable[[], None] | None = None,
     ) -> None:
-        """Send one message; see `openers.Outgoing.tell`."""
+        """Send one message; see `openers.Outgoing.tell`. No session takes it."""
         qos = min(qos, message.qos)
         retain = message.current
         frame, offset = self._encoding.frame(message, qos=qos, retain=retain, ids=ids)

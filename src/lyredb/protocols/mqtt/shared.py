@@ -110,11 +110,13 @@ class SharedSubscription:
         """True while more waits for the client than should."""
         return self._wish.subscriber.is_congested
 
-    def tell(self, message: Message, settled: Callable[[bool], None]) -> None:
+    def tell(
+        self, message: Message, settled: Callable[[bool], None], taken: Callable[[], None]
+    ) -> None:
         """Send a message."""
         options = self._options
         qos = min(options.qos, message.qos)
-        self._wish.outgoing.tell(message, qos, options.ids, settled)
+        self._wish.outgoing.tell(message, qos, options.ids, settled, taken)
 
     def end(self, reason: Exception) -> None:
         """The group is over."""

@@ -233,14 +233,17 @@ SHARED = (
     server(
         "4.8.2-4",
         "A message of QoS 2 in flight is completed with its member when that is back.",
-        note="A deviation: members have their messages from the group, whose session is one for "
-        "all; a message of QoS 2 that was sent to a member whose connection broke before its "
-        "PUBREC is given up, since it may have it, so it comes once at most.",
+        "shared_durable:a_message_of_qos_2_is_completed_with_its_member_when_that_is_back",
+        "shared_durable:after_its_pubrec_it_is_released_when_the_member_is_back",
+        "shared_durable:it_is_completed_after_a_crash_of_the_server_too",
+        note="The session of the member has it from before it is sent. The session of a member "
+        "that ends with its connection does not: it is given up then.",
     ),
     server(
         "4.8.2-5",
         "It goes to nobody else if that member's session ends.",
         "shared:a_message_of_qos_2_that_was_sent_goes_to_nobody_else",
+        "shared_durable:it_goes_to_nobody_else_when_the_session_of_its_member_ends",
     ),
     server(
         "4.8.2-6",
