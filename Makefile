@@ -23,7 +23,7 @@ export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-compiled fuzz lint bench bench-compiled bench-tables bench-sessions worst docs clean \
-	packages node-packages soak
+	packages node-packages soak kills
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -108,9 +108,13 @@ bench-sessions: packages .venv/.bench  ## wakes of sleeping sessions, a million 
 worst: .venv/.bench  ## a million records read at once, bombs, 10,000 connections
 	$(BIN)/python bench/worst/run.py $(ARGS)
 
-soak: .venv/.dev  ## ten minutes of everything and kill -9 among it, then 50 kills of each kind
+soak: .venv/.dev  ## ten minutes of everything and kill -9 among it, then the kills
 	$(BIN)/python -m tests.soak --kills $(ARGS)
-	TEST_KILLS=50 $(BIN)/python -m pytest tests/faults/test_durable_kills.py
+	$(MAKE) kills ARGS=
+
+kills: .venv/.dev  ## kill -9 of writer, a worker, all: 50 times under QoS 1 and 2, 20 under all load
+	TEST_KILLS=50 $(BIN)/python -m pytest tests/faults/test_durable_kills.py \
+		tests/faults/test_server_kills.py tests/faults/test_mqtt_handshakes.py $(ARGS)
 
 docs: .venv/.docs  ## build the documentation into site/
 	$(BIN)/mkdocs build --strict

@@ -1,7 +1,7 @@
 """kill -9 under QoS 1 and 2, with clients that drop and come back whenever they like.
 
 What was acknowledged to a publisher comes to each reader in order, of QoS 2 once. A few
-kills by default; ``make soak`` has fifty of each kind.
+kills by default; ``make kills`` has fifty of each kind.
 """
 
 from __future__ import annotations
