@@ -73,7 +73,7 @@ class World:
                     one
                     for one in self.node.database.subscriptions
                     if one.state in (State.ANNOUNCED, State.READING)
-                    and not one._subscriber.is_congested
+                    and not one.subscriber.is_congested
                 ]
                 if self.node.tail.position == self.node.engine.position and not reading:
                     self.node.hub.flush()

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 
 from lyredb.delivery.admission import ALL, View
 from lyredb.delivery.filters import parse_filter
@@ -22,6 +24,7 @@ from lyredb.tables.schema import RESERVED_ROOTS
 from lyredb.tables.stored import StoredTable
 
 WILDCARDS = frozenset(("+", "#"))
+_NO_MASKS: Mapping[str, View] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +67,17 @@ def coverage(topic_filter: str, registry: Registry, access: Access, context: Con
     if WILDCARDS.isdisjoint(levels):
         registry.topic(topic_filter, context.protocol)
     ranges = [found for table, rest, _ in allowed for found in _ranges(table, rest)]
-    tables = frozenset(table.name for table, _, _ in allowed)
+    tables = _shared(frozenset([table.name for table, _, _ in allowed]))
     masks = {table.name: view for table, _, view in allowed if view is not ALL}
-    return Coverage(tables, masks, sorted(ranges, key=lambda found: (found.slot, found.start)))
+    if len(ranges) > 1:
+        ranges.sort(key=lambda found: (found.slot, found.start))
+    return Coverage(tables, masks or _NO_MASKS, ranges)
+
+
+@lru_cache(maxsize=64)
+def _shared(tables: frozenset[str]) -> frozenset[str]:
+    """One object for equal ones: a million subscriptions reach the same few tables."""
+    return tables
 
 
 def _mounted(

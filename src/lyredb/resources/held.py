@@ -69,6 +69,19 @@ class Held:
         all_held: Counts what is held here too.
     """
 
+    __slots__ = (
+        "_all",
+        "_bytes",
+        "_from_ms",
+        "_is_counting",
+        "_missed",
+        "_overflow",
+        "_place_of",
+        "_to_ms",
+        "_waiting",
+        "_wanted",
+    )
+
     def __init__(
         self,
         place_of: Callable[[Message], Place],
@@ -168,6 +181,8 @@ class Held:
 
     def take_all(self) -> list[Message]:
         """Take out all."""
+        if not self._waiting:
+            return []
         waiting, self._waiting = self._waiting, []
         self._note(-self._bytes)
         return [message for _, message in waiting]

@@ -46,6 +46,7 @@ class Subscription:
         context: Whose it is.
         filter: The topic filter.
         state: See `State`.
+        subscriber: Who is told.
         telling: What of the log it tells by itself.
 
     Args:
@@ -68,11 +69,11 @@ class Subscription:
         "_reading",
         "_rooms",
         "_siblings",
-        "_subscriber",
         "_tables",
         "context",
         "filter",
         "state",
+        "subscriber",
         "telling",
     )
 
@@ -92,7 +93,7 @@ class Subscription:
         self.filter = topic_filter
         self.state = State.PREPARED
         self._rooms = rooms
-        self._subscriber = subscriber
+        self.subscriber = subscriber
         self.context = context
         self._options = options
         self._after = parse_position(after) if after else None
@@ -152,7 +153,7 @@ class Subscription:
         """Where it begins when it cannot begin now: what comes meanwhile is told then."""
         now = self._rooms.engine.refresh()
         log_id, is_current = self._rooms.hub.log_id, not self._options.omit_current
-        if is_current and (self._subscriber.is_congested or self._siblings.are_before(now)):
+        if is_current and (self.subscriber.is_congested or self._siblings.are_before(now)):
             return Position(log_id, now, 0, b"")
         return Position(log_id, now) if self._siblings.are_before(now) else None
 
@@ -184,7 +185,7 @@ class Subscription:
         """One step: what the subscriber can take now; the next step in its next turn."""
         if self.state is not State.READING:
             return
-        if self._subscriber.is_congested or self._siblings.are_before(self.telling.since):
+        if self.subscriber.is_congested or self._siblings.are_before(self.telling.since):
             self._start_holding()
             return  # `resume` goes on when the subscriber has drained, or the others are there
         self._tell_gap()
@@ -346,9 +347,9 @@ class Subscription:
         if not messages:
             return
         if self._options.encoding.takes_messages:
-            (self._options.on_messages or self._subscriber.write_messages)(messages)
+            (self._options.on_messages or self.subscriber.write_messages)(messages)
             return
-        self._subscriber.write(batch_of(messages, self._options))
+        self.subscriber.write(batch_of(messages, self._options))
 
     def _go_live(self, position: int) -> None:
         """The tail stands where reading ended: from here on the groups deliver."""
@@ -412,10 +413,10 @@ class Subscription:
     def _join(self) -> None:
         hub = self._rooms.hub
         if not self._is_closed:
-            hub.join(self.filter, self._subscriber, self._terms(self._options.encoding))
+            hub.join(self.filter, self.subscriber, self._terms(self._options.encoding))
         if self._is_closed:
             # Joining writes out what waits, which may have closed this very subscriber.
-            hub.leave(self.filter, self._subscriber)
+            hub.leave(self.filter, self.subscriber)
 
     @property
     def _is_closed(self) -> bool:
@@ -446,7 +447,7 @@ class Subscription:
         self.state = State.BEHIND  # before the flush, which comes here again
         self._is_returning = self._is_holding = True
         self._held.count_only()
-        if hub.set_aside(self.filter, self._subscriber, self._held, self._terms(ENCODING)):
+        if hub.set_aside(self.filter, self.subscriber, self._held, self._terms(ENCODING)):
             self._after = Position(hub.log_id, hub.position)
             self.telling.cut = hub.position
 
@@ -459,7 +460,7 @@ class Subscription:
 
     def _overflow(self) -> None:
         """Too much is held: losing it would be worse than its order, while there is room."""
-        if self._options.on_gap is not None and self._subscriber.is_congested:
+        if self._options.on_gap is not None and self.subscriber.is_congested:
             self._held.count_only()
         else:
             self._send(self._held.take_all())
@@ -478,7 +479,7 @@ class Subscription:
         self._rooms.turns.forget(self)
         self._hand_over()
         if was in (State.LIVE, State.BEHIND, State.READING):
-            self._rooms.hub.leave(self.filter, self._subscriber)  # or its place when it is aside
+            self._rooms.hub.leave(self.filter, self.subscriber)  # or its place when it is aside
         self._rooms.hub.peers.interest.remove(self.filter)
         self._on_close(self)
         self._siblings.wake()
@@ -491,4 +492,4 @@ class Subscription:
         if self._options.on_error is not None:
             self._options.on_error(reason)
         else:
-            self._subscriber.close(reason)
+            self.subscriber.close(reason)

@@ -24,6 +24,7 @@ class Subscriptions:
 
     def __init__(self, rooms: Rooms) -> None:
         self.rooms = rooms
+        self._on_close = self._forget  # one for all: there may be a million
         self._of: dict[Subscriber, dict[Subscription, None]] = {}
 
     def __iter__(self) -> Iterator[Subscription]:
@@ -38,6 +39,7 @@ class Subscriptions:
         after: str = "",
     ) -> Subscription:
         """Make one; see `Database.subscribe`."""
+        siblings = self._of.get(subscriber, {})
         subscription = Subscription(
             self.rooms,
             filter,
@@ -45,17 +47,18 @@ class Subscriptions:
             context,
             options,
             after,
-            siblings=lambda: self._of.get(subscriber, ()),
-            on_close=lambda closed: self._forget(subscriber, closed),
+            siblings=siblings.keys,
+            on_close=self._on_close,
         )
-        self._of.setdefault(subscriber, {})[subscription] = None
+        siblings[subscription] = None
+        self._of[subscriber] = siblings
         return subscription
 
-    def _forget(self, subscriber: Subscriber, subscription: Subscription) -> None:
-        left = self._of[subscriber]
-        del left[subscription]
-        if not left:
-            del self._of[subscriber]
+    def _forget(self, subscription: Subscription) -> None:
+        siblings = self._of[subscription.subscriber]
+        del siblings[subscription]
+        if not siblings:
+            del self._of[subscription.subscriber]
 
     def access_changed(self, principal: Principal) -> None:
         """Ask again what those of a principal may have."""
