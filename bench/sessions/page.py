@@ -45,6 +45,12 @@ def section(file: Path = LATEST) -> str:
     return "\n".join([_HEAD, *(line for part in parts.values() for line in _part(part))])
 
 
+def renew(page: Path, file: Path = LATEST) -> None:
+    """Bring the section of a page that was written before up to what was measured last."""
+    before, _, _ = page.read_text().partition(_HEAD)
+    page.write_text(before.rstrip("\n") + "\n" + section(file))
+
+
 def _part(part: Mapping[str, Any]) -> Iterator[str]:
     figures: Sequence[Mapping[str, object]] = part["figures"]
     yield _COLUMNS

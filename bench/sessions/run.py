@@ -45,6 +45,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--only", choices=PARTS, help="the file keeps the others as they are")
     parser.add_argument("--data", type=Path, help="folder for data, on a real disk")
     parser.add_argument("--json", type=Path, default=page.LATEST, metavar="FILE")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="renew its part of this page")
     return parser.parse_args()
 
 
@@ -66,6 +67,8 @@ def main() -> int:
                 reports.show(report, console)
                 page.write_part(chosen.json, title, report)
                 has_trouble = has_trouble or report.has_trouble
+    if chosen.markdown:
+        page.renew(chosen.markdown, chosen.json)
     return int(has_trouble)
 
 

@@ -15,7 +15,7 @@ from bench.scenarios.plan import Plan
 from bench.sessions.churn import A_SECOND, churn
 from bench.sessions.filling import disk_bytes, fill_night, filling, make_home, session_bytes
 from bench.sessions.night import Case, Night, night_of
-from bench.sessions.page import section, write_part
+from bench.sessions.page import renew, section, write_part
 from bench.sessions.sleeping import kept, sleepers
 from bench.sessions.subscribing import subscribing
 from bench.sessions.wakes import wakes
@@ -125,3 +125,8 @@ def test_the_page_shows_each_part_with_its_own_conditions(tmp_path: Path) -> Non
     assert "| a churn | ms | 7.00 | at most 2 | NO |" in shown
     assert "Trouble in a churn: lost." in shown
     assert [f"run with {value}" in shown for value in (1.5, 7.0, 0.5)] == [False, True, True]
+    page = tmp_path / "page.md"
+    page.write_text("# Benchmarks\n")
+    for _ in range(2):
+        renew(page, file)
+        assert page.read_text() == "# Benchmarks\n" + shown
