@@ -127,14 +127,16 @@ class Outbox:
     def _collect(self) -> None:
         """Turn what the dirty groups have into deliveries, one join per set of groups."""
         dirty, self._dirty = self._dirty, []
+        if len(dirty) == 1:
+            group = dirty[0]
+            load, group.load = group.load, None
+            assert load is not None, "it is dirty"
+            self.frames += load.count
+            self._enqueue(group, load, tuple(group.readers))
+            return
         for group in dirty:
             group.take()
             self.frames += group.taken.count
-        if len(dirty) == 1:
-            group = dirty[0]
-            load, group.taken = group.taken, NOTHING
-            self._enqueue(group, load, tuple(group.readers))
-            return
         for groups, readers in _signatures(dirty).items():
             load = merge([group.taken for group in groups])
             self._enqueue(groups[0], load, readers)
