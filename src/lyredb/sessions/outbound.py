@@ -41,6 +41,8 @@ class Outbound:
     Attributes:
         in_flight: By packet identifier, in the order of sending.
         waiting_bytes: Topics, payloads and properties of what waits.
+        doubtful: Entries of the log up to this position may have been sent with QoS 1 by an
+            owner that had no time to say so; 0 for none.
 
     Args:
         starts: Where each filter goes on.
@@ -49,6 +51,7 @@ class Outbound:
         finder: Finds messages again.
         on_change: Called when progress was made that is to be written some time.
         on_commit: Called with what is to be called back once all progress is on disk.
+        doubtful: See above.
     """
 
     __slots__ = (
@@ -58,6 +61,7 @@ class Outbound:
         "_on_commit",
         "_queue",
         "_starts",
+        "doubtful",
         "in_flight",
         "waiting_bytes",
     )
@@ -71,9 +75,11 @@ class Outbound:
         finder: Finder,
         on_change: Callable[[], None],
         on_commit: Callable[[Committed], None],
+        doubtful: int = 0,
     ) -> None:
         self.in_flight: dict[int, InFlight] = {one.packet_id: one for one in in_flight}
         self.waiting_bytes = 0
+        self.doubtful = doubtful
         self._starts = starts
         self._finder = finder
         self._on_change = on_change

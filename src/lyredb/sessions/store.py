@@ -190,17 +190,21 @@ class _Opening:
         they are on disk when the answer comes, and what comes from it later is void.
         """
         description = self._described(found.description, expiry_s)
+        was_cut_off = found.description.connected
 
         def taken(version: int) -> None:
             try:
                 with self._store.snapshot() as snapshot:
                     progress, lost = self._progress_of(snapshot, description)
                     stale = rows.inbound_removals(snapshot, description.number)
+                    doubtful = snapshot.position if was_cut_off else 0
             except LyreError as error:
                 self._on_open(error)
                 return
             progress = replace(progress, epoch=self._epoch, log=self._store.log)
-            session = self._made(description, version, progress, is_present=True, lost=lost)
+            session = self._made(
+                description, version, progress, is_present=True, lost=lost, doubtful=doubtful
+            )
             name = progress_name(description.number)
             session.write_first([*stale, (name, encode_progress(progress))])
             self._on_open(session)
@@ -260,6 +264,7 @@ class _Opening:
         *,
         is_present: bool,
         lost: str,
+        doubtful: int = 0,
     ) -> StoredSession:
         session = StoredSession(
             self._store,
@@ -270,6 +275,7 @@ class _Opening:
             progress,
             is_present=is_present,
             lost=lost,
+            doubtful=doubtful,
         )
         self._progress.add(session)
         return session

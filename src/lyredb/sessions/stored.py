@@ -83,6 +83,7 @@ class StoredSession:
         description: As it was written at the opening.
         version: Of its record.
         progress: How far it was.
+        doubtful: See `Outbound`.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class StoredSession:
         *,
         is_present: bool,
         lost: str,
+        doubtful: int = 0,
     ) -> None:
         self.client_id = description.client_id
         self.number = description.number
@@ -122,6 +124,7 @@ class StoredSession:
             finder=self,
             on_change=lambda: scheduler.note_changed(self),
             on_commit=self._want_commit,
+            doubtful=doubtful,
         )
         self._waiting: list[Committed] = []
         self._wanted: list[tuple[Changes, Committed]] = []

@@ -143,6 +143,37 @@ def test_a_pubrel_leaves_after_a_commit_and_so_does_a_message_of_qos_2() -> None
     on_world(body)
 
 
+@pytest.mark.parametrize("version", [4, 5])
+def test_what_may_have_been_sent_before_a_crash_comes_as_a_duplicate(version: int) -> None:
+    """[MQTT-3.3.1-1]: with QoS 1 nobody knows; what was published later is new for sure.
+
+    A commit before each message, as QoS 2 has it, is what knowing would cost.
+    """
+
+    async def body(world: World) -> None:
+        world.begin(call_later=lambda delay_s, look: None)  # progress is not written in time
+        props = LASTS if version == 5 else b""
+        peer, _ = await world.connect(version=version, props=props)
+        await world.subscribe(peer, ("open/#", 1), version=version)
+        await world.publish("open/a", b"1", b"2")
+        first = await world.packets(peer, 2)
+        assert [one.flags & DUP for one in first] == [0, 0]
+        world.crash()
+        peer, _ = await world.connect(version=version, props=props)
+        await world.publish("open/a", b"3")
+        again = await world.packets(peer, 3)
+        assert told(again) == [(b"1", 1), (b"2", 1), (b"3", 1)]
+        assert [one.flags & DUP for one in again] == [DUP, DUP, 0]
+        await acknowledge(world, peer, again)
+        await world.sleep(peer)
+        await world.publish("open/a", b"4")
+        peer, _ = await world.connect(version=version, props=props)
+        (last,) = await world.packets(peer, 1)
+        assert (last.payload, last.flags & DUP) == (b"4", 0), "it ended in order"
+
+    on_world(body)
+
+
 @pytest.mark.parametrize("is_written", [False, True])
 def test_who_goes_while_it_is_committed_for_holds_up_nobody(is_written: bool) -> None:
     """Its answer has nowhere to go; others of the same transaction have theirs, and so has it."""

@@ -296,7 +296,10 @@ class DurableOutbox:
             if qos:
                 packet_id = self._new_id(is_kept=True)
                 self._outbound.send(packet_id, qos)
+                at = len(out)
                 self._add(out, frame, offset, packet_id, qos)
+                if qos == 1 and message.seq <= self._outbound.doubtful and not message.current:
+                    out[at] |= _DUP  # it may have been sent before [MQTT-3.3.1-1]
                 needs_commit = needs_commit or qos == 2
             else:
                 self._outbound.skip()

@@ -14,6 +14,11 @@ PUBLISH = (
         "3.3.1-1",
         "DUP is set in what is sent again.",
         "durable:what_was_not_acknowledged_comes_again_as_a_duplicate",
+        "durable:what_may_have_been_sent_before_a_crash_comes_as_a_duplicate",
+        note="Where a server process died, DUP is set in all of QoS 1 that it may have sent: "
+        "which of it was, and under which identifier, only a commit before each message could "
+        "tell, as there is for QoS 2. DUP says no more than that either (§3.3.1.1: that it "
+        "might be a re-delivery).",
     ),
     both(
         "3.3.1-2",
