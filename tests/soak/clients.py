@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, MessageState, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -58,6 +58,7 @@ class Client:
             self.paho.tls_set(ca_certs=str(place.authority))
         self.paho.on_connect = self._on_connect
         self.paho.on_disconnect = self._on_disconnect
+        self.paho.on_connect_fail = lambda client, data: self._keep_released()
         self.paho.on_message = self._on_message
 
     def connect(self) -> None:
@@ -101,6 +102,7 @@ class Client:
         properties: Properties | None,
     ) -> None:
         if reason.is_failure:
+            self._keep_released()
             return  # while a process is being started; paho tries again
         self.connects += 1
         if self.is_durable and self.connects > 1 and not flags.session_present:
@@ -120,6 +122,16 @@ class Client:
         properties: Properties | None,
     ) -> None:
         self.is_connected.clear()
+        self._keep_released()
+
+    def _keep_released(self) -> None:
+        """Mend what paho does at the second of two attempts to connect in a row that fail.
+
+        It forgets that a message of QoS 2 has had its PUBREC, and publishes it again.
+        """
+        for message in self.paho._out_messages.values():
+            if message.state == MessageState.MQTT_MS_RESEND_PUBREL:
+                message.state = MessageState.MQTT_MS_WAIT_FOR_PUBCOMP
 
     def _on_message(self, client: paho.Client, data: object, message: paho.MQTTMessage) -> None:
         self.on_heard(message.topic, bytes(message.payload), is_retained=message.retain)
