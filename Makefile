@@ -78,7 +78,7 @@ test: packages .venv/.dev node-packages  ## run all tests
 # loops do not hear pytest's.
 test-compiled: packages .venv/.compiled node-packages  ## the tests of delivery and MQTT, with both compiled
 	.venv/compiled/bin/lyredb version | grep compiled
-	LYREDB_TESTED_FORM=compiled env -u PYTHONPATH timeout 1200 \
+	TEST_FORM=compiled env -u PYTHONPATH timeout 1200 \
 		.venv/compiled/bin/python -m pytest -n 2 -o pythonpath=. -m 'not pure' \
 		$(COMPILED_TESTS) $(ARGS)
 

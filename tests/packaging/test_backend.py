@@ -50,4 +50,4 @@ def test_the_form_is_that_of_the_modules_in_use() -> None:
     """What `lyredb version` says is what runs, and what `make test-compiled` means to test."""
     is_extension = str(hub.__file__).endswith(tuple(EXTENSION_SUFFIXES))
     assert form() == ("compiled" if is_extension else "pure Python")
-    assert form() == os.environ.get("LYREDB_TESTED_FORM", form())
+    assert form() == os.environ.get("TEST_FORM", form())
