@@ -31,7 +31,7 @@ from lyredb.tables.schema import Schema
 FILTERS_EACH: Final = 10
 """Of each subscriber; one of them has a wildcard."""
 PUBLISHED: Final = 20_000
-WITHIN_S: Final = 600.0
+WITHIN_S: Final = 900.0
 AT_MOST_US: Final = 10.0
 """What "a few µs" means at most."""
 
