@@ -197,7 +197,9 @@ class ModelClient:
         for used in (self._open, self._unanswered):
             if packet_id in used:
                 assert packet.flags & DUP, f"{self.name}: in use: {packet}"
-                assert used[packet_id] == packet.payload, f"{self.name}: another one: {packet}"
+                # Current state is sent again as it is now.
+                is_same = used[packet_id] == packet.payload or packet.retain
+                assert is_same, f"{self.name}: another one: {packet}"
 
     def _take_reply(self, packet: Received) -> None:
         one = self.publications.get(packet.packet_id)

@@ -470,3 +470,48 @@ def test_two_clients_get_all_once_in_order_whatever_happens_to_them() -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+def scene() -> BrokerMachine:
+    """Both have sessions that last; ``a`` wants all with QoS 2."""
+    machine = BrokerMachine()
+    machine.begin(versions=(5, 4), lasting=(True, True), firsts=(("open/#", 2), ("open/b/c", 1)))
+    return machine
+
+
+def test_the_model_sees_what_waits_when_a_client_goes() -> None:
+    """One of a few lines of the machine that are too seldom drawn; see there for what is held."""
+    machine = scene()
+    machine.publish_in_process("open/a", 1, QUEUED - 5)
+    machine.leave("a", "break", is_settled=True)
+    machine.teardown()
+
+
+def test_the_model_sees_a_message_of_qos_2_that_was_received_and_not_answered() -> None:
+    machine = scene()
+    machine.publish_in_process("open/a", 2, 2)
+    machine.run(machine.world.settle())
+    machine.packets_arrive("a", 4)
+    assert machine.clients["a"].held, "received, and no PUBREC was sent"
+    machine.leave("a", "break", is_settled=True)
+    machine.teardown()
+
+
+def test_the_model_sees_a_message_of_qos_2_whose_pubrec_was_lost_in_a_crash() -> None:
+    machine = scene()
+    machine.publish("b", [("open/a", 2, "plain")], is_settled=True)
+    machine.crash(is_power_lost=True)
+    machine.teardown()
+
+
+def test_the_model_sees_an_identifier_that_is_free_and_used_again_after_a_crash() -> None:
+    machine = scene()
+    machine.publish("b", [("open/a", 2, "plain")], is_settled=True)
+    machine.crash(is_power_lost=True)
+    machine.connect("b", clean=False, lasts=True, window=5)
+    machine.a_client_answers_all("b", rounds=4)
+    assert not machine.clients["b"].publications
+    machine.crash(is_power_lost=True)
+    machine.connect("b", clean=False, lasts=True, window=5)
+    machine.publish("b", [("open/a", 2, "plain")], is_settled=True)
+    machine.teardown()
