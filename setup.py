@@ -46,7 +46,7 @@ def extensions() -> list[object]:
             ["--python-executable", sys.executable, *sources],
             only_compile_paths=sources,
             group_name="lyredb",
-            opt_level="3",
+            opt_level=os.environ.get("MYPYC_OPT_LEVEL", "3"),
             debug_level="0",
         )
     )
