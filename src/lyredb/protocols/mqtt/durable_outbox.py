@@ -4,23 +4,21 @@ Messages wait in the session (`lyredb.sessions.outbound`), which knows what was 
 what waits, or is in flight, when the client goes is told again when it comes back. So nothing
 above QoS 0 is dropped; whoever has too much waiting falls behind and reads the log later.
 
-A message of QoS 2 leaves when its packet identifier is on disk, and its PUBREL when the PUBREC
-is: after a crash the same identifier stands for the same message [MQTT-4.4.0-1]. One commit
-serves all that can be sent at its time; what comes later waits behind it, so order holds.
+A message of QoS 2 leaves when its packet identifier is on disk, see `durable_handshakes`. One
+commit serves all that can be sent at its time; what comes later waits behind it, so order holds.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from lyredb.errors import LyreError
 from lyredb.plugins.delivery import Batch, Message
-from lyredb.protocols.mqtt import encode
+from lyredb.protocols.mqtt.durable_handshakes import DurableHandshakes
 from lyredb.protocols.mqtt.encoding import MqttEncoding
-from lyredb.protocols.mqtt.exact import FAILURES, NOT_FOUND, Exact, Step
 from lyredb.protocols.mqtt.grants import NOTHING, Grant, Grants
 from lyredb.protocols.mqtt.loose import Loose, LooseQueue
 from lyredb.protocols.mqtt.outbox import Wire
@@ -78,10 +76,9 @@ class DurableOutbox:
         "_again",
         "_buffer_bytes",
         "_encoding",
-        "_exact",
         "_giving",
         "_grants",
-        "_in_flight",
+        "_handshakes",
         "_is_closed",
         "_is_committing",
         "_is_full",
@@ -89,13 +86,10 @@ class DurableOutbox:
         "_loose",
         "_max_queued",
         "_max_queued_bytes",
-        "_next_id",
         "_now_ms",
         "_number",
         "_outbound",
         "_owner",
-        "_releasing",
-        "_window",
         "_wire",
         "dropped",
         "may_be_exact",
@@ -128,7 +122,6 @@ class DurableOutbox:
         self._grants = grants
         self._encoding = encoding
         self._number = number
-        self._window = window
         self._largest = largest
         self._buffer_bytes = buffer_bytes
         self._max_queued = max_queued
@@ -138,10 +131,13 @@ class DurableOutbox:
         self._again: deque[Again] = deque()
         self._loose = LooseQueue()
         self._giving: dict[int, Callable[[], None]] = {}  # until the session has it on disk
-        self._in_flight: dict[int, bool] = {}  # packet identifier: the session keeps it
-        self._exact = Exact()
-        self._releasing: set[int] = set()
-        self._next_id = 1
+        self._handshakes = DurableHandshakes(
+            wire,
+            outbound,
+            window=window,
+            has_reasons=encoding.version == V5,
+            fail=owner.fail,
+        )
         self._is_committing = False
         self._is_closed = False
         self._is_full = False
@@ -149,6 +145,7 @@ class DurableOutbox:
     def write_to(self, wire: Wire) -> None:
         """Write there from now on: to the same client, by way of what traces it or not."""
         self._wire = wire
+        self._handshakes.write_to(wire)
 
     # --- what comes
 
@@ -211,7 +208,7 @@ class DurableOutbox:
     @property
     def in_flight(self) -> int:
         """Messages above QoS 0 that were sent and are not at their end."""
-        return len(self._in_flight)
+        return len(self._handshakes)
 
     @property
     def queued(self) -> int:
@@ -268,12 +265,12 @@ class DurableOutbox:
 
     def _take(self, out: bytearray) -> bool:
         """Add frames that may leave now to ``out``; True when a commit has to come first."""
-        while self._again and self._has_room and len(out) <= self._buffer_bytes:
+        while self._again and self._handshakes.has_room and len(out) <= self._buffer_bytes:
             self._add_again(out, self._again.popleft())
         if self._again:
             return False
         while (loose := self._loose.head) is not None and len(out) <= self._buffer_bytes:
-            if loose.qos and not self._has_room:
+            if loose.qos and not self._handshakes.has_room:
                 break
             self._add_loose(out, self._loose.pop())
         needs_commit = bool(self._giving)
@@ -286,7 +283,7 @@ class DurableOutbox:
                 self._outbound.skip()
                 continue
             qos = min(grant.qos, message.qos)
-            if qos and not self._has_room:
+            if qos and not self._handshakes.has_room:
                 break
             frame, offset = self._frame(message, qos, grant)
             if not self._may_leave(message, frame):
@@ -294,10 +291,10 @@ class DurableOutbox:
                 continue
             self.sent += 1
             if qos:
-                packet_id = self._new_id(is_kept=True)
+                packet_id = self._handshakes.begin(qos, is_kept=True)
                 self._outbound.send(packet_id, qos)
                 at = len(out)
-                self._add(out, frame, offset, packet_id, qos)
+                _add(out, frame, offset, packet_id)
                 if qos == 1 and message.seq <= self._outbound.doubtful and not message.current:
                     out[at] |= _DUP  # it may have been sent before [MQTT-3.3.1-1]
                 needs_commit = needs_commit or qos == 2
@@ -325,36 +322,16 @@ class DurableOutbox:
             return False
         return True
 
-    @property
-    def _has_room(self) -> bool:
-        return len(self._in_flight) < self._window
-
-    def _new_id(self, *, is_kept: bool) -> int:
-        number = self._next_id
-        kept = self._outbound.in_flight
-        while number in self._in_flight or number in kept:
-            number = number + 1 if number < 65_535 else 1
-        self._next_id = number + 1 if number < 65_535 else 1
-        self._in_flight[number] = is_kept
-        return number
-
-    def _add(self, out: bytearray, frame: bytes, offset: int, packet_id: int, qos: int) -> None:
-        at = len(out) + offset
-        out += frame
-        out[at : at + 2] = packet_id.to_bytes(2, "big")
-        if qos == 2:
-            self._exact.sent.add(packet_id)
-
     def _add_loose(self, out: bytearray, loose: Loose) -> None:
         self.sent += 1
         if loose.qos:
-            packet_id = self._new_id(is_kept=loose.seq > 0)
+            packet_id = self._handshakes.begin(
+                loose.qos, is_kept=loose.seq > 0, settled=loose.settled
+            )
             if loose.seq and loose.taken is not None:
                 self._outbound.give(packet_id, loose.seq)
                 self._giving[packet_id] = loose.taken
-            self._add(out, loose.frame, loose.offset, packet_id, loose.qos)
-            if loose.settled is not None:
-                self._exact.settled[packet_id] = loose.settled
+            _add(out, loose.frame, loose.offset, packet_id)
         else:
             out += loose.frame
             if loose.settled is not None:
@@ -371,91 +348,28 @@ class DurableOutbox:
             end(one.packet_id)
             return
         self.sent += 1
-        self._in_flight[one.packet_id] = True
+        self._handshakes.go_on(one.packet_id, one.qos)
         at = len(out)
-        self._add(out, frame, offset, one.packet_id, one.qos)
+        _add(out, frame, offset, one.packet_id)
         out[at] |= _DUP
 
     # --- what the client says
 
     def take_replies(self, data: bytes, position: int) -> int:
-        """Take the plain PUBACKs, PUBRECs or PUBCOMPs at ``position``; they come in long runs.
-
-        Returns where the first byte stands that is none of theirs. The caller pumps.
-        """
-        last = len(data) - 4
-        first = data[position]
-        received: list[int] = []
-        while position <= last and data[position] == first and data[position + 1] == 2:
-            packet_id = data[position + 2] << 8 | data[position + 3]
-            if not packet_id:
-                break
-            if first == 0x40:
-                self.acknowledge(packet_id)
-            elif first == 0x50:
-                received.append(packet_id)
-            else:
-                self.complete(packet_id)
-            position += 4
-        if received:
-            self._receive(received)
-        return position
+        """See `DurableHandshakes.take_replies`. The caller pumps."""
+        return self._handshakes.take_replies(data, position)
 
     def acknowledge(self, packet_id: int) -> bool:
         """Take a PUBACK; False when nothing with this identifier is in flight."""
-        if packet_id not in self._in_flight or not self._exact.takes_puback(packet_id):
-            return False
-        if self._in_flight.pop(packet_id):
-            self._outbound.acknowledge(packet_id)
-        self._exact.settle(packet_id)
-        return True
-
-    def _end_exact(self, packet_id: int) -> None:
-        if self._in_flight.pop(packet_id):
-            self._outbound.completed(packet_id)
-        self._exact.settle(packet_id)
+        return self._handshakes.acknowledge(packet_id)
 
     def receive(self, packet_id: int, reason: int) -> None:
         """Take a PUBREC, and answer it where it has an answer."""
-        if reason < FAILURES:
-            self._receive([packet_id])
-        elif self._exact.receive(packet_id, reason) is Step.DONE:
-            self._end_exact(packet_id)
-
-    def _receive(self, packet_ids: Iterable[int]) -> None:
-        """Take PUBRECs; those of messages that the session keeps are answered after a commit."""
-        release: list[int] = []
-        commit: list[int] = []
-        unknown = b""
-        for packet_id in packet_ids:
-            is_first = packet_id in self._exact.sent
-            if self._exact.receive(packet_id, 0) is Step.UNKNOWN:
-                reason = NOT_FOUND if self._encoding.version == V5 else 0
-                unknown += encode.pubrel(packet_id, reason)
-            elif is_first and self._in_flight[packet_id]:
-                self._outbound.received(packet_id)
-                self._releasing.add(packet_id)
-                commit.append(packet_id)
-            elif packet_id not in self._releasing:
-                release.append(packet_id)
-        if commit:
-            self._outbound.commit(partial(self._release_committed, commit))
-        if release or unknown:
-            self._wire.write(unknown + b"".join(map(encode.pubrel, release)))
-
-    def _release_committed(self, packet_ids: list[int], error: LyreError | None) -> None:
-        if self._is_closed:
-            return
-        if error is not None:
-            self._owner.fail(error)
-            return
-        self._releasing.difference_update(packet_ids)
-        self._wire.write(b"".join(map(encode.pubrel, packet_ids)))
+        self._handshakes.receive(packet_id, reason)
 
     def complete(self, packet_id: int) -> None:
         """Take a PUBCOMP; one before its PUBREL means nothing."""
-        if packet_id not in self._releasing and self._exact.complete(packet_id):
-            self._end_exact(packet_id)
+        self._handshakes.complete(packet_id)
 
     # --- the beginning and the end
 
@@ -468,9 +382,7 @@ class DurableOutbox:
         releases = b""
         for one, message in self._outbound.resend():
             if message is None:
-                self._in_flight[one.packet_id] = True
-                self._exact.released.add(one.packet_id)
-                releases += encode.pubrel(one.packet_id)
+                releases += self._handshakes.release_again(one.packet_id)
             else:
                 self._again.append(Again(one, message))
         if releases:
@@ -483,14 +395,20 @@ class DurableOutbox:
         What a group has given and was not sent yet goes to another member.
         """
         self._is_closed = True
+        self._handshakes.stop()
         giving, self._giving = self._giving, {}
         for packet_id in giving:
-            self._outbound.completed(packet_id)
-            self._exact.sent.discard(packet_id)
+            self._handshakes.take_back(packet_id)
 
     def close(self) -> None:
         """Forget what waits here; the session keeps its own."""
         self._is_closed = True
         self._again.clear()
         self.dropped += self._loose.close()
-        self._exact.give_up()
+        self._handshakes.close()
+
+
+def _add(out: bytearray, frame: bytes, offset: int, packet_id: int) -> None:
+    at = len(out) + offset
+    out += frame
+    out[at : at + 2] = packet_id.to_bytes(2, "big")
