@@ -4,6 +4,7 @@ import itertools
 import sys
 from array import array
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -173,7 +174,35 @@ def test_two_neighbours_do_not_make_a_key_of_their_halves() -> None:
     index = log_index_memory.SegmentIndex(Segment(1, 1, 0))
     index._hashes[wanted[0]] = halves
     index._offsets[wanted[0]] = array("I", [5, 6, 7])
-    assert index.of_key(SLOT, b"k") == [7]
+    assert list(index.of_key(SLOT, b"k")) == [7]
+    assert list(index.of_key(SLOT, b"k", reverse=True)) == [7]
+
+
+class Sliced(array):  # type: ignore[type-arg]
+    """Counts what is looked at."""
+
+    looked_at = 0
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        if isinstance(index, slice):
+            self.looked_at += len(range(*index.indices(len(self))))
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_step_of_one_topics_backlog_does_not_look_at_all_of_it(
+    monkeypatch: pytest.MonkeyPatch, reverse: bool
+) -> None:
+    """A device that slept for a million messages of one topic reads them 200 at a time."""
+    monkeypatch.setattr(log_index_memory, "_PIECE", 64)
+    index = log_index_memory.SegmentIndex(Segment(1, 1, 0))
+    index.add([(SLOT, b"k")] * 10_000)
+    bucket = log_index_memory.address_hash(SLOT, b"k")[0]
+    index._hashes[bucket] = hashes = Sliced("Q", index._hashes[bucket].tobytes())
+    bounds = (5_000, 9_000)
+    first = list(islice(index.of_key(SLOT, b"k", bounds, reverse=reverse), 20))
+    assert first == (list(range(9_000, 8_980, -1)) if reverse else list(range(5_000, 5_020)))
+    assert hashes.looked_at <= 64
 
 
 def test_an_index_finds_keys_whose_hashes_it_has_forgotten(
@@ -187,7 +216,12 @@ def test_an_index_finds_keys_whose_hashes_it_has_forgotten(
         index.add([(SLOT, key) for key in keys[begin : begin + 5]])
     assert len(index._known) <= 3 + 5
     for key in set(keys):
-        assert index.of_key(SLOT, key) == [at for at, one in enumerate(keys) if one == key]
+        places = [at for at, one in enumerate(keys) if one == key]
+        assert list(index.of_key(SLOT, key)) == places
+        low, high = len(keys) // 4, len(keys) // 2
+        between = [at for at in places if low <= at <= high]
+        assert list(index.of_key(SLOT, key, (low, high))) == between
+        assert list(index.of_key(SLOT, key, (low, high), reverse=True)) == between[::-1]
 
 
 def test_memory_of_the_open_segment_is_whole_after_a_restart(tmp_path: Path) -> None:

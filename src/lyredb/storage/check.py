@@ -192,5 +192,5 @@ def _check_log_index(snapshot: Snapshot, newest: dict[tuple[int, bytes], int]) -
             if list(stored_offsets(snapshot, segment, slot, None)) != list(index.of_slot(slot)):
                 yield f"the index of log segment {segment.number} differs for table slot {slot}"
         for slot, key in newest:
-            if list(stored_offsets(snapshot, segment, slot, key)) != index.of_key(slot, key):
+            if list(stored_offsets(snapshot, segment, slot, key)) != list(index.of_key(slot, key)):
                 yield f"the index of log segment {segment.number} differs for {key.hex()}"

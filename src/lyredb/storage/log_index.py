@@ -137,8 +137,9 @@ class LogIndex:
         last = segment.last_seq or snapshot.position
         while not index.catch_up(snapshot, last):
             pass
-        offsets = index.of_slot(slot) if key is None else index.of_key(slot, key)
-        return offsets_between(offsets, bounds, reverse=reverse)
+        if key is None:
+            return offsets_between(index.of_slot(slot), bounds, reverse=reverse)
+        return index.of_key(slot, key, bounds, reverse=reverse)
 
     def _of(self, segment: Segment) -> SegmentIndex:
         index = self._memory.get(segment.number)

@@ -34,6 +34,8 @@ _KEY_ROW: Final = struct.Struct(">c8sI")
 _HASH: Final = struct.Struct(">Q")
 _OFFSET: Final = struct.Struct(">I")
 _READ: Final = 2000
+_PIECE: Final = 4096
+"""Hashes that are searched at once, 1 µs to copy."""
 WHOLE: Final = 0, 2**32 - 1
 """Bounds that hold every offset."""
 _NO_OFFSETS: Final = array("I")
@@ -111,22 +113,30 @@ class SegmentIndex:
         """Return the offsets of a table's entries, ascending."""
         return self._slots.get(slot, ())
 
-    def of_key(self, slot: int, key: bytes) -> list[int]:
-        """Return the offsets of the entries with the key's hash, ascending.
+    def of_key(
+        self, slot: int, key: bytes, bounds: tuple[int, int] = WHOLE, *, reverse: bool = False
+    ) -> Iterator[int]:
+        """Yield the offsets of the entries with the key's hash, ascending or backwards.
 
-        As a search in bytes, a tenth of the time that comparing numbers takes: a bucket of a
-        full segment has some 6,000.
+        Cost: what is taken, and what lies between of other keys. As a search in bytes, a tenth
+        of the time that comparing numbers takes: a bucket of a full segment has some 6,000 of
+        other keys, and one topic that is written all the time has all of its own.
+
+        Args:
+            slot: The table.
+            key: Of the record.
+            bounds: The first and the last offset that is wanted.
+            reverse: From the last to the first.
         """
         digest = address_hash(slot, key)
         wanted = _HASH.unpack(digest)[0].to_bytes(8, sys.byteorder)
-        hashes, offsets = self._hashes[digest[0]].tobytes(), self._offsets[digest[0]]
-        found = []
-        at = hashes.find(wanted)
-        while at >= 0:
-            if not at % 8:  # else it is made of two neighbours
-                found.append(offsets[at // 8])
-            at = hashes.find(wanted, at + 1)
-        return found
+        hashes, offsets = self._hashes[digest[0]], self._offsets[digest[0]]
+        low, high = bisect_left(offsets, bounds[0]), bisect_right(offsets, bounds[1])
+        starts = range(low, high, _PIECE)
+        for start in reversed(starts) if reverse else starts:
+            piece = hashes[start : min(start + _PIECE, high)].tobytes()
+            for at in (_places_backwards if reverse else _places)(piece, wanted):
+                yield offsets[start + at]
 
     def slot_rows(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield the rows ``S`` in key order."""
@@ -175,6 +185,23 @@ def stored_offsets(
     start = prefix if begun is None else begun[0]
     for _, row in snapshot.scan_logx(ring, start, last + b"\x00", reverse=reverse):
         yield from offsets_between(_unpacked(row), bounds, reverse=reverse)
+
+
+def _places(hashes: bytes, wanted: bytes) -> Iterator[int]:
+    """Yield where a hash stands among others, counted in hashes."""
+    at = hashes.find(wanted)
+    while at >= 0:
+        if not at % 8:  # else it is made of two neighbours
+            yield at // 8
+        at = hashes.find(wanted, at + 1)
+
+
+def _places_backwards(hashes: bytes, wanted: bytes) -> Iterator[int]:
+    at = hashes.rfind(wanted)
+    while at >= 0:
+        if not at % 8:
+            yield at // 8
+        at = hashes.rfind(wanted, 0, at + 7)  # where one begins before this
 
 
 def offsets_between(
