@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -21,9 +22,10 @@ from lyredb.sessions.stored import SessionState, StoredSession
 from lyredb.sessions.stored_inbound import StoredInbound
 from lyredb.storage.apply import Rows
 from lyredb.storage.layout import SESSION_SLOT
-from lyredb.storage.mutation import Applied, Mutation
-from lyredb.storage.sequencer import Result
-from lyredb.storage.session_row import fence_name, progress_name
+from lyredb.storage.mutation import Mutation
+from lyredb.storage.remote.client import RemoteWriter
+from lyredb.storage.sequencer import Result, Sequencer
+from lyredb.storage.session_row import fence_name, fence_of, progress_name
 from lyredb.tables.sdl import parse_sdl
 from tests.resources.node_under_test import data_directory
 from tests.sessions.clients import (
@@ -36,6 +38,7 @@ from tests.sessions.clients import (
     sessions_of,
     until,
 )
+from tests.storage.sequencers import connect, remote, writer_that_does_nothing
 
 CONTEXT = context_of("publisher")
 SDL = "type Sensor @table @export { id: ID @primaryKey value: Int }"
@@ -280,24 +283,55 @@ def test_a_client_waits_for_the_next_writer_and_keeps_its_connection() -> None:
     run(body)
 
 
-@pytest.mark.parametrize(("refusals", "outcome"), [(1, None), (2, Overloaded)])
+@pytest.mark.parametrize(("deaths", "outcome"), [(1, None), (2, Overloaded)])
 def test_a_release_is_asked_of_the_next_writer_once_more(
-    refusals: int, outcome: type[LyreError] | None
+    tmp_path: Path, deaths: int, outcome: type[LyreError] | None
 ) -> None:
     """A publisher keeps its connection when a writer dies; nobody asks for ever."""
-    answers: list[Result] = [Overloaded("started anew; try again")] * refusals
-    answers.append(Applied(1, ()))
-    asked: list[Rows] = []
 
-    def submit(_: object, rows: Rows, done: Callable[[Result], None]) -> None:
-        asked.append(rows)
-        done(answers.pop(0))
+    async def body() -> None:
+        async with remote(tmp_path) as room:
+            owner = Writing(room.writer)
+            owner.submit((), (fence_of(1, 1),), lambda _: None)
+            await until(lambda: owner.done == 1)
+            worker = RemoteWriter(room.engine, 9, loop=asyncio.get_running_loop())
+            asked = Writing(worker)
+            inbound = StoredInbound(1, 1, (), asked.submit)
+            results: list[LyreError | None] = []
+            for attempt in range(deaths):
+                end = await writer_that_does_nothing(room, worker)
+                if not attempt:
+                    inbound.commit(inbound.rows(released=(7,)), results.append)
+                await asyncio.sleep(0)
+                end.close()
+                await until(lambda: not worker.is_attached)
+            assert room.service is not None
+            connect(room.service, worker)
+            await until(lambda: bool(results))
+            assert [type(one) if one else None for one in results] == [outcome]
+            assert asked.rows == [inbound.rows(released=(7,))], "who keeps requests asks again"
+            await worker.drain(1)
 
-    inbound = StoredInbound(1, 1, (), submit)
-    results: list[LyreError | None] = []
-    inbound.commit(inbound.rows(released=(7,)), results.append)
-    assert asked == [inbound.rows(released=(7,))] * 2
-    assert [type(one) if one else None for one in results] == [outcome]
+    asyncio.run(body())
+
+
+class Writing:
+    """Submits as a store of sessions does, and notes what."""
+
+    def __init__(self, writer: Sequencer) -> None:
+        self.rows: list[Rows] = []
+        self.done = 0
+        self._writer = writer
+
+    def submit(
+        self, mutations: Sequence[Mutation], rows: Rows, done: Callable[[Result], None]
+    ) -> None:
+        def replied(result: Result) -> None:
+            self.done += 1
+            done(result)
+
+        self.rows.append(rows)
+        self._writer.submit(mutations, replied, session_rows=rows)
 
 
 def test_who_waits_for_a_busy_writer_is_told_of_the_end() -> None:

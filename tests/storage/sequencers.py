@@ -13,6 +13,8 @@ from lyredb.storage.engine import Engine
 from lyredb.storage.mutation import Mutation
 from lyredb.storage.remote.client import RemoteWriter
 from lyredb.storage.remote.service import WriterService
+from lyredb.storage.remote.wire import Welcome, encode
+from lyredb.storage.request_row import RequestRow
 from lyredb.storage.sequencer import Result, Sequencer
 from lyredb.storage.settings import StorageSettings
 from lyredb.storage.writer import Writer
@@ -132,3 +134,12 @@ def connect(service: WriterService, worker: RemoteWriter) -> None:
     ours, theirs = socket.socketpair()
     service.attach(worker.worker, ours)
     worker.attach(theirs)
+
+
+async def writer_that_does_nothing(room: Room, worker: RemoteWriter) -> socket.socket:
+    """Attach a worker to a writer that takes its requests and never answers."""
+    ours, theirs = socket.socketpair()
+    worker.attach(ours)
+    theirs.sendall(encode(Welcome(RequestRow(1))))
+    await room.until(lambda: worker.is_attached)
+    return theirs

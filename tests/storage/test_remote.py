@@ -41,7 +41,7 @@ from lyredb.storage.remote.wire import (
 )
 from lyredb.storage.request_row import Replied, RequestRow, decode_request_row
 from lyredb.storage.sequencer import Answer, Calls, CallService
-from tests.storage.sequencers import Room, connect, remote
+from tests.storage.sequencers import Room, connect, remote, writer_that_does_nothing
 from tests.storage.store import ROOMY, SLOT, add, body_of, put
 
 
@@ -319,15 +319,6 @@ def channel_of(worker: RemoteWriter) -> Channel:
     channel = worker._channel
     assert channel is not None
     return channel
-
-
-async def writer_that_does_nothing(room: Room, worker: RemoteWriter) -> socket.socket:
-    """Attach a worker to a writer that takes its requests and never answers."""
-    ours, theirs = socket.socketpair()
-    worker.attach(ours)
-    theirs.sendall(encode(Welcome(RequestRow(1))))
-    await room.until(lambda: worker.is_attached)
-    return theirs
 
 
 def test_requests_wait_for_a_writer_only_for_a_while(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from lyredb.errors import LyreError, Overloaded
+from lyredb.errors import LyreError
 from lyredb.sessions.inbound import Committed
 from lyredb.storage.apply import Rows
 from lyredb.storage.mutation import Mutation
@@ -69,22 +69,12 @@ class StoredInbound:
         return rows
 
     def commit(self, rows: Rows, done: Committed) -> None:
-        """See `lyredb.sessions.inbound.Inbound.commit`.
-
-        What a writer left undone that was started anew is asked of it once more. No message
-        has one of these identifiers before ``done``, so nothing can have come in between.
-        """
+        """See `lyredb.sessions.inbound.Inbound.commit`."""
         if not rows:
             done(None)
             return
 
-        def replied_again(result: Result) -> None:
-            done(result if isinstance(result, LyreError) else None)
-
         def replied(result: Result) -> None:
-            if isinstance(result, Overloaded):
-                self._submit((), rows, replied_again)
-            else:
-                replied_again(result)
+            done(result if isinstance(result, LyreError) else None)
 
         self._submit((), rows, replied)
