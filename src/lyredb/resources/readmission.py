@@ -64,9 +64,10 @@ class Readmission:
     def _allowance(self, user: str, given: str, table: StoredTable) -> Allowance:
         with self._engine.snapshot() as snapshot:
             known = user_in(snapshot, user) if user else None
-            if known is not None and not known.active:
-                return NOTHING
-            role = ANONYMOUS.name if not user else given if known is None else known.role
+            if known is not None:
+                role = known.role if known.active else ""
+            else:
+                role = given if user else ANONYMOUS.name
             definition = role_in(snapshot, role) if role else None
         if definition is None:
             return NOTHING
