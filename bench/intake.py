@@ -14,10 +14,15 @@ import asyncio
 import cProfile
 import pstats
 import random
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
+
+if not __package__:
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # it was bench/
 
 from bench.delivery import Rig, Sink
 from lyredb.plugins.context import Context
