@@ -75,14 +75,18 @@ How to read it:
 ## What it misses, and why
 
 - **Messages that come alone**, paced or one at a time to 100, cost every broker a wait, a
-  `read`, and a `write` for each subscriber; beside that there is little. The bare forwarder
-  costs about what mosquitto does. LyreDB adds about 3 µs of Python to a message and 0.3 to
-  each subscriber while the processor is warm, and up to three times that when it slept in
-  between and finds its caches cold; compiled it is half. What is left to do: to write a single
+  `read`, and a `write` for each subscriber; beside that there is little. What LyreDB adds is
+  the difference to the bare forwarder in the table. What is left to do: to write a single
   message in the call that read it, without a tick in between.
 - **10,000 devices** are the same, and each message also finds the state of its connection
-  cold: some twenty objects in LyreDB, a few in mosquitto. What is left to do: fewer objects on
-  a message's way through a connection.
+  cold, which is many objects in Python. What is left to do: fewer objects on a message's way
+  through a connection.
+- **Fan-out of the compiled form** costs what it does plain: a `write` for each subscriber and
+  burst, and no Python that compiling could take away. What is left to do: one call of the
+  system for many subscribers (io_uring).
+- **PUT** waits for a commit that the handler beside it does not make, and goes through two
+  processes: [where its time goes](design/0032-calls-and-objects-of-a-durable-write.md), and the
+  plan.
 - **With a durable subscriber away**, a window of 100 acknowledgements is one transaction with
   an fsync, which costs the more the fewer messages share it; mosquitto appends to a list in
   memory and answers. Windows of several publishers share a transaction.
