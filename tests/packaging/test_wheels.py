@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from zipfile import ZipFile
@@ -62,6 +63,10 @@ def test_the_pure_wheel_is_for_every_python(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    not Path(sysconfig.get_path("include"), "Python.h").exists(),
+    reason="the headers of this Python are missing (Debian: apt-get install python3-dev)",
+)
 @pytest.mark.timeout(2 * BUILD_S)
 def test_the_compiled_wheel_is_for_this_python_and_serves(tmp_path: Path) -> None:
     """Its tags keep it from others, delivery and MQTT are in it, and clients are served by it."""
