@@ -13,6 +13,7 @@ from functools import partial
 from lyredb.errors import LyreError
 from lyredb.protocols.mqtt import encode
 from lyredb.protocols.mqtt.exact import FAILURES, NOT_FOUND, Exact, Step
+from lyredb.protocols.mqtt.numbering import plain_answers
 from lyredb.protocols.mqtt.outbox import Wire
 from lyredb.sessions.outbound import Outbound
 
@@ -122,22 +123,14 @@ class DurableHandshakes:
 
         Returns where the first byte stands that is none of theirs.
         """
-        last = len(data) - 4
         first = data[position]
-        received: list[int] = []
-        while position <= last and data[position] == first and data[position + 1] == 2:
-            packet_id = data[position + 2] << 8 | data[position + 3]
-            if not packet_id:
-                break
-            if first == 0x40:
-                self.acknowledge(packet_id)
-            elif first == 0x50:
-                received.append(packet_id)
-            else:
-                self.complete(packet_id)
-            position += 4
-        if received:
-            self._receive(received)
+        packet_ids, position = plain_answers(data, position, first)
+        if first == 0x50:
+            self._receive(packet_ids)
+        else:
+            end = self.acknowledge if first == 0x40 else self.complete
+            for packet_id in packet_ids:
+                end(packet_id)
         return position
 
     def acknowledge(self, packet_id: int) -> bool:

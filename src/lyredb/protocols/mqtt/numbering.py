@@ -57,6 +57,29 @@ def write_ids(out: bytearray, offsets: Sequence[int], start: int, number: int) -
     return True
 
 
+def plain_answers(data: bytes, position: int, first: int) -> tuple[list[int], int]:
+    """Read the plain PUBACKs, PUBRECs or PUBCOMPs that stand at a place.
+
+    Args:
+        data: What came.
+        position: The place.
+        first: Their first byte, which says which of them.
+
+    Returns:
+        Their identifiers, and where the first byte stands that is none of theirs: another
+        kind, one with a reason code, or with an identifier of 0, which is malformed.
+    """
+    found: list[int] = []
+    last = len(data) - 4
+    while position <= last and data[position] == first and data[position + 1] == 2:
+        packet_id = data[position + 2] << 8 | data[position + 3]
+        if not packet_id:
+            break
+        found.append(packet_id)
+        position += 4
+    return found, position
+
+
 def begins_with_pubacks(data: bytes, position: int, first: int, count: int) -> bool:
     """Tell whether plain PUBACKs of so many identifiers, from ``first`` on, stand there."""
     if first + count > _ALL:

@@ -21,7 +21,12 @@ from typing import Protocol
 from lyredb.plugins.delivery import Batch, Encoding, Message
 from lyredb.protocols.mqtt import encode
 from lyredb.protocols.mqtt.exact import NOT_FOUND, Exact, Step
-from lyredb.protocols.mqtt.numbering import FEWEST, begins_with_pubacks, write_ids
+from lyredb.protocols.mqtt.numbering import (
+    FEWEST,
+    begins_with_pubacks,
+    plain_answers,
+    write_ids,
+)
 from lyredb.protocols.mqtt.packets import V5
 from lyredb.protocols.mqtt.waiting import Waiting, waiting, without_large
 
@@ -198,24 +203,18 @@ class Outbox:
 
         Returns where the first byte stands that is none of theirs. The caller pumps.
         """
-        last = len(data) - 4
         first = data[position]
         if first == 0x40:
             position = self._acknowledge_all(data, position)
-        releases = bytearray()
-        while position <= last and data[position] == first and data[position + 1] == 2:
-            packet_id = data[position + 2] << 8 | data[position + 3]
-            if not packet_id:
-                break
-            if first == 0x40:
-                self.acknowledge(packet_id)
-            elif first == 0x50:
-                releases += self._release(packet_id, 0)
-            else:
-                self.complete(packet_id)
-            position += 4
-        if releases:
-            self._wire.write(releases)
+        packet_ids, position = plain_answers(data, position, first)
+        if first == 0x50:
+            releases = b"".join([self._release(packet_id, 0) for packet_id in packet_ids])
+            if releases:
+                self._wire.write(releases)
+        else:
+            end = self.acknowledge if first == 0x40 else self.complete
+            for packet_id in packet_ids:
+                end(packet_id)
         return position
 
     def _acknowledge_all(self, data: bytes, position: int) -> int:
