@@ -22,6 +22,7 @@ from tests.e2e.raw_http import raw_http, request
 from tests.e2e.raw_mqtt import RawMqtt, raw_mqtt
 from tests.e2e.server_process import PASSWORD, USER, ServerProcess
 from tests.e2e.strict_server import resident_bytes, strict_server
+from tests.fuzz.closing import end
 from tests.fuzz.mutations import mutate, pieces, seeds
 from tests.protocols.mqtt import client_frames as frames
 from tests.server.process_tree import children_of
@@ -135,19 +136,6 @@ def fuzz(server: ServerProcess, kind: str) -> None:
             end(kept.pop(rng.randrange(len(kept))))
     for connection in kept:
         end(connection)
-
-
-def end(connection: socket.socket) -> None:
-    """Say that no more comes; the server has to end its side too, whatever came before."""
-    try:
-        connection.shutdown(socket.SHUT_WR)
-        while connection.recv(65_536):
-            pass
-    except TimeoutError:
-        pytest.fail("the server keeps a connection that has ended")
-    except OSError:
-        pass  # reset: the server ended it with bytes unread
-    connection.close()
 
 
 @pytest.mark.parametrize("kind", KINDS)
