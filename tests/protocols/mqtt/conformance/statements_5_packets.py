@@ -194,6 +194,9 @@ PUBLISH = (
         "3.3.4-2",
         "Where subscriptions overlap, the highest of their QoS counts.",
         "chapter_3_publish:where_subscriptions_overlap_the_highest_qos_counts",
+        note="Of a clean session while another of its filters still reads current state: a "
+        "message may come with the QoS, RETAIN and identifier of the filter that is live alone, "
+        "and then once more with those of the other.",
     ),
     server(
         "3.3.4-3",
