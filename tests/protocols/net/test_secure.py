@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +207,22 @@ def test_a_peer_that_leaves_during_the_handshake_is_told_of(server: ssl.SSLConte
     pair.secure.connection_lost(None)
     assert pair.failures == ["the peer left during the handshake of TLS"]
     assert pair.inner.events == []
+
+
+def test_the_buffers_of_tls_do_not_wait_for_the_garbage_collector(server: ssl.SSLContext) -> None:
+    pair = Pair(server, client_context(), Inner())
+    pair.shake_hands()
+    tls = weakref.ref(pair.secure.ssl_object)
+    gc.disable()
+    try:
+        pair.secure.connection_lost(None)
+        assert tls() is None, "the transport itself is still held"
+    finally:
+        gc.enable()
+    pair.secure.data_received(b"late")
+    pair.secure.write(b"late")
+    pair.secure.close()
+    assert pair.secure.get_extra_info("ssl_object", "nothing") == "nothing"
 
 
 def test_a_changed_byte_ends_the_connection(server: ssl.SSLContext) -> None:

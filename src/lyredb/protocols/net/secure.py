@@ -78,7 +78,7 @@ class SecureTransport(asyncio.Transport):
 
     @property
     def ssl_object(self) -> ssl.SSLObject:
-        """What was agreed with the peer."""
+        """What was agreed with the peer; there until the connection is lost."""
         return self._ssl
 
     # --- the socket's side
@@ -120,7 +120,12 @@ class SecureTransport(asyncio.Transport):
             self._protocol.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is closed."""
+        """The socket is closed.
+
+        What is only for TLS goes at once. The objects of a connection know each other and are
+        found by the garbage collector, which counts objects and not bytes: it would let the
+        buffers of thousands of connections that are gone wait for it.
+        """
         protocol, self._protocol = self._protocol, None
         was_open = self._state is not _State.SHAKING_HANDS
         self._state = _State.LOST
@@ -128,6 +133,7 @@ class SecureTransport(asyncio.Transport):
             protocol.connection_lost(exc)
         elif not was_open:
             self._fail("the peer left during the handshake of TLS")
+        del self._ssl, self._incoming, self._outgoing
 
     # --- TLS
 
@@ -283,9 +289,9 @@ class SecureTransport(asyncio.Transport):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """What the socket's transport knows, and about TLS."""
         match name:
-            case "ssl_object":
+            case "ssl_object" if self._state is not _State.LOST:
                 return self._ssl
-            case "sslcontext":
+            case "sslcontext" if self._state is not _State.LOST:
                 return self._ssl.context
             case _:
                 return self._transport.get_extra_info(name, default)
