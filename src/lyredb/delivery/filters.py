@@ -7,7 +7,6 @@ begins with NUL: those are the internal topics of tables that are not exported.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Final, Generic, TypeVar
 
 from lyredb.errors import InvalidTopic
@@ -47,12 +46,32 @@ def parse_filter(
     levels = tuple(encoded.split(b"/"))
     if len(levels) > max_levels:
         raise InvalidTopic(f"a topic filter has at most {max_levels} levels, got {len(levels)}")
+    if not has_wildcard(text):
+        return levels
     for number, level in enumerate(levels, 1):
         if b"#" in level and (level != _REST or number != len(levels)):
             raise InvalidTopic(f"'#' must be the whole last level of a filter, not {_short(text)}")
         if b"+" in level and level != _ONE:
             raise InvalidTopic(f"'+' must be a whole level of a filter, not {_short(text)}")
     return levels
+
+
+def has_wildcard(text: str) -> bool:
+    """Tell whether a filter has a wildcard, or is illegal; else it is a topic, or illegal."""
+    return "+" in text or "#" in text
+
+
+def parse_exact(text: str, *, allow_internal: bool = False) -> bytes:
+    """Return the topic that a filter without wildcards is, in a third of `parse_filter`'s time.
+
+    Raises:
+        InvalidTopic: As `parse_filter`.
+    """
+    encoded = _encode(text, allow_internal=allow_internal)
+    if encoded.count(b"/") >= MAX_LEVELS:
+        count = encoded.count(b"/") + 1
+        raise InvalidTopic(f"a topic filter has at most {MAX_LEVELS} levels, got {count}")
+    return encoded
 
 
 def _encode(text: str, *, allow_internal: bool) -> bytes:
@@ -132,17 +151,17 @@ class FilterIndex(Generic[NodeT]):
         self._exact: dict[bytes, NodeT] = {}
         self._root: _Branch[NodeT] = _Branch()
         self._wildcards = 0
-        self._heads: Counter[bytes] = Counter()
+        self._heads: dict[bytes, int] = {}
 
     def __len__(self) -> int:
         return len(self._exact) + self._wildcards
 
     def add(self, levels: Levels, node: NodeT) -> None:
         """Add a filter that is not in the index."""
-        self._heads[levels[0]] += 1
         if not is_wildcard(levels):
-            self._exact[b"/".join(levels)] = node
+            self.add_exact(b"/".join(levels), node)
             return
+        self._count_head(levels[0])
         self._wildcards += 1
         branch = self._root
         for level in levels:
@@ -152,24 +171,49 @@ class FilterIndex(Generic[NodeT]):
             branch = self._descend(branch, level)
         branch.here = node
 
+    def add_exact(self, topic: bytes, node: NodeT) -> None:
+        """As `add`, for a filter without wildcards."""
+        self._count_head(topic.partition(b"/")[0])
+        self._exact[topic] = node
+
+    def exact(self, topic: bytes) -> NodeT | None:
+        """Return what belongs to a filter without wildcards, ``None`` when it is not here."""
+        return self._exact.get(topic)
+
+    def _count_head(self, head: bytes) -> None:
+        self._heads[head] = self._heads.get(head, 0) + 1
+
+    def _discount_head(self, head: bytes) -> None:
+        left = self._heads[head] - 1
+        if left:
+            self._heads[head] = left
+        else:
+            del self._heads[head]
+
     @staticmethod
     def _descend(branch: _Branch[NodeT], level: bytes) -> _Branch[NodeT]:
         if level == _ONE:
             if branch.one is None:
                 branch.one = _Branch()
             return branch.one
-        return branch.children.setdefault(level, _Branch())
+        child = branch.children.get(level)
+        if child is None:
+            child = branch.children[level] = _Branch()
+        return child
 
     def remove(self, levels: Levels) -> None:
         """Remove a filter that is in the index, and the branches that only it needed."""
-        self._heads[levels[0]] -= 1
-        if not self._heads[levels[0]]:
-            del self._heads[levels[0]]
         if not is_wildcard(levels):
-            del self._exact[b"/".join(levels)]
+            self.remove_exact(b"/".join(levels))
             return
+        self._discount_head(levels[0])
         self._wildcards -= 1
         self._prune(self._root, levels, 0)
+
+    def remove_exact(self, topic: bytes) -> None:
+        """As `remove`, for a filter without wildcards."""
+        del self._exact[topic]
+        self._discount_head(topic.partition(b"/")[0])
 
     def _prune(self, branch: _Branch[NodeT], levels: Levels, at: int) -> None:
         if at == len(levels):

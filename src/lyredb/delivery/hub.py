@@ -195,9 +195,9 @@ class Hub:
             for route in self._routes.by_topic.values()
             if any(path.ingress.principal.name == principal.name for path in route.paths)
             or any(
-                service.principal.name == principal.name
+                group.service.principal.name == principal.name
                 for node in route.nodes
-                for service in node.groups
+                for group in node.groups
             )
         )
 

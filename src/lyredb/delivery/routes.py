@@ -196,7 +196,7 @@ class RouteTable:
         if len(self._unsorted) > len(self.by_topic) + MAX_WALKED:
             self._sort()  # most of them were dropped again, and must not pile up
         for node in route.nodes:
-            node.routes[route] = None
+            node.note_route(route)
         for wish in route.wishes:
             wish.routes[route] = None
         if route.overlap is not None:
@@ -209,7 +209,7 @@ class RouteTable:
 
     def drop(self, routes: Iterable[Route]) -> None:
         """Take routes and their paths out of all caches."""
-        for route in list(routes):
+        for route in tuple(routes):
             if route.is_dropped:
                 continue
             route.is_dropped = True
@@ -223,7 +223,7 @@ class RouteTable:
                 path.close()
                 path.ingress.paths.pop(route.topic, None)
             for node in route.nodes:
-                node.routes.pop(route, None)
+                node.forget_route(route)
             for wish in route.wishes:
                 wish.routes.pop(route, None)
             if route.overlap is not None:
@@ -237,6 +237,12 @@ class RouteTable:
         self._sorted = []
         self._unsorted = []
 
+    def drop_topic(self, topic: bytes) -> None:
+        """Drop the route of a topic, if there is one."""
+        route = self.by_topic.get(topic)
+        if route is not None:
+            self.drop((route,))
+
     def drop_matching(self, levels: Levels) -> None:
         """Drop the routes of the topics that a filter matches; more where that is cheaper.
 
@@ -244,9 +250,7 @@ class RouteTable:
         """
         prefix = literal_prefix(levels)
         if prefix == b"/".join(levels):
-            route = self.by_topic.get(prefix)
-            if route is not None:
-                self.drop((route,))
+            self.drop_topic(prefix)
             return
         self._sort()
         # `0` follows `/`: between the two lies everything below the prefix.

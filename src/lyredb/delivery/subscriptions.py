@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from lyredb.delivery.filters import INTERNAL, FilterIndex, Levels, parse_filter
+from lyredb.delivery.filters import (
+    INTERNAL,
+    FilterIndex,
+    has_wildcard,
+    parse_exact,
+    parse_filter,
+)
 from lyredb.delivery.group import Group, Reader
 from lyredb.delivery.nodes import Node, Overlap, readers_in_several
 from lyredb.delivery.peers.interest import Interest
@@ -40,7 +46,7 @@ class Subscriptions:
         self._flush = flush
         self._on_gone = on_gone
         self._index: FilterIndex[Node] = FilterIndex()
-        self._nodes: dict[str, Node] = {}
+        self._wildcards: dict[str, Node] = {}
         self._next_number = 0
         self._readers: dict[Subscriber, Reader] = {}
         self._aside: dict[Subscriber, Reader] = {}
@@ -48,7 +54,7 @@ class Subscriptions:
     @property
     def filters(self) -> int:
         """How many different filters have members."""
-        return len(self._nodes)
+        return len(self._index)
 
     @property
     def aside(self) -> int:
@@ -63,28 +69,27 @@ class Subscriptions:
     def join(self, filter: str, subscriber: Subscriber, terms: Terms) -> None:
         """See `lyredb.delivery.hub.Hub.join`."""
         self._flush()
-        node = self._nodes.get(filter)
+        node = self._find(filter)
         reader = self._readers.get(subscriber)
-        if node is not None and reader is not None and reader in node.members:
+        if node is None:
+            self._make_node(filter, subscriber, reader, terms)
+            return
+        if reader is not None and node.terms_of(reader) is not None:
             self._replace(node, reader, terms)
             return
-        levels = parse_filter(filter, allow_internal=filter[:1] == INTERNAL)
-        if reader is None:
-            reader = self._aside.pop(subscriber, None) or Reader(subscriber, terms)
-            reader.take_over(terms)
-        else:
-            reader.check(terms)
-        self._readers[subscriber] = reader
-        if node is None:
-            node = self._make_node(filter, levels)
-        self._add(node, reader, terms)
+        reader = self._admitted(subscriber, reader, terms)
+        reader.filters += 1
+        is_new = node.add(reader, terms)
+        if is_new or reader.filters > 1:
+            self._routes.drop(node.routes)
+        self._drop_overlaps(node)
 
     def rejoin(self, filter: str, subscriber: Subscriber, terms: Terms) -> None:
         """See `lyredb.delivery.hub.Hub.rejoin`."""
         self._flush()
-        node = self._nodes.get(filter)
+        node = self._find(filter)
         reader = self._readers.get(subscriber)
-        if node is None or reader is None or reader not in node.members:
+        if node is None or reader is None or node.terms_of(reader) is None:
             raise KeyError(filter)
         self._replace(node, reader, terms)
 
@@ -93,13 +98,14 @@ class Subscriptions:
     ) -> bool:
         """See `lyredb.delivery.hub.Hub.set_aside`."""
         self._flush()
-        node = self._nodes.get(filter)
+        node = self._find(filter)
         reader = self._readers.get(subscriber)
-        if node is None or reader is None or reader not in node.members:
+        if node is None or reader is None or node.terms_of(reader) is None:
             return False  # the flush may have closed it
-        self._remove(node, reader)
-        self._readers[stand_in] = Reader(stand_in, terms)
-        self._add(node, self._readers[stand_in], terms)
+        successor = self._readers[stand_in] = Reader(stand_in, terms)
+        successor.filters = 1
+        self._put(node, reader, successor, terms)
+        reader.filters -= 1
         if not reader.filters:
             del self._readers[subscriber]
             self._aside[subscriber] = reader
@@ -110,58 +116,98 @@ class Subscriptions:
         """See `lyredb.delivery.hub.Hub.leave`."""
         self._flush()
         self._aside.pop(subscriber, None)
-        node = self._nodes.get(filter)
+        node = self._find(filter)
         reader = self._readers.get(subscriber)
-        if node is None or reader is None or reader not in node.members:
+        if node is None or reader is None or node.terms_of(reader) is None:
             return
-        self._remove(node, reader)
-        if not node.members:
-            del self._nodes[filter]
-            self._index.remove(node.levels)
-            self._interest.remove(filter)
-            self._routes.drop(node.routes)
+        if node.is_all_of(reader):
+            self._end_node(filter, node)
+        else:
+            if node.remove(reader):
+                self._routes.drop(node.routes)
+            self._drop_overlaps(node)
+        reader.filters -= 1
         if not reader.filters:
             del self._readers[subscriber]
             self._on_gone(reader)
 
     def _replace(self, node: Node, reader: Reader, terms: Terms) -> None:
+        """Serve a member on other terms."""
         if reader.filters > 1:
             reader.check(terms)
-        if node.members[reader] == terms:
-            return
-        self._remove(node, reader)
-        reader.take_over(terms)
-        self._add(node, reader, terms)
+        if node.terms_of(reader) != terms:
+            reader.take_over(terms)
+            self._put(node, reader, reader, terms)
 
-    def _add(self, node: Node, reader: Reader, terms: Terms) -> None:
-        reader.filters += 1
-        is_new = node.add(reader, terms)
-        if is_new or reader.filters > 1:
+    def _put(self, node: Node, reader: Reader, successor: Reader, terms: Terms) -> None:
+        """Put a reader into the place of a member."""
+        if node.replace(reader, successor, terms) or successor.filters > 1:
             self._routes.drop(node.routes)
         self._drop_overlaps(node)
 
-    def _remove(self, node: Node, reader: Reader) -> None:
-        if node.remove(reader):
-            self._routes.drop(node.routes)
-        self._drop_overlaps(node)
-        reader.filters -= 1
+    def _admitted(self, subscriber: Subscriber, reader: Reader | None, terms: Terms) -> Reader:
+        """Who is to be joined, as the hub keeps it."""
+        if reader is not None:
+            reader.check(terms)
+            return reader
+        reader = self._aside.pop(subscriber, None)
+        if reader is None:
+            reader = Reader(subscriber, terms)
+        else:
+            reader.take_over(terms)
+        self._readers[subscriber] = reader
+        return reader
 
     def _drop_overlaps(self, node: Node) -> None:
         """Drop what was combined from the node's members; its routes drop it with them."""
-        for overlap in list(node.overlaps.values()):
-            self._routes.drop(overlap.routes)
+        if node.overlaps:
+            for overlap in list(node.overlaps.values()):
+                self._routes.drop(overlap.routes)
 
-    def _make_node(self, filter: str, levels: Levels) -> Node:
+    def _find(self, filter: str) -> Node | None:
+        """The node of a filter; none for what is no legal filter."""
+        if has_wildcard(filter):
+            return self._wildcards.get(filter)
+        return self._index.exact(filter.encode("utf-8", "surrogatepass"))
+
+    def _make_node(
+        self, filter: str, subscriber: Subscriber, reader: Reader | None, terms: Terms
+    ) -> None:
+        """Join a subscriber to a filter that nobody is joined to."""
+        is_internal = filter[:1] == INTERNAL
+        if has_wildcard(filter):
+            levels = parse_filter(filter, allow_internal=is_internal)
+            node = self._new_node(subscriber, reader, terms)
+            self._wildcards[filter] = node
+            self._index.add(levels, node)
+            self._interest.add(filter)
+            self._routes.drop_matching(levels)
+        else:
+            topic = parse_exact(filter, allow_internal=is_internal)
+            self._index.add_exact(topic, self._new_node(subscriber, reader, terms))
+            self._interest.add(filter)
+            self._routes.drop_topic(topic)
+
+    def _new_node(self, subscriber: Subscriber, reader: Reader | None, terms: Terms) -> Node:
+        reader = self._admitted(subscriber, reader, terms)
+        reader.filters += 1
         self._next_number += 1
-        node = self._nodes[filter] = Node(levels, self._next_number)
-        self._index.add(levels, node)
-        self._interest.add(filter)
-        self._routes.drop_matching(levels)
-        return node
+        return Node(self._next_number, reader, terms)
+
+    def _end_node(self, filter: str, node: Node) -> None:
+        """Forget a filter whose only member leaves."""
+        if has_wildcard(filter):
+            del self._wildcards[filter]
+            self._index.remove(parse_filter(filter, allow_internal=filter[:1] == INTERNAL))
+        else:
+            self._index.remove_exact(filter.encode())
+        self._interest.remove(filter)
+        if node.routes:
+            self._routes.drop(node.routes)
 
     def may_match_below(self, head: bytes) -> bool:
         """Whether any filter could match a topic with this first level, ``b""`` for any."""
-        return bool(self._nodes) and (not head or self._index.may_match_below(head))
+        return bool(len(self._index)) and (not head or self._index.may_match_below(head))
 
     def nodes_of(self, topic: bytes) -> tuple[Node, ...]:
         """Return the nodes of the filters that match, in an order that does not vary."""
@@ -189,4 +235,4 @@ def groups_of(nodes: tuple[Node, ...]) -> tuple[Sequence[Group], Overlap | None]
         if shared:
             overlap = Overlap(nodes, shared)
             return overlap.groups, overlap
-    return [group for node in nodes for group in node.groups.values()], None
+    return [group for node in nodes for group in node.groups], None
