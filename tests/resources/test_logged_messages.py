@@ -17,7 +17,7 @@ from lyredb.errors import LyreError, Overloaded
 from lyredb.plugins.context import Context
 from lyredb.plugins.delivery import Message as AnyMessage
 from lyredb.resources.embedded import EmbeddedDatabase
-from lyredb.resources.logged import LoggedMessage
+from lyredb.resources.logged import LoggedMessage, mutations_of
 from lyredb.resources.requests import SubscribeOptions, Write
 from lyredb.security.principals import SUPER_USER
 from lyredb.server.node import Node
@@ -409,3 +409,44 @@ def _told(messages: Sequence[AnyMessage]) -> dict[tuple[int, int], list[bytes]]:
         place = int(payload.split(b".")[0]), int(message.topic.split(b"/")[1])
         told.setdefault(place, []).append(payload)
     return told
+
+
+def test_messages_that_are_alike_go_to_the_writer_as_one() -> None:
+    """Each of them has its entry; what differs in anything but payload is a mutation of its own."""
+
+    async def body() -> None:
+        with data_directory() as path:
+            node = open_node(path)
+            await know(node, described("bea", "t/#"))
+            reader = listen(node, "t/+")
+            first, other = message_to(node, "t/a", b"1"), message_to(node, "t/b", b"4")
+            alike = [msgspec.structs.replace(first, payload=payload) for payload in (b"2", b"")]
+            batch = [first, *alike, other, first]
+            assert [(one.body, one.more) for one in mutations_of(batch, CONTEXT)] == [
+                (b"1", (b"2", b"")),
+                (b"4", ()),
+                (b"1", ()),
+            ]
+            for change in (
+                {"qos": 2},
+                {"retain": True},
+                {"expires_ms": 7},
+                {"content_type": "text/plain"},
+                {"properties": b"x"},
+            ):
+                changed = msgspec.structs.replace(first, **change)
+                assert len(mutations_of([first, changed], CONTEXT)) == 2, change
+            position = await log_all(node, batch)
+            await until(lambda: len(reader.messages) == 5)
+            assert [(one.topic, one.payload(NOTHING)) for one in reader.messages] == [
+                (b"t/a", b"1"),
+                (b"t/a", b"2"),
+                (b"t/a", b""),
+                (b"t/b", b"4"),
+                (b"t/a", b"1"),
+            ]
+            assert [one.seq for one in reader.messages] == list(range(position - 4, position + 1))
+            assert check(node.engine) == []
+            await node.close()
+
+    asyncio.run(body())

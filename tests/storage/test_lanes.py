@@ -18,7 +18,7 @@ def ignore(_: Result) -> None:
 
 
 def request(mutations: int, *, bulk: bool) -> Request:
-    return Request([put("k")] * mutations, ignore, (), 10, bulk)
+    return Request([put("k")] * mutations, ignore, (), mutations, 10, bulk)
 
 
 def lanes_of(interactive: list[int], bulk: list[int]) -> Lanes:

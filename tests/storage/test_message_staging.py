@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace as replace_struct
 
 from lyredb.errors import FormatMismatch, InvalidKey, InvalidRecord, LyreError
 from lyredb.storage import staging as stagings
@@ -43,8 +44,18 @@ def stage(stored: dict[bytes, State], transaction: list[Mutation]) -> Made:
     return Made(result, staging.log, staging.addresses, staging.overlay.final, staging.position)
 
 
+def one_by_one(transaction: list[Mutation]) -> list[Mutation]:
+    """The same messages, a mutation each."""
+    return [
+        replace_struct(mutation, body=payload, more=())
+        for mutation in transaction
+        for payload in (mutation.body, *mutation.more)
+    ]
+
+
 def stage_generally(stored: dict[bytes, State], transaction: list[Mutation]) -> Made:
     """Stage it without the short way."""
+    transaction = one_by_one(transaction)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(stagings, "are_messages", lambda transaction: False)
         made = stage(stored, transaction)
@@ -57,6 +68,9 @@ def key_of(name: str) -> bytes:
     return encode_key(name) if name else b""
 
 
+payloads = st.sampled_from([b"", b"x", b"y" * 300])
+
+
 @st.composite
 def messages(draw: st.DrawFn) -> Mutation:
     name = draw(st.sampled_from(KEYS))
@@ -64,7 +78,8 @@ def messages(draw: st.DrawFn) -> Mutation:
         SLOT,
         key_of(name),
         Kind.MESSAGE,
-        body=draw(st.sampled_from([b"", b"x", b"y" * 300])),
+        body=draw(payloads),
+        more=tuple(draw(st.lists(payloads, max_size=3))),
         metadata=draw(st.sampled_from([b"", b"\x80"])),
         full_id=encode_full_key(name) if name == LONG else b"",
         expires_ms=draw(st.sampled_from([0, NOW_MS + 1])),
@@ -125,7 +140,7 @@ def test_what_has_other_mutations_or_conditions_goes_the_long_way() -> None:
 @given(messages())
 def test_what_is_told_of_a_message_is_read_as_by_the_long_way(mutation: Mutation) -> None:
     """And an entry that is cut off anywhere is refused."""
-    ((_, stored),) = stage({}, [mutation]).log
+    ((_, stored),) = stage({}, one_by_one([mutation])[:1]).log
     whole, told = decode_entry(9, stored), decode_message(9, stored)
     assert told.flags == whole.flags
     assert (told.local_ms, told.version) == (whole.local_ms, whole.version)

@@ -303,10 +303,15 @@ def test_a_record_above_the_limit_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_transaction_above_the_limit_is_not_taken(tmp_path: Path) -> None:
-    """By mutations or by bytes."""
+    """By mutations or by bytes; each of several messages in one mutation counts."""
     limited = replace(ROOMY, max_transaction_mutations=2, max_transaction_bytes=100)
     store = Store(tmp_path, settings=limited)
-    for transaction in ([put("a")] * 3, [put("a", value="x" * 200)]):
+    for transaction in (
+        [put("a")] * 3,
+        [put("a", value="x" * 200)],
+        [changed(message("a"), more=(b"", b""))],
+        [changed(message("a"), more=(b"x" * 100,))],
+    ):
         with pytest.raises(TransactionTooLarge):
             store.submit(*transaction)
     store.close()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from lyredb.delivery.admission import Destination
 from lyredb.delivery.message import Message
@@ -19,7 +20,7 @@ from lyredb.plugins.context import Context
 from lyredb.storage.apply import Rows
 from lyredb.storage.keys import KeyValue, encode_full_key, is_short_form
 from lyredb.storage.metadata import encode_metadata
-from lyredb.storage.mutation import Kind, Mutation
+from lyredb.storage.mutation import MESSAGE, Mutation
 
 if TYPE_CHECKING:
     from lyredb.resources.writing import Writing
@@ -121,23 +122,32 @@ class MessageLog:
 
 
 def mutations_of(messages: Sequence[LoggedMessage], context: Context) -> list[Mutation]:
-    """Return what logs the messages of one publisher."""
+    """Return what logs the messages of one publisher: one mutation for those that are alike."""
     user, session = context.user, context.session
-    message_kind = Kind.MESSAGE
     content_type, properties, metadata = "", b"", b""
     mutations: list[Mutation] = []
+    first: LoggedMessage | None = None
+    more: list[bytes] = []
     for message in messages:
+        destination = message.destination
+        if first is not None:
+            if first.destination is destination and _is_alike(first, message):
+                more.append(message.payload)
+                continue
+            if more:
+                mutations[-1] = replace(mutations[-1], more=tuple(more))
+                more.clear()
+        first = message
         # Those of one publisher mostly say the same.
         if message.content_type != content_type or message.properties != properties:
             content_type, properties = message.content_type, message.properties
             metadata = encode_metadata(content_type=content_type, properties=properties)
-        destination = message.destination
         key = destination.key
         mutations.append(
             Mutation(
                 slot=destination.slot,
                 key=key,
-                kind=message_kind,
+                kind=MESSAGE,
                 body=message.payload,
                 metadata=metadata,
                 full_id=_full_id_of(destination) if is_short_form(key) else b"",
@@ -148,7 +158,20 @@ def mutations_of(messages: Sequence[LoggedMessage], context: Context) -> list[Mu
                 session=session,
             )
         )
+    if more:
+        mutations[-1] = replace(mutations[-1], more=tuple(more))
     return mutations
+
+
+def _is_alike(first: LoggedMessage, other: LoggedMessage) -> bool:
+    """Whether two messages to one place differ in nothing but what they carry."""
+    return (
+        first.qos == other.qos
+        and first.properties == other.properties
+        and first.content_type == other.content_type
+        and first.expires_ms == other.expires_ms
+        and first.retain == other.retain
+    )
 
 
 def _full_id_of(destination: Destination) -> bytes:

@@ -28,6 +28,7 @@ from lyredb.storage.sequencer import settling
 if TYPE_CHECKING:
     from lyredb.delivery.fence import HeldMessage
     from lyredb.storage.apply import Rows
+    from lyredb.storage.overlay import Address
     from lyredb.storage.sequencer import Result, Sequencer
 
 Done = Callable[[Written | LyreError], None]
@@ -236,9 +237,11 @@ class Writing:
         Raises:
             LyreError: Nothing was sent and ``done`` will not be called.
         """
-        fence, count = self._fence, len(messages)
-        # By topic, which of them is its last one.
-        lasts = {(one.slot, one.key): number for number, one in enumerate(messages)}
+        fence, count = self._fence, 0
+        lasts: dict[Address, int] = {}  # by topic, which of the entries is its last one
+        for one in messages:
+            count += 1 + len(one.more)
+            lasts[(one.slot, one.key)] = count - 1
 
         def reply(result: Result) -> None:
             # Each message has an entry, so their positions are the last ones of the commit.

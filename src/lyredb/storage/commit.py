@@ -58,7 +58,8 @@ class Request(msgspec.Struct, frozen=True, gc=False):
         transaction: What to do.
         on_reply: Gets the result; not of what another process waits for.
         session_rows: Rows of ``sess``.
-        size_bytes: What counts for the limits.
+        mutations: What counts for the limits; see `limits.measure`.
+        size_bytes: Likewise.
         bulk: Which lane it waits in.
         origin: The process that it came from, if not this one; gets the result.
         number: Its number there.
@@ -68,6 +69,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     transaction: Sequence[Mutation]
     on_reply: Callable[[Result], None] | None
     session_rows: Rows
+    mutations: int
     size_bytes: int
     bulk: bool = False
     origin: Origin | None = None

@@ -246,9 +246,66 @@ def encode_message(
         prev_seq: As in `Entry`.
         index: As in `Entry`.
     """
-    parts = b""
+    slot, key, payload = mutation.slot, mutation.key, mutation.body
+    more, parts = _parts_of(mutation)
+    flags |= more
+    if payload:
+        flags |= HAS_PAYLOAD
+        parts += _U32.pack(len(payload)) + payload
+    fixed = _FIXED.pack(
+        ENTRY_FORMAT, 4, flags, 0, slot, 0, local_ms, version, prev_seq, index, 0, len(key)
+    )
+    return fixed + key + parts
+
+
+def encode_run(
+    mutation: Mutation,
+    flags: int,
+    local_ms: int,
+    version: int,
+    prev_seq: int,
+    index: int,
+    *,
+    seq: int,
+) -> list[bytes]:
+    """Return what `encode_message` does for a message, and for each of its ``more`` behind it.
+
+    Args:
+        mutation: Of the kind MESSAGE.
+        flags: As there; all of them get these, but LAST is for the last one.
+        local_ms: As there.
+        version: As there, of the first.
+        prev_seq: As there, of the first.
+        index: As there, of the first.
+        seq: The position of the first.
+    """
+    slot, key = mutation.slot, mutation.key
+    more, parts = _parts_of(mutation)
+    last = index + len(mutation.more) if flags & LAST else -1
+    flags = (flags | more) & ~LAST
+    parts = key + parts
+    size, pack, pack_size = len(key), _FIXED.pack, _U32.pack
+    rows: list[bytes] = []
+    for payload in (mutation.body, *mutation.more):
+        its, rest = flags | LAST if index == last else flags, parts
+        if payload:
+            its |= HAS_PAYLOAD
+            rest = parts + pack_size(len(payload)) + payload
+        fixed = pack(ENTRY_FORMAT, 4, its, 0, slot, 0, local_ms, version, prev_seq, index, 0, size)
+        rows.append(fixed + rest)
+        if key:  # the root topic of a table has no chain
+            prev_seq = seq
+        seq += 1
+        version += 1
+        index += 1
+    return rows
+
+
+def _parts_of(mutation: Mutation) -> tuple[int, bytes]:
+    """Return what a message's entry has between key and payload, and the flags for it."""
+    flags, parts = 0, b""
     if mutation.session:
-        flags |= HAS_SESSION
+        flags = HAS_SESSION
         parts = _U64.pack(mutation.session)
     if mutation.expires_ms:
         flags |= HAS_EXPIRES
@@ -263,26 +320,7 @@ def encode_message(
     if mutation.metadata:
         flags |= HAS_METADATA
         parts += _U32.pack(len(mutation.metadata)) + mutation.metadata
-    payload = mutation.body
-    if payload:
-        flags |= HAS_PAYLOAD
-        parts += _U32.pack(len(payload))
-    key = mutation.key
-    fixed = _FIXED.pack(
-        ENTRY_FORMAT,
-        4,
-        flags,
-        0,
-        mutation.slot,
-        0,
-        local_ms,
-        version,
-        prev_seq,
-        index,
-        0,
-        len(key),
-    )
-    return fixed + key + parts + payload
+    return flags, parts
 
 
 def decode_entry(seq: int, stored: bytes) -> Entry:

@@ -40,7 +40,7 @@ class Lanes:
     def add(self, request: Request) -> None:
         """Let a request wait in its lane."""
         (self._bulk if request.bulk else self._interactive).append(request)
-        self.mutations += len(request.transaction)
+        self.mutations += request.mutations
         self.size_bytes += request.size_bytes
 
     def next_group(self, limit: int) -> list[Request]:
@@ -80,7 +80,7 @@ class Lanes:
             else:
                 self._interactive.popleft()
                 self._credit += _weight(request) * _EARNED
-            self.mutations -= len(request.transaction)
+            self.mutations -= request.mutations
             self.size_bytes -= request.size_bytes
         if not self._bulk:
             self._credit = 0.0
@@ -90,7 +90,7 @@ class Lanes:
         mutations = size_bytes = 0
         for request in requests:
             pop()
-            mutations += len(request.transaction)
+            mutations += request.mutations
             size_bytes += request.size_bytes
         self.mutations -= mutations
         self.size_bytes -= size_bytes
@@ -109,4 +109,4 @@ def _first(requests: Iterable[Request], limit: int) -> list[Request]:
 
 def _weight(request: Request) -> int:
     """Mutations; session rows alone count as one."""
-    return len(request.transaction) or 1
+    return request.mutations or 1

@@ -10,25 +10,25 @@ from lyredb.storage.mutation import Mutation
 from lyredb.storage.settings import StorageSettings
 
 
-def size_of(transaction: Sequence[Mutation], session_rows: Rows) -> int:
-    """Return the bytes of a transaction that count for the limits."""
+def measure(transaction: Sequence[Mutation], session_rows: Rows) -> tuple[int, int]:
+    """Return what counts for the limits: mutations, each message as one, and bytes."""
     # As `Mutation.size_bytes`, written out: it is asked twice for each write.
-    if len(transaction) == 1 and not session_rows:
+    if len(transaction) == 1 and not session_rows and not transaction[0].more:
         one = transaction[0]
-        return len(one.body) + len(one.operations) + len(one.metadata) + len(one.key)
-    size = sum(
-        [
-            len(one.body) + len(one.operations) + len(one.metadata) + len(one.key)
-            for one in transaction
-        ]
-    )
-    if session_rows:
-        size += sum([len(name) + len(value or b"") for name, value in session_rows])
-    return size
+        return 1, len(one.body) + len(one.operations) + len(one.metadata) + len(one.key)
+    count, size = len(transaction), 0
+    for one in transaction:
+        size += len(one.body) + len(one.operations) + len(one.metadata) + len(one.key)
+        if one.more:
+            count += len(one.more)
+            size += sum(map(len, one.more))
+    for name, value in session_rows:
+        size += len(name) + len(value or b"")
+    return count, size
 
 
 def check_limits(
-    transaction: Sequence[Mutation],
+    mutations: int,
     size_bytes: int,
     waiting_mutations: int,
     waiting_bytes: int,
@@ -37,8 +37,8 @@ def check_limits(
     """Check one transaction, and that it may wait too; alone it always may.
 
     Args:
-        transaction: What is to be done.
-        size_bytes: Of `size_of`.
+        mutations: Of `measure`.
+        size_bytes: Likewise.
         waiting_mutations: In all that waits already.
         waiting_bytes: Of all that waits already.
         settings: The limits.
@@ -47,7 +47,6 @@ def check_limits(
         TransactionTooLarge: It can never be taken.
         Overloaded: Too much is waiting.
     """
-    mutations = len(transaction)
     if (
         mutations > settings.max_transaction_mutations
         or size_bytes > settings.max_transaction_bytes

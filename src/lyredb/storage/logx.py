@@ -84,19 +84,29 @@ class SegmentIndex:
         if len(known) > _MAX_KNOWN:
             known.clear()
         offset = self.next_seq - self.first_seq
+        before: Address | None = None
+        of_hash, of_offset, number = _NO_OFFSETS, _NO_OFFSETS, 0
         for address in addresses:
+            if address is before:  # of a run of messages of one topic
+                of_slot.append(offset)
+                of_hash.append(number)
+                of_offset.append(offset)
+                offset += 1
+                continue
+            before = address
             slot, key = address
             if slot != last_slot:
                 last_slot, prefix = slot, slot.to_bytes(2, "big")
                 of_slot = self._slots.setdefault(slot, array("I"))
-            number = known.get(address)
-            if number is None:
+            number = known.get(address, -1)
+            if number < 0:
                 digest = blake2b(prefix + key, digest_size=8).digest()
                 number = known[address] = int.from_bytes(digest, "big")
-            of_slot.append(offset)
             bucket = number >> 56
-            hashes[bucket].append(number)
-            offsets[bucket].append(offset)
+            of_hash, of_offset = hashes[bucket], offsets[bucket]
+            of_slot.append(offset)
+            of_hash.append(number)
+            of_offset.append(offset)
             offset += 1
         self.next_seq = self.first_seq + offset
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lyredb.errors import LyreError
 from lyredb.storage import entry as entries
 from lyredb.storage.conditions import check_key
-from lyredb.storage.entry import encode_message
+from lyredb.storage.entry import encode_message, encode_run
 from lyredb.storage.mutation import MESSAGE, Applied, Mutation
 from lyredb.storage.overlay import Address, State
 from lyredb.storage.record import MESSAGED, encode_record, with_last_seq
@@ -46,25 +46,32 @@ def stage_messages(staging: Staging, transaction: Sequence[Mutation]) -> Applied
     full_ids = {(one.slot, one.key): one.full_id for one in transaction if one.full_id}
     lasts = {address: state.last_seq for address, state in found.items()}
     seq, now_ms = staging.position, staging.now_ms
-    version = staging.ticks(len(transaction))
+    version = staging.ticks(sum([1 + len(one.more) for one in transaction]))
     final = len(transaction) - 1
     log: list[tuple[bytes, bytes]] = []
     addresses: list[Address] = []
-    for index, mutation in enumerate(transaction):
+    for number, mutation in enumerate(transaction):
         address = (mutation.slot, mutation.key)
-        seq += 1
         flags = mutation.qos << entries.QOS_SHIFT
-        if index == final:
+        if number == final:
             flags |= entries.LAST
         if mutation.retain:
             flags |= entries.RETAIN
         if found[address].image is not None:
             flags |= entries.EXISTED
-        row = encode_message(mutation, flags, now_ms, version + index, lasts[address], index)
+        index, before = len(log), lasts[address]
+        seq += 1
+        if mutation.more:
+            rows = encode_run(mutation, flags, now_ms, version + index, before, index, seq=seq)
+            log += [(seq_key(each), row) for each, row in enumerate(rows, seq)]
+            addresses += [address] * len(rows)
+            seq += len(mutation.more)
+        else:
+            row = encode_message(mutation, flags, now_ms, version + index, before, index)
+            log.append((seq_key(seq), row))
+            addresses.append(address)
         if mutation.key:
             lasts[address] = seq
-        log.append((seq_key(seq), row))
-        addresses.append(address)
     for address, state in found.items():
         if address[1]:
             full_id = full_ids.get(address, b"")

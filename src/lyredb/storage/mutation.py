@@ -100,6 +100,8 @@ class Mutation(msgspec.Struct, frozen=True, array_like=True, gc=False):
             undeclared ones too. ``None``: all. Over an opaque record it is refused.
         blobs: Ids of the files that were written for this; what of them the record does not
             refer to in the end has no owner.
+        more: MESSAGE, in a transaction of messages alone: payloads of messages that follow
+            and are like this one in all else. Each has an entry of its own.
     """
 
     slot: int
@@ -119,11 +121,13 @@ class Mutation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     reason: DeleteReason = DeleteReason.USER
     may_change: tuple[str, ...] | None = None
     blobs: tuple[bytes, ...] = ()
+    more: tuple[bytes, ...] = ()
 
     @property
     def size_bytes(self) -> int:
         """What counts for the limits on transactions and outstanding work."""
-        return len(self.body) + len(self.operations) + len(self.metadata) + len(self.key)
+        size = len(self.body) + len(self.operations) + len(self.metadata) + len(self.key)
+        return size + sum(map(len, self.more))
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -288,6 +288,9 @@ class _Work:
         state = self.draft.get((mutation.slot, mutation.key)) if mutation.key else _NOTHING
         header = self._staging.live_header(state)
         if kind is Kind.MESSAGE:
+            assert not mutation.more, (
+                "several go by `stage_messages`, in a transaction of their own"
+            )
             return self._message(mutation, state, header)
         if kind is Kind.DELETE or kind is Kind.INVALIDATE:
             return self._delete(mutation, state, header)

@@ -20,7 +20,7 @@ from lyredb.storage.apply import Rows
 from lyredb.storage.commit import Committer, Request
 from lyredb.storage.lanes import Lanes
 from lyredb.storage.leases import IntegerLeases
-from lyredb.storage.limits import check_limits, size_of
+from lyredb.storage.limits import check_limits, measure
 from lyredb.storage.maintenance import Maintenance
 from lyredb.storage.mutation import Applied, Mutation
 from lyredb.storage.pokes import Pokes
@@ -87,8 +87,8 @@ class Writer:
             EngineClosed: The writer or the engine is closed.
             StorageFailed: The engine is read-only.
         """
-        size = size_of(transaction, session_rows)
-        self.take(Request(transaction, on_reply, session_rows, size, bulk))
+        mutations, size = measure(transaction, session_rows)
+        self.take(Request(transaction, on_reply, session_rows, mutations, size, bulk))
 
     def take(self, request: Request) -> None:
         """Take a request; see `submit`."""
@@ -99,7 +99,9 @@ class Writer:
 
     def refuse(self, request: Request, reason: LyreError) -> None:
         """Answer a request with an error when it would have been its turn."""
-        refused = replace(request, transaction=(), session_rows=(), size_bytes=0, refusal=reason)
+        refused = replace(
+            request, transaction=(), session_rows=(), mutations=0, size_bytes=0, refusal=reason
+        )
         self._lanes.add(refused)
         self._schedule()
 
@@ -183,7 +185,7 @@ class Writer:
         if engine.failure:
             raise StorageFailed(engine.failure)
         check_limits(
-            request.transaction,
+            request.mutations,
             request.size_bytes,
             lanes.mutations,
             lanes.size_bytes,

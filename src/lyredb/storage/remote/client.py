@@ -22,7 +22,7 @@ import msgspec
 from lyredb.errors import EngineClosed, LyreError, Overloaded, StorageFailed, WriteConflict
 from lyredb.storage.apply import Rows
 from lyredb.storage.leases import decode_range, encode_slot
-from lyredb.storage.limits import check_limits, size_of
+from lyredb.storage.limits import check_limits, measure
 from lyredb.storage.mutation import Applied, Mutation
 from lyredb.storage.pokes import Pokes
 from lyredb.storage.remote.channel import Channel
@@ -158,12 +158,11 @@ class RemoteWriter:
             EngineClosed: ``close()`` was called.
             StorageFailed: The writer's engine is read-only.
         """
-        size = size_of(transaction, session_rows)
+        mutations, size = measure(transaction, session_rows)
         if self._is_closed or self._failure or not self._is_welcome or self._engine.is_closed:
             self._check_open()
-        check_limits(transaction, size, self._mutations, self._bytes, self._engine.settings)
+        check_limits(mutations, size, self._mutations, self._bytes, self._engine.settings)
         self._last = number = self._last + 1
-        mutations = len(transaction)
         wanted = Wanted(number, tuple(transaction), tuple(session_rows), bulk)
         self._waiting[number] = (on_reply, mutations, size, wanted)
         self._unsent.append(wanted)

@@ -20,7 +20,7 @@ from lyredb.errors import LyreError
 from lyredb.storage import meta
 from lyredb.storage.commit import Request
 from lyredb.storage.leases import decode_slot, encode_range
-from lyredb.storage.limits import size_of
+from lyredb.storage.limits import measure
 from lyredb.storage.remote.channel import Channel
 from lyredb.storage.remote.service_calls import ServiceCalls
 from lyredb.storage.remote.wire import (
@@ -241,11 +241,13 @@ class WriterService:
     def take(self, link: Link, requests: Sequence[Wanted]) -> None:
         """Take a worker's requests; what cannot be taken is answered in its turn."""
         for wanted in requests:
+            mutations, size = measure(wanted.transaction, wanted.session_rows)
             request = Request(
                 wanted.transaction,
                 None,
                 wanted.session_rows,
-                size_of(wanted.transaction, wanted.session_rows),
+                mutations,
+                size,
                 wanted.bulk,
                 link,
                 wanted.number,
