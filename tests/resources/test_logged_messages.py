@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lyredb.delivery.message import Message
@@ -355,6 +355,7 @@ actions = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(actions)
+@example([("publish", 1, 1, 0), ("publish", 1, 1, 3), ("publish", 0, 1, 3)])
 def test_one_publishers_messages_of_a_topic_arrive_once_and_in_order(
     steps: list[tuple[str, int, int, int]],
 ) -> None:

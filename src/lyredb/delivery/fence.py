@@ -5,6 +5,8 @@ after it must not overtake it. So between sending a write and its entry passing 
 tail, messages for that record stand in a queue with a mark per write. Marks are
 resolved in order, as the writer replies in order of arrival, and a message goes once
 every mark before it has passed: each message keeps its place between the writes.
+
+Messages of other workers do not wait: they come behind the writes that they follow.
 """
 
 from __future__ import annotations
@@ -161,11 +163,10 @@ class Hold:
         return ready
 
     def take_last(self) -> list[HeldMessage]:
-        """Take out the messages behind the last write, other than those of other workers.
+        """Take out the messages behind the last write.
 
         They are told no sooner than that write; whoever takes them says how.
         """
-        kept: list[HeldMessage] = []
         taken: list[HeldMessage] = []
         queue = self._queue
         while queue:
@@ -173,9 +174,7 @@ class Hold:
             if isinstance(last, Mark):
                 break
             queue.pop()
-            (kept if last.path.ingress.lane is None else taken).append(last)
-        if queue is not None:
-            queue.extend(reversed(kept))
+            taken.append(last)
         self._bytes -= sum(held.size_bytes for held in taken)
         return taken[::-1]
 

@@ -330,7 +330,10 @@ class Hub:
         if path.destination.kind != "direct":
             raise ValueError(f"messages to {path.topic!r} are {path.destination.kind}, not direct")
         hold = self._holds.get(path.route.address)
-        if hold is not None:
+        # What comes from another worker has stood behind its publisher's writes there, and the
+        # tail has told those here. Behind a write of this worker, which is somebody else's, the
+        # publisher's next write could overtake it.
+        if hold is not None and path.ingress.lane is not None:
             hold.wait(HeldMessage(path, message, publisher, raw, raw_id))
             return
         self._distribute_late(path, message, publisher, raw, raw_id)
