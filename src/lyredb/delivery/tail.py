@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Final
 
 from lyredb.delivery.hub import Hub
 from lyredb.errors import PositionLost
-from lyredb.storage.entry import Entry, address_of, decode_entry, kind_of
+from lyredb.storage.entry import Entry, decode_entry, head_of
 from lyredb.storage.mutation import MESSAGE, Kind
 
 if TYPE_CHECKING:
     from lyredb.storage.engine import Engine
+    from lyredb.storage.overlay import Address
 
 STEP_ENTRIES: Final = 2_000
 """Entries per tick at most, about 10 ms of work, so that connections are served."""
 STEP_BYTES: Final = 8 * 1024 * 1024
 """Bytes per tick at most: they are in memory until the tick's flush."""
+
+_NONE: Final = -1, (-1, b"")
 
 _log = logging.getLogger(__name__)
 
@@ -120,8 +123,20 @@ class Tail:
             end = snapshot.position
         handlers, on_slots, hub = self._handlers, self._slot_handlers, self._hub
         unwanted = -1  # the table of the entry before, when nobody wanted it
+        passed = _NONE  # kind and address of that entry
+        is_behind = False  # more of these have been passed since the hub was told
         for seq, stored in rows:
-            kind, address = kind_of(stored), address_of(stored)
+            head = head_of(stored)
+            if head == passed:
+                self.position = seq
+                is_behind = True
+                continue
+            if is_behind:
+                is_behind = False
+                if self._pass_by(passed[1]):
+                    unwanted = -1
+            passed = _NONE
+            kind, address = head
             slot = address[0]
             if kind in handlers or slot in on_slots:
                 self._deliver(decode_entry(seq, stored))
@@ -134,14 +149,12 @@ class Tail:
                 continue
             # Decoding what nobody wants is half of the work.
             self.position = seq
-            try:
-                has_let_go = hub.pass_by(seq, address)
-            except Exception:
-                has_let_go = self._note_stuck(seq)
-            if has_let_go:
+            if self._pass_by(address):
                 unwanted = -1  # who was let go on may have joined
             elif kind <= MESSAGE:
-                unwanted = slot
+                unwanted, passed = slot, head
+        if is_behind:
+            self._pass_by(passed[1])
         if self.on_progress is not None and rows:
             self.on_progress(self.position)
         return self.position < end
@@ -153,16 +166,16 @@ class Tail:
             return self._hub.deliver_message(seq, stored, address)
         except Exception:
             _log.exception("log entry %d could not be delivered", seq)
-            try:
-                self._hub.pass_by(seq, address)
-            except Exception:
-                self._note_stuck(seq)
+            self._pass_by(address)
             return True
 
-    def _note_stuck(self, seq: int) -> bool:
-        """Tell of messages behind an entry, some of which may have been let go."""
-        _log.exception("what waited for log entry %d could not be delivered", seq)
-        return True
+    def _pass_by(self, address: Address) -> bool:
+        """Have the hub pass an entry by; True when something that waited may have been let go."""
+        try:
+            return self._hub.pass_by(self.position, address)
+        except Exception:
+            _log.exception("what waited for log entry %d could not be delivered", self.position)
+            return True
 
     def _deliver(self, entry: Entry) -> None:
         """Deliver one entry; what fails in it is logged and costs nobody the next one."""

@@ -51,6 +51,8 @@ _PARTS: Final = (
 # format, kind, flags, reason, slot, node, local_ms, version, prev_seq, index, image length,
 # key length
 _FIXED: Final = struct.Struct(">BBHBHHQQQIIH")
+_HEAD: Final = struct.Struct(">xB3xH34xH")
+"""Of `_FIXED`: kind, slot, and size of the key."""
 _U64: Final = struct.Struct(">Q")
 _U32: Final = struct.Struct(">I")
 _U16: Final = struct.Struct(">H")
@@ -470,6 +472,12 @@ def address_of(stored: bytes) -> tuple[int, bytes]:
     slot = _ADDRESS.unpack_from(stored, 5)[0]
     size = _ADDRESS.unpack_from(stored, _FIXED.size - 2)[0]
     return slot, stored[_FIXED.size : _FIXED.size + size]
+
+
+def head_of(stored: bytes) -> tuple[int, tuple[int, bytes]]:
+    """Return the number of the kind, and slot and key, for what passes most entries by."""
+    kind, slot, size = _HEAD.unpack_from(stored)
+    return kind, (slot, stored[_FIXED.size : _FIXED.size + size])
 
 
 def kind_of(stored: bytes) -> int:

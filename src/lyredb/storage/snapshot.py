@@ -385,9 +385,11 @@ class Snapshot:
         with self._transaction.cursor(handle) as cursor:
             if not cursor.set_range(seq_key(after + 1)):
                 return left
+            seq = int.from_bytes(cursor.key(), "big")
             room = limit - len(found)
-            for key, stored in cursor:
-                found.append((int.from_bytes(key, "big"), stored))
+            for stored in cursor.iternext(keys=False):  # positions have no gaps
+                found.append((seq, stored))
+                seq += 1
                 left -= len(stored)
                 room -= 1
                 if left <= 0 or not room:
