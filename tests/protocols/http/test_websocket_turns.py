@@ -479,6 +479,27 @@ def test_a_pause_of_the_connection_inside_holds_its_frames_back() -> None:
     run(body)
 
 
+def test_a_peer_is_read_again_when_both_sides_of_a_framer_ended_their_turns_at_once() -> None:
+    """Nothing is left of the read, so whoever is inside has nothing to be called for.
+
+    The pause of the framer's own turn once stayed for ever: the peer's close was not read.
+    """
+
+    async def body(site: Site) -> None:
+        framer, transport, inside = site.framer()
+        site.look_s = TURN_S
+        inside.act = framer.pause_reading
+        framer.data_received(client_frame(0x82, b"x") * 400)
+        assert b"".join(inside.fed) == b"x" * 400
+        assert not transport.is_reading_now
+        framer.resume_reading()
+        await site.until_read(transport)
+        framer.data_received(CLOSE)
+        assert transport.take() == CLOSED
+
+    run(body)
+
+
 def test_the_time_of_the_connection_inside_counts() -> None:
     """Its own turn may be over with every batch; both together have one."""
 

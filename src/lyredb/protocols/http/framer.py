@@ -114,7 +114,8 @@ class Framer(asyncio.Protocol):
     def _wait(self) -> None:
         """Let others have their turn; nothing is read until then."""
         self._reading.pause(_OF_TURN)
-        if not self._is_scheduled and not self._is_held:
+        # Without a rest there is nothing to hold: whoever is inside only reads again then.
+        if not self._is_scheduled and not (self._is_held and self._frames is not None):
             self._is_scheduled = True
             self._port.turn.call_soon(self._next_turn)
 
