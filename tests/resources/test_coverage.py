@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -13,8 +14,10 @@ from lyredb.delivery.filters import matches, parse_filter
 from lyredb.errors import InvalidTopic, NotAuthorised, UnknownTopic
 from lyredb.plugins.context import Context
 from lyredb.resources.access import Access
-from lyredb.resources.coverage import coverage
+from lyredb.resources.coverage import coverage, ranges_of
+from lyredb.resources.registry import Registry
 from lyredb.security.principals import ANONYMOUS, SUPER_USER
+from lyredb.storage.frontier import KeyRange
 from tests.resources.fixed_roles import NO_ROLES
 from tests.resources.test_registry import registry_of
 
@@ -31,6 +34,11 @@ filters = st.builds(
 )
 
 
+def _ranges(topic_filter: str, registry: Registry) -> Sequence[KeyRange]:
+    covered = coverage(topic_filter, registry, Access(registry, NO_ROLES), ADMIN)
+    return ranges_of(topic_filter, registry, ADMIN.protocol, covered.tables)
+
+
 @given(filters, topics)
 def test_every_matching_record_lies_in_a_range(topic_filter: str, topic: str) -> None:
     """A range that is too narrow would lose current state, whatever else is right."""
@@ -40,7 +48,7 @@ def test_every_matching_record_lies_in_a_range(topic_filter: str, topic: str) ->
         return  # no record can have this topic
     if not target.key or not matches(parse_filter(topic_filter), topic.encode()):
         return
-    ranges = coverage(topic_filter, REGISTRY, Access(REGISTRY, NO_ROLES), ADMIN).ranges
+    ranges = _ranges(topic_filter, REGISTRY)
     assert sum(found.contains(target.table.slot, target.key) for found in ranges) == 1
 
 
@@ -48,7 +56,7 @@ def test_every_matching_record_lies_in_a_range(topic_filter: str, topic: str) ->
 def test_ranges_do_not_overlap(topic_filter: str) -> None:
     """A scan over overlapping ranges would tell a record twice."""
     try:
-        ranges = coverage(topic_filter, REGISTRY, Access(REGISTRY, NO_ROLES), ADMIN).ranges
+        ranges = _ranges(topic_filter, REGISTRY)
     except InvalidTopic:
         return  # one topic, which no record can have
     for one, other in itertools.pairwise(ranges):
@@ -56,7 +64,7 @@ def test_ranges_do_not_overlap(topic_filter: str) -> None:
 
 
 def test_prefix_is_read_by_range_and_not_by_the_whole_table() -> None:
-    ranges = coverage("Sensor/hall/#", CLOSED, Access(CLOSED, NO_ROLES), ADMIN).ranges
+    ranges = _ranges("Sensor/hall/#", CLOSED)
     assert ranges
     assert all(found.start and found.stop for found in ranges)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from lyredb.errors import InvalidTopic, LyreError, UnknownTopic
@@ -163,3 +165,28 @@ def test_located_key_is_the_one_that_is_stored() -> None:
         target = registry_of().resolve(path, "rest")
         assert target.id is not None
         assert target.key == target.table.encode_key(target.id)
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        *("Sensor/a", "Counter/7", "Counter/x", "plant/Deep/x", "plant", "plant/x", "a", "a//b"),
+        *("/", "health", "$SYS/x", f"\0{HIDDEN_SLOT}/a", "\x0018", "a/" * 300 + "ä"),
+    ],
+)
+@pytest.mark.parametrize("open_topics", [False, True])
+@pytest.mark.parametrize("protocol", ["mqtt", "python"])
+def test_a_topic_is_required_as_it_is_resolved(
+    topic: str, open_topics: bool, protocol: str
+) -> None:
+    """The short way refuses what the long one refuses, with the same words."""
+    registry = registry_of(open_topics=open_topics)
+
+    def told(act: Callable[[str, str], object]) -> tuple[type[LyreError], str] | None:
+        try:
+            act(topic, protocol)
+        except LyreError as error:
+            return type(error), str(error)
+        return None
+
+    assert told(registry.require_topic) == told(registry.topic)

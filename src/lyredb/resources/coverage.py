@@ -7,13 +7,13 @@ hold a few records more than the filter matches; the reader compares topics.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 
 from lyredb.delivery.admission import ALL, View
-from lyredb.delivery.filters import parse_filter
+from lyredb.delivery.filters import has_wildcard, parse_exact, parse_filter
 from lyredb.errors import LyreError, NotAuthorised, UnknownTopic
 from lyredb.plugins.context import Context
 from lyredb.resources.access import Access
@@ -29,17 +29,15 @@ _NO_MASKS: Mapping[str, View] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What of a filter somebody may read.
+    """What of a filter somebody may read; one object for all filters that reach the same.
 
     Attributes:
         tables: Full names of the tables.
         masks: What is seen of their messages, by name; without those of which all is.
-        ranges: Where current state lies, by slot and key.
     """
 
     tables: frozenset[str]
     masks: Mapping[str, View]
-    ranges: Sequence[KeyRange]
 
 
 def coverage(topic_filter: str, registry: Registry, access: Access, context: Context) -> Coverage:
@@ -51,52 +49,80 @@ def coverage(topic_filter: str, registry: Registry, access: Access, context: Con
         UnknownTopic: The filter's first levels name no table.
         NotAuthorised: They name tables, and the principal may subscribe to none.
     """
-    parse_filter(topic_filter, allow_internal=context.protocol == "python")
+    protocol = context.protocol
+    is_exact = not has_wildcard(topic_filter)
+    if is_exact:
+        parse_exact(topic_filter, allow_internal=protocol == "python")
+    else:
+        parse_filter(topic_filter, allow_internal=protocol == "python")
     levels = topic_filter.split("/")
-    mounted = list(_mounted(levels, registry, context.protocol))
-    seen = [
-        (table, rest, access.sees(context.principal, table, topic_filter))
-        for table, rest in mounted
-    ]
-    allowed = [(table, rest, view) for table, rest, view in seen if view is not None]
-    if mounted and not allowed:
+    mounted = _mounted(levels, registry, protocol)
+    names: list[str] = []
+    masks: dict[str, View] = {}
+    for table, _ in mounted:
+        view = access.sees(context.principal, table, topic_filter)
+        if view is not None:
+            names.append(table.name)
+            if view is not ALL:
+                masks[table.name] = view
+    if mounted and not names:
         who = context.principal.name
         raise NotAuthorised(f"{who} may not subscribe to {shorten(topic_filter)}")
     if not mounted and levels[0] not in WILDCARDS:
         raise UnknownTopic(f"no table is exported as {shorten(topic_filter)}")
-    if WILDCARDS.isdisjoint(levels):
-        registry.topic(topic_filter, context.protocol)
-    ranges = [found for table, rest, _ in allowed for found in _ranges(table, rest)]
-    tables = _shared(frozenset([table.name for table, _, _ in allowed]))
-    masks = {table.name: view for table, _, view in allowed if view is not ALL}
-    if len(ranges) > 1:
-        ranges.sort(key=lambda found: (found.slot, found.start))
-    return Coverage(tables, masks or _NO_MASKS, ranges)
+    if is_exact:
+        registry.require_topic(topic_filter, protocol)
+    whole = _unmasked(tuple(names))
+    return Coverage(whole.tables, masks) if masks else whole
 
 
 @lru_cache(maxsize=64)
-def _shared(tables: frozenset[str]) -> frozenset[str]:
+def _unmasked(names: tuple[str, ...]) -> Coverage:
     """One object for equal ones: a million subscriptions reach the same few tables."""
-    return tables
+    return Coverage(frozenset(names), _NO_MASKS)
+
+
+def ranges_of(
+    topic_filter: str, registry: Registry, protocol: str, tables: Set[str]
+) -> tuple[KeyRange, ...]:
+    """Return where current state lies of what a filter covers, by slot and key.
+
+    Args:
+        topic_filter: A legal one.
+        registry: Knows what it reaches.
+        protocol: Of who has it.
+        tables: The names of those that count.
+    """
+    ranges = [
+        found
+        for table, rest in _mounted(topic_filter.split("/"), registry, protocol)
+        if table.name in tables
+        for found in _ranges(table, rest)
+    ]
+    if len(ranges) > 1:
+        ranges.sort(key=lambda found: (found.slot, found.start))
+    return tuple(ranges)
 
 
 def _mounted(
     levels: list[str], registry: Registry, protocol: str
-) -> Iterator[tuple[StoredTable, list[str]]]:
+) -> list[tuple[StoredTable, list[str]]]:
     """Tables that the filter reaches, each with the levels that are left for its ids."""
-    if levels[0].startswith(INTERNAL):
-        target = registry.topic(levels[0], protocol)
-        yield target.table, levels[1:]
-        return
+    first = levels[0]
+    if first.startswith(INTERNAL):
+        return [(registry.topic(first, protocol).table, levels[1:])]
+    found: list[tuple[StoredTable, list[str]]] = []
     exact = False
-    for root in registry.roots(protocol):
+    is_any = first in WILDCARDS
+    for root in registry.roots(protocol) if is_any else registry.roots_at(first, protocol):
         path = root.path.split("/")
         rest = _rest_below(levels, path)
         if rest is not None:
-            yield root.table, rest
+            found.append((root.table, rest))
             exact = exact or levels[: len(path)] == path
-    if registry.open_table is not None and not exact and _may_be_open(levels[0]):
-        yield registry.open_table, levels
+    if registry.open_table is not None and not exact and _may_be_open(first):
+        found.append((registry.open_table, levels))
+    return found
 
 
 def _may_be_open(first: str) -> bool:

@@ -117,6 +117,11 @@ class Held:
             self._overflow()
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits and nothing was missed that is still to be told."""
+        return not self._waiting and not self._missed
+
+    @property
     def _is_full(self) -> bool:
         return bool(self._waiting) and (
             len(self._waiting) > MAX_HELD

@@ -59,6 +59,7 @@ class Registry:
         self._roots: dict[str, Root] = {}
         self._depth = 1
         self._deeper: set[str] = set()  # first segments of paths that have more than one
+        self._by_first: dict[str, tuple[Root, ...]] = {}
         self._paths: dict[int, str] = {}
         self.open_table = self._tables[TOPIC_SLOT] if open_topics else None
         for table in self._tables.values():
@@ -77,7 +78,9 @@ class Registry:
         if path in self._roots:
             other = self._roots[path].table.name
             raise InvalidTopic(f"tables {other} and {table.name} are both exported as {path!r}")
-        self._roots[path] = Root(path, table, _switched_off(export))
+        root = self._roots[path] = Root(path, table, _switched_off(export))
+        first = path.split("/", 1)[0]
+        self._by_first[first] = (*self._by_first.get(first, ()), root)
         self._paths[table.slot] = path
         self._depth = max(self._depth, path.count("/") + 1)
         if "/" in path:
@@ -91,6 +94,10 @@ class Registry:
     def roots(self, protocol: str) -> Iterator[Root]:
         """The exports that this protocol sees."""
         return (root for root in self._roots.values() if root.serves(protocol))
+
+    def roots_at(self, first: str, protocol: str) -> list[Root]:
+        """Those of `roots` whose paths begin with this segment."""
+        return [root for root in self._by_first.get(first, ()) if root.serves(protocol)]
 
     def resolve(self, path: str, protocol: str) -> Target:
         """Resolve a request's path (decoded, without its leading slash).
@@ -208,6 +215,19 @@ class Registry:
         if self.open_table is None or self._is_reserved(first):
             raise UnknownTopic(f"no table is exported as {shorten(topic)}")
         return self._open_record(topic)
+
+    def require_topic(self, topic: str, protocol: str) -> None:
+        """Refuse what `topic` refuses, of topics that are legal filters; cheap for open ones.
+
+        Raises:
+            UnknownTopic, InvalidTopic, InvalidKey: As `topic`.
+        """
+        first = topic.partition("/")[0]
+        table = None if topic.startswith(INTERNAL) else self.open_table
+        if table is None or first in self._by_first or self._is_reserved(first):
+            self.topic(topic, protocol)
+        else:
+            table.encode_key(topic)
 
     def _internal(self, topic: str, protocol: str) -> Target:
         slot_text, _, text = topic[1:].partition("/")

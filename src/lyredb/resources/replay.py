@@ -8,7 +8,7 @@ By default current state. Otherwise, by the names that all protocols share, ``st
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from lyredb.delivery.cursor import CatchUp
@@ -90,6 +90,8 @@ def check_replay(topic_filter: str, options: SubscribeOptions) -> None:
         InvalidQuery: The count is out of range, or a time limits it for more than a record.
     """
     count = options.previous_count
+    if type(count) is int and count == 0:
+        return
     # Python's callers may say anything: 2.5 entries would never be found to be enough.
     if type(count) is not int or not 0 <= count <= MAX_COUNT:
         raise InvalidQuery(f"{PREVIOUS_COUNT} must be 1 to {MAX_COUNT}, got {count!r:.40}")
@@ -106,11 +108,18 @@ def is_replay(options: SubscribeOptions) -> bool:
 def first_reading(
     rooms: Rooms,
     topic_filter: str,
-    ranges: Sequence[KeyRange],
+    where: Callable[[], Sequence[KeyRange]],
     after: Position | None,
     options: SubscribeOptions,
 ) -> CatchUp | None:
     """Return what a subscription reads first; ``None`` when changes from now on are enough.
+
+    Args:
+        rooms: What it works with.
+        topic_filter: What it wants.
+        where: Returns the ranges of that; asked when something is to be read.
+        after: The place to go on from, ``None`` for none.
+        options: What it begins with otherwise.
 
     Raises:
         PositionLost: The log does not reach back to where it should begin.
@@ -118,10 +127,10 @@ def first_reading(
     engine, registry = rooms.engine, rooms.registry
     if after is not None:
         engine.refresh()  # another worker may have told it already
-        return CatchUp.resume(engine, registry, topic_filter, ranges, after, rooms.searches)
+        return CatchUp.resume(engine, registry, topic_filter, where(), after, rooms.searches)
     if is_replay(options):
         start = ReplayStart(options.start_ms, options.previous_count)
-        return CatchUp.replay(engine, registry, topic_filter, ranges, start)
+        return CatchUp.replay(engine, registry, topic_filter, where(), start)
     if options.omit_current:
         return None
-    return CatchUp.current(engine, registry, topic_filter, ranges)
+    return CatchUp.current(engine, registry, topic_filter, where())

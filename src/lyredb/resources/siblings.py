@@ -6,8 +6,7 @@ what both of two match in the order of the log.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from lyredb.plugins.delivery import Message
 from lyredb.resources.subscription_parts import State
@@ -43,61 +42,53 @@ class Sibling(Protocol):
         """Go on reading."""
 
 
-class Siblings:
-    """See the module.
+SiblingT = TypeVar("SiblingT", bound=Sibling)
 
-    Args:
-        own: Whose others they are.
-        all_of: All of the subscriber, itself too, in the order of their making.
-        in_order: It is of a session: what comes from the log is told in its order, also
-            where a filter begins while others are behind.
+
+class Siblings(Generic[SiblingT]):
+    """Those of one subscriber that are not closed; see the module.
+
+    Attributes:
+        all: In the order of their making.
     """
 
-    __slots__ = ("_all_of", "_in_order", "_own")
+    __slots__ = ("all",)
 
-    def __init__(
-        self, own: Sibling, all_of: Callable[[], Iterable[Sibling]], *, in_order: bool
-    ) -> None:
-        self._own = own
-        self._all_of = all_of
-        self._in_order = in_order
+    def __init__(self) -> None:
+        self.all: dict[SiblingT, None] = {}
 
-    def must_bring(self, message: Message) -> bool:
-        """Tell whether a direct message is for this subscription to bring.
+    def must_bring(self, own: SiblingT, message: Message) -> bool:
+        """Tell whether a direct message is for one of them to bring.
 
         A live one of the same subscriber gets it from the hub. Without one, of those that
         read the first with the highest quality: it is the one that tells the writes.
         """
-        all_of = [one for one in self._all_of() if one.matches(message)]
+        all_of = [one for one in self.all if one.matches(message)]
         if any(one.state is State.LIVE for one in all_of):
             return False
         readers = [one for one in all_of if one.state is State.READING]
-        return max(readers, key=lambda one: one.qos, default=self._own) is self._own
+        return max(readers, key=lambda one: one.qos, default=own) is own
 
-    def bring(self, message: Message) -> bool:
-        """Tell whether another one brings a change that this one has read."""
-        own = self._own
+    def bring(self, own: SiblingT, message: Message) -> bool:
+        """Tell whether another one than this brings a change that this one has read."""
         return any(
             one is not own and one.matches(message) and one.brings(message, own.qos)
-            for one in self._all_of()
+            for one in self.all
         )
 
     def bequeath(self, message: Message) -> bool:
         """Give a direct message to one that reads yet; False when there is none."""
-        for one in self._all_of():
+        for one in self.all:
             if one.may_inherit(message):
                 one.inherit(message)
                 return True
         return False
 
-    def are_before(self, since: int) -> bool:
-        """Whether others of the session have yet to tell what came before this one began."""
-        return self._in_order and any(
-            one is not self._own and one.is_before(since) for one in self._all_of()
-        )
+    def are_before(self, own: SiblingT, since: int) -> bool:
+        """Whether others have yet to tell what came before this one began."""
+        return any(one is not own and one.is_before(since) for one in self.all)
 
     def wake(self) -> None:
-        """Let those go on that wait for this one."""
-        if self._in_order:
-            for one in self._all_of():
-                one.resume()
+        """Let those go on that wait for another one."""
+        for one in self.all:
+            one.resume()

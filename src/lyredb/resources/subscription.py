@@ -16,62 +16,51 @@ brings, the others leave out, so that a change comes once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from lyredb.delivery.cursor import STEP_BYTES, CatchUp
-from lyredb.delivery.filters import INTERNAL, matches, parse_filter
 from lyredb.delivery.hub import Terms
 from lyredb.delivery.position import Position, format_position, parse_position
 from lyredb.errors import LyreError, PositionLost
 from lyredb.plugins.context import Context
 from lyredb.plugins.delivery import Encoding, Message, Subscriber
 from lyredb.resources.batches import batch_of
-from lyredb.resources.coverage import coverage
-from lyredb.resources.held import Held, Place
+from lyredb.resources.coverage import coverage, ranges_of
+from lyredb.resources.held import Held
 from lyredb.resources.in_process import ENCODING
 from lyredb.resources.reached import Reached
 from lyredb.resources.replay import check_replay, first_reading, is_replay
 from lyredb.resources.requests import SubscribeOptions
 from lyredb.resources.siblings import Siblings
+from lyredb.resources.sight import Sight
 from lyredb.resources.subscription_parts import Rooms as Rooms
 from lyredb.resources.subscription_parts import State as State
-from lyredb.resources.subscription_parts import masked
 from lyredb.resources.telling import Telling
 
 
-class Subscription:
+class Subscription(Sight):
     """One filter of one subscriber; made by `Database.subscribe`.
 
     Attributes:
-        context: Whose it is.
-        filter: The topic filter.
         state: See `State`.
         subscriber: Who is told.
         telling: What of the log it tells by itself.
 
     Args:
-        siblings: All subscriptions of the same subscriber, in the order of their making.
+        siblings: All subscriptions of the same subscriber.
         on_close: Called once, when it is over.
     """
 
     __slots__ = (
         "_after",
-        "_has_lost",
         "_held",
         "_is_holding",
         "_is_known",
         "_is_returning",
-        "_levels",
-        "_masks",
         "_on_close",
         "_options",
-        "_ranges",
         "_reading",
-        "_rooms",
         "_siblings",
-        "_tables",
-        "context",
-        "filter",
         "state",
         "subscriber",
         "telling",
@@ -86,29 +75,22 @@ class Subscription:
         options: SubscribeOptions,
         after: str,
         *,
-        siblings: Callable[[], Iterable[Subscription]],
+        siblings: Siblings[Subscription],
         on_close: Callable[[Subscription], None],
     ) -> None:
         check_replay(topic_filter, options)
-        self.filter = topic_filter
+        begins_after = parse_position(after) if after else None
+        super().__init__(rooms, topic_filter, context)
         self.state = State.PREPARED
-        self._rooms = rooms
         self.subscriber = subscriber
-        self.context = context
         self._options = options
-        self._after = parse_position(after) if after else None
+        self._after = begins_after
         begins_at = self._after.seq if self._after else rooms.engine.position
         resumes = self._after is not None and self._after.slot is None
-        self.telling = Telling(begins_at, self._place_of, resumes=resumes)
-        covered = coverage(topic_filter, rooms.registry, rooms.access, context)
-        self._ranges = covered.ranges
-        self._tables = covered.tables
-        self._masks = covered.masks
-        self._has_lost = False
+        self.telling = Telling(begins_at, resumes=resumes)
         self._reading: CatchUp | None = None
-        self._levels = parse_filter(topic_filter, allow_internal=topic_filter[:1] == INTERNAL)
-        self._siblings = Siblings(self, siblings, in_order=options.on_messages is not None)
-        self._held = Held(self._place_of, self._siblings.must_bring, self._overflow, rooms.held)
+        self._held: Held | None = None
+        self._siblings = siblings
         self._is_holding = False
         self._is_returning = False
         self._on_close = on_close
@@ -153,9 +135,21 @@ class Subscription:
         """Where it begins when it cannot begin now: what comes meanwhile is told then."""
         now = self._rooms.engine.refresh()
         log_id, is_current = self._rooms.hub.log_id, not self._options.omit_current
-        if is_current and (self.subscriber.is_congested or self._siblings.are_before(now)):
+        if is_current and (self.subscriber.is_congested or self._comes_after(now)):
             return Position(log_id, now, 0, b"")
-        return Position(log_id, now) if self._siblings.are_before(now) else None
+        return Position(log_id, now) if self._comes_after(now) else None
+
+    def _comes_after(self, since: int) -> bool:
+        """Whether others of its session have yet to tell what came before this one began.
+
+        What comes from the log is told in its order there, also where a filter begins while
+        others are behind.
+        """
+        return self._is_of_session and self._siblings.are_before(self, since)
+
+    @property
+    def _is_of_session(self) -> bool:
+        return self._options.on_messages is not None
 
     def _open(self) -> CatchUp | None:
         """What is to be read first; ``None`` when changes from now on are enough."""
@@ -164,7 +158,7 @@ class Subscription:
         if since is None and is_replay(self._options):
             since = self.telling.replayed_upto = rooms.engine.refresh()
         try:
-            reading = first_reading(rooms, self.filter, self._ranges, self._after, self._options)
+            reading = first_reading(rooms, self.filter, self._where, self._after, self._options)
         except PositionLost as error:
             return self._reset(str(error))
         if reading is not None and not self._is_returning:
@@ -177,7 +171,7 @@ class Subscription:
         if self._options.on_reset is not None:
             self._options.on_reset(reason)
         rooms = self._rooms
-        reading = CatchUp.current(rooms.engine, rooms.registry, self.filter, self._ranges)
+        reading = CatchUp.current(rooms.engine, rooms.registry, self.filter, self._where())
         self.telling.begin(reading, None)
         return reading
 
@@ -185,7 +179,7 @@ class Subscription:
         """One step: what the subscriber can take now; the next step in its next turn."""
         if self.state is not State.READING:
             return
-        if self.subscriber.is_congested or self._siblings.are_before(self.telling.since):
+        if self.subscriber.is_congested or self._comes_after(self.telling.since):
             self._start_holding()
             return  # `resume` goes on when the subscriber has drained, or the others are there
         self._tell_gap()
@@ -235,16 +229,10 @@ class Subscription:
         """
         if self.state is State.CLOSED:
             return
-        rooms = self._rooms
         try:
-            covered = coverage(self.filter, rooms.registry, rooms.access, self.context)
+            self._decide_again()
         except LyreError as error:
             self.revoke(error)
-            return
-        self._masks = covered.masks
-        if not self._tables <= covered.tables:
-            self._tables &= covered.tables
-            self._has_lost = True
 
     def tables_changed(self) -> None:
         """Follow the filter into another schema; end when it reaches nothing there.
@@ -259,16 +247,16 @@ class Subscription:
         covered = coverage(self.filter, rooms.registry, rooms.access, self.context)
         if not self._has_lost:
             self._tables = covered.tables
-        if covered.ranges == self._ranges:
+        if self._reading is None:
             return
-        self._ranges = covered.ranges
-        if self.state is State.READING and self._reading is not None:
+        ranges = ranges_of(self.filter, rooms.registry, self.context.protocol, covered.tables)
+        if ranges != self._ranges:
+            self._ranges = ranges
             self._start_over("tables were added or are exported elsewhere")
 
     def revoke(self, reason: Exception) -> None:
         """End it because of lost rights: not even what waits for its turn is sent."""
-        self._tables = frozenset()
-        self._has_lost = True
+        self._lose_all()
         self.end(reason)
 
     def _hold(self, reading: CatchUp) -> None:
@@ -277,25 +265,31 @@ class Subscription:
         Only while the reading stands where the tail stands: the tail lets a message go
         behind the write that came before it, and the reading has told that write then.
         """
-        self._start_holding()
+        held = self._start_holding()
         if reading.position >= self._rooms.tail.position:
-            self._send(self._held.take(reading.covers))
+            self._send(held.take(reading.covers))
 
-    def _start_holding(self) -> None:
+    def _start_holding(self) -> Held:
+        held = self._holder()
         if not self._is_holding:
             self._is_holding = True
-            self._rooms.hub.join(self.filter, self._held, self._terms(ENCODING))
+            self._rooms.hub.join(self.filter, held, self._terms(ENCODING))
+        return held
 
-    def _place_of(self, message: Message) -> Place:
-        target = self._rooms.registry.topic(message.topic.decode(), self.context.protocol)
-        return target.table.slot, target.key
+    def _holder(self) -> Held:
+        if self._held is None:
+            self._held = Held(self._place_of, self._must_bring, self._overflow, self._rooms.held)
+        return self._held
+
+    def _must_bring(self, message: Message) -> bool:
+        return self._siblings.must_bring(self, message)
 
     def _is_brought(self, message: Message) -> bool:
         """Tell whether another subscription of the same subscriber brings this change.
 
         What is replayed was asked for besides, whatever else has told it.
         """
-        return message.seq > self.telling.replayed_upto and self._siblings.bring(message)
+        return message.seq > self.telling.replayed_upto and self._siblings.bring(self, message)
 
     def brings(self, change: Message, qos: int) -> bool:
         """Tell whether this one has told a change or a later state, or surely will.
@@ -305,7 +299,7 @@ class Subscription:
             qos: What the other would send it with at most.
         """
         return self.qos >= qos and self.telling.brings(
-            change, self.state, self._reading, is_better=self.qos > qos
+            change, self.state, self._reading, self._place_of, is_better=self.qos > qos
         )
 
     def reached(self) -> Reached:
@@ -321,10 +315,6 @@ class Subscription:
         """Tell whether it has yet to tell what the log has up to a position."""
         return self.telling.is_before(position, self.state, self._reading)
 
-    def matches(self, message: Message) -> bool:
-        """Tell whether the filter matches a message's topic."""
-        return matches(self._levels, message.topic)
-
     @property
     def qos(self) -> int:
         """The highest quality of service that it sends with."""
@@ -339,11 +329,7 @@ class Subscription:
         if self._options.no_local and self.context.session:
             own = self.context.session
             messages = [message for message in messages if message.session != own]
-        if self._has_lost:
-            # What was read or held before the right to it ended.
-            messages = [message for message in messages if message.table in self._tables]
-        if self._masks:
-            messages = masked(messages, self._masks)
+        messages = self._seen(messages)
         if not messages:
             return
         if self._options.encoding.takes_messages:
@@ -353,40 +339,43 @@ class Subscription:
 
     def _go_live(self, position: int) -> None:
         """The tail stands where reading ended: from here on the groups deliver."""
-        self._reading = None
+        self._reading = self._ranges = None
         self._release()
         self._join()
         if self.state is not State.READING:
             return
         self.state = State.LIVE
         self.telling.go_live(position)
-        self._siblings.wake()
+        self._wake_siblings()
         was_returning, self._is_returning = self._is_returning, False
         if self._options.on_ready is not None and not was_returning:
             self._options.on_ready(format_position(self._rooms.hub.log_id, position))
 
     def _release(self) -> None:
         """Send what is still held; nothing is held any more."""
-        self._stop_holding()
-        self._tell_gap()
-        self._send(self._held.take_all())
+        held = self._held
+        if held is not None:
+            self._stop_holding(held)
+            self._tell_gap()
+            self._send(held.take_all())
+            if held.is_empty:
+                self._held = None
 
-    def _stop_holding(self) -> None:
+    def _stop_holding(self, held: Held) -> None:
         if self._is_holding:
             self._is_holding = False
-            self._rooms.hub.leave(self.filter, self._held)  # hands over this tick's messages
+            self._rooms.hub.leave(self.filter, held)  # hands over this tick's messages
 
     def _hand_over(self) -> None:
         """Give what is held to those who read for the same subscriber, else send it.
 
         Out of turn is better than lost.
         """
-        self._stop_holding()
-        left: list[Message] = []
-        for message in self._held.take_all():
-            if not self._siblings.bequeath(message):
-                left.append(message)
-        self._send(left)
+        held = self._held
+        if held is None:
+            return
+        self._stop_holding(held)
+        self._send([one for one in held.take_all() if not self._siblings.bequeath(one)])
 
     def may_inherit(self, message: Message) -> bool:
         """Tell whether this one has yet to read what a direct message waits for."""
@@ -395,20 +384,11 @@ class Subscription:
 
     def inherit(self, message: Message) -> None:
         """Hold a direct message that came to a subscription which has ended."""
-        self._held.add(message)
+        self._holder().add(message)
 
     def _terms(self, encoding: Encoding) -> Terms:
-        options = self._options
-        return Terms(
-            encoding=encoding,
-            qos=options.qos,
-            principal=self.context.principal,
-            protocol=self.context.protocol,
-            ids=options.ids,
-            retain_as_published=options.retain_as_published,
-            no_local=self.context.session if options.no_local else 0,
-            scanning=self._is_holding,
-        )
+        shared = self._rooms.terms
+        return shared.of(self._options, encoding, self.context, scanning=self._is_holding)
 
     def _join(self) -> None:
         hub = self._rooms.hub
@@ -446,24 +426,29 @@ class Subscription:
         hub = self._rooms.hub
         self.state = State.BEHIND  # before the flush, which comes here again
         self._is_returning = self._is_holding = True
-        self._held.count_only()
-        if hub.set_aside(self.filter, self.subscriber, self._held, self._terms(ENCODING)):
+        held = self._holder()
+        held.count_only()
+        if hub.set_aside(self.filter, self.subscriber, held, self._terms(ENCODING)):
             self._after = Position(hub.log_id, hub.position)
             self.telling.cut = hub.position
 
     def _tell_gap(self) -> None:
         """Tell what was missed; from here on messages are kept."""
-        self._held.keep()
-        gap = self._held.take_gap()
+        held = self._held
+        if held is None:
+            return
+        held.keep()
+        gap = held.take_gap()
         if gap is not None and self._options.on_gap is not None:
             self._options.on_gap(gap)
 
     def _overflow(self) -> None:
         """Too much is held: losing it would be worse than its order, while there is room."""
+        held = self._holder()
         if self._options.on_gap is not None and self.subscriber.is_congested:
-            self._held.count_only()
+            held.count_only()
         else:
-            self._send(self._held.take_all())
+            self._send(held.take_all())
 
     def update(self, options: SubscribeOptions) -> None:
         """Serve by other options from now on, without current state."""
@@ -481,8 +466,14 @@ class Subscription:
         if was in (State.LIVE, State.BEHIND, State.READING):
             self._rooms.hub.leave(self.filter, self.subscriber)  # or its place when it is aside
         self._rooms.hub.peers.interest.remove(self.filter)
+        self._held = None
         self._on_close(self)
-        self._siblings.wake()
+        self._wake_siblings()
+
+    def _wake_siblings(self) -> None:
+        """Let those of the session go on that wait for this one."""
+        if self._is_of_session:
+            self._siblings.wake()
 
     def end(self, reason: Exception) -> None:
         """Close it and tell the subscriber why."""

@@ -10,6 +10,7 @@ from typing import Final
 from lyredb.plugins.context import Context, Principal
 from lyredb.plugins.delivery import Subscriber
 from lyredb.resources.requests import SubscribeOptions
+from lyredb.resources.siblings import Siblings
 from lyredb.resources.subscription import Rooms, Subscription
 
 _logger: Final = logging.getLogger(__name__)
@@ -25,10 +26,10 @@ class Subscriptions:
     def __init__(self, rooms: Rooms) -> None:
         self.rooms = rooms
         self._on_close = self._forget  # one for all: there may be a million
-        self._of: dict[Subscriber, dict[Subscription, None]] = {}
+        self._of: dict[Subscriber, Siblings[Subscription]] = {}
 
     def __iter__(self) -> Iterator[Subscription]:
-        return iter([one for each in self._of.values() for one in each])
+        return iter([one for each in self._of.values() for one in each.all])
 
     def prepare(
         self,
@@ -39,7 +40,9 @@ class Subscriptions:
         after: str = "",
     ) -> Subscription:
         """Make one; see `Database.subscribe`."""
-        siblings = self._of.get(subscriber, {})
+        siblings = self._of.get(subscriber)
+        if siblings is None:
+            siblings = Siblings()
         subscription = Subscription(
             self.rooms,
             filter,
@@ -47,17 +50,17 @@ class Subscriptions:
             context,
             options,
             after,
-            siblings=siblings.keys,
+            siblings=siblings,
             on_close=self._on_close,
         )
-        siblings[subscription] = None
+        siblings.all[subscription] = None
         self._of[subscriber] = siblings
         return subscription
 
     def _forget(self, subscription: Subscription) -> None:
         siblings = self._of[subscription.subscriber]
-        del siblings[subscription]
-        if not siblings:
+        del siblings.all[subscription]
+        if not siblings.all:
             del self._of[subscription.subscriber]
 
     def access_changed(self, principal: Principal) -> None:

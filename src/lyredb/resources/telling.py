@@ -30,23 +30,19 @@ class Telling:
         cut: Up to where it has told the log when it fell behind, or before it begins.
         replayed_upto: What the log had up to here was asked for as a replay, besides.
         resumes: What it reads first is a part of the log.
-        place_of: Returns slot and key of a message's record.
     """
 
     __slots__ = (
         "began_at",
         "cut",
         "has_state",
-        "place_of",
         "replayed_upto",
         "resumes",
         "since",
         "wanted_since",
     )
 
-    def __init__(
-        self, began_at: int, place_of: Callable[[Message], Place], *, resumes: bool
-    ) -> None:
+    def __init__(self, began_at: int, *, resumes: bool) -> None:
         self.began_at = began_at
         self.since = _NOT_BEGUN
         self.wanted_since = _NOT_BEGUN
@@ -54,7 +50,6 @@ class Telling:
         self.has_state = False
         self.cut = began_at
         self.resumes = resumes
-        self.place_of = place_of
 
     def begin(self, reading: CatchUp, since: int | None) -> None:
         """Note what is read first.
@@ -89,7 +84,13 @@ class Telling:
         return (is_due or state is State.BEHIND) and self.cut < position
 
     def brings(
-        self, change: Message, state: State, reading: CatchUp | None, *, is_better: bool
+        self,
+        change: Message,
+        state: State,
+        reading: CatchUp | None,
+        place_of: Callable[[Message], Place],
+        *,
+        is_better: bool,
     ) -> bool:
         """Tell whether this one has told a change or a later state, or surely will.
 
@@ -97,6 +98,7 @@ class Telling:
             change: A change that another subscription has read from the log.
             state: Of this one.
             reading: What this one reads, if it does.
+            place_of: Returns slot and key of a message's record.
             is_better: It sends with a higher quality than the other. Of two with the same
                 the first to read it tells it.
         """
@@ -104,21 +106,26 @@ class Telling:
             return False
         if change.seq <= self.since or (reading is not None and reading.is_scan):
             if change.kind != "message":
-                return self._has_state_of(change, reading, is_better=is_better)
+                return self._has_state_of(change, reading, place_of, is_better=is_better)
             if change.seq <= self.since:
                 return False
         if state is State.LIVE or is_better:
             return True
         return change.seq <= (self.cut if reading is None else reading.position)
 
-    def _has_state_of(self, change: Message, reading: CatchUp | None, *, is_better: bool) -> bool:
+    def _has_state_of(
+        self,
+        change: Message,
+        reading: CatchUp | None,
+        place_of: Callable[[Message], Place],
+        *,
+        is_better: bool,
+    ) -> bool:
         if not self.has_state:
             return False
         if reading is None or not reading.is_scan:
             return True
-        return reading.covers(*self.place_of(change)) and (
-            is_better or reading.position >= change.seq
-        )
+        return reading.covers(*place_of(change)) and (is_better or reading.position >= change.seq)
 
     def reached(self, state: State, reading: CatchUp | None, told: int, *, begins: bool) -> Reached:
         """How far it has come.
