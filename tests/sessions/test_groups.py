@@ -28,7 +28,16 @@ from lyredb.sessions.terms import group_client_id
 from tests.sessions.streams import HandTimers, Streams
 
 NAME = GroupName("g", "open/#", "r")
-NO_SESSIONS = cast(GroupSessions, None)
+
+
+class NoSessions:
+    """No group has a session."""
+
+    def is_kept(self, name: str) -> bool:
+        return False
+
+
+NO_SESSIONS = cast(GroupSessions, NoSessions())
 CONTEXT = Context(Role("r"), "mqtt", "u", 1, "")
 
 
@@ -205,7 +214,11 @@ class Client:
         self.is_ready = True
 
     def tell(
-        self, message: Message, settled: Callable[[bool], None], taken: Callable[[], None]
+        self,
+        message: Message,
+        settled: Callable[[bool], None],
+        taken: Callable[[], None],
+        receipt: object = None,
     ) -> None:
         assert not self.is_gone
         self.had.append((number_of(message), settled))
@@ -529,4 +542,4 @@ class World(RuleBasedStateMachine):
 
 
 TestWorld = World.TestCase
-TestWorld.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
+TestWorld.settings = settings(max_examples=30, stateful_step_count=30)

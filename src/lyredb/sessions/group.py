@@ -24,6 +24,7 @@ from typing import Final, Protocol
 from lyredb.plugins.context import Context
 from lyredb.plugins.delivery import Batch, Message
 from lyredb.sessions.group_session import GroupSession
+from lyredb.sessions.receipts import Receipt
 
 AHEAD: Final = 32
 """Messages that one member may have before they are acknowledged: enough for a network of
@@ -49,7 +50,13 @@ class Member(Protocol):
     def is_congested(self) -> bool:
         """True while more waits for it than it should."""
 
-    def tell(self, message: Message, settled: Settled, taken: Callable[[], None]) -> None:
+    def tell(
+        self,
+        message: Message,
+        settled: Settled,
+        taken: Callable[[], None],
+        receipt: Receipt | None,
+    ) -> None:
         """Send a message.
 
         Args:
@@ -57,6 +64,7 @@ class Member(Protocol):
             settled: Called once with its end, possibly before this returns.
             taken: Called at most once, before its end: it is the member's now, whatever
                 becomes of its connection and of this worker.
+            receipt: To be on disk before the message leaves with QoS 2.
         """
 
     def end(self, reason: Exception) -> None:
@@ -66,11 +74,12 @@ class Member(Protocol):
 class _Has:
     """A message that a member has."""
 
-    __slots__ = ("is_taken", "message", "settled")
+    __slots__ = ("is_taken", "message", "receipt", "settled")
 
-    def __init__(self, message: Message, settled: Settled) -> None:
+    def __init__(self, message: Message, settled: Settled, receipt: Receipt | None) -> None:
         self.is_taken = False
         self.message = message
+        self.receipt = receipt
         self.settled = settled
 
     def take(self) -> None:
@@ -90,8 +99,9 @@ class Desk:
     def __init__(self) -> None:
         self.members: dict[Member, int] = {}
         self._ready: deque[Member] = deque()
-        self._queue: deque[tuple[Message, Settled]] = deque()
+        self._queue: deque[tuple[Message, Settled, Receipt | None]] = deque()
         self._is_handing_out = False
+        self._epoch = 0
 
     def add(self, member: Member) -> None:
         """Somebody joins."""
@@ -112,15 +122,26 @@ class Desk:
         """Return what waits for a member, if there is none."""
         if not self.members:
             queue, self._queue = self._queue, deque()
-            for _, settled in queue:
+            for _, settled, _ in queue:
                 settled(False)
 
-    def offer(self, message: Message, settled: Settled) -> None:
+    def drop_of_others(self, epoch: int) -> None:
+        """Forget what former owners than that with this epoch gave, and it gives again.
+
+        That is what has a receipt; of what has none nobody but this worker knows.
+        """
+        self._epoch = epoch
+        self._queue = deque(one for one in self._queue if not self._is_void(one[2]))
+
+    def _is_void(self, receipt: Receipt | None) -> bool:
+        return receipt is not None and (receipt.is_void or receipt.epoch < self._epoch)
+
+    def offer(self, message: Message, settled: Settled, receipt: Receipt | None = None) -> None:
         """Give a message to a member, as soon as one has room."""
         if not self.members:
             settled(False)
             return
-        self._queue.append((message, settled))
+        self._queue.append((message, settled, receipt))
         self.hand_out()
 
     def hand_out(self) -> None:
@@ -130,10 +151,10 @@ class Desk:
         self._is_handing_out = True
         try:
             while self._queue and (member := self._next()) is not None:
-                message, settled = self._queue.popleft()
+                message, settled, receipt = self._queue.popleft()
                 self.members[member] += 1
-                has = _Has(message, settled)
-                member.tell(message, partial(self._settle, member, has), has.take)
+                has = _Has(message, settled, receipt)
+                member.tell(message, partial(self._settle, member, has), has.take, receipt)
         finally:
             self._is_handing_out = False
 
@@ -151,24 +172,25 @@ class Desk:
 
     def _settle(self, member: Member, given: _Has, is_done: bool) -> None:
         has = self.members.get(member)
+        is_void = self._is_void(given.receipt)
         if has is not None:
             self.members[member] = has - 1
-            if is_done and member not in self._ready:
+            if (is_done or is_void) and member not in self._ready:
                 self._ready.append(member)
         if is_done or given.is_taken:
             given.take()
-        else:
-            self._refused(member, given.message, given.settled)
+        elif not is_void:  # else the owner of now gives it
+            self._refused(member, given)
         self.hand_out()
 
-    def _refused(self, member: Member, message: Message, settled: Settled) -> None:
+    def _refused(self, member: Member, given: _Has) -> None:
         """A member takes a message no more: it is put aside until it settles another one."""
         if member in self._ready:
             self._ready.remove(member)
         if self.members:
-            self._queue.appendleft((message, settled))
+            self._queue.appendleft((given.message, given.settled, given.receipt))
         else:
-            settled(False)
+            given.settled(False)
 
     def note_room(self, member: Member) -> None:
         """A member can take more again."""
@@ -268,11 +290,27 @@ class Sharing:
             del self._places[worker]
         self.give_out()
 
-    def lose(self, worker: int) -> None:
-        """A worker is gone: others get what its members had not acknowledged."""
+    def lose(self, worker: int) -> dict[int, Message]:
+        """A worker is gone: others get what its members had not acknowledged.
+
+        Returns what its members may have taken, by number; `resolve` is due for those.
+        """
         place = self._places.pop(worker, None)
-        if place is not None:
-            self._take_back((message, number) for number, message in place.has.items())
+        if place is None:
+            return {}
+        session = self._session
+        receipted = () if session is None else session.receipted
+        doubtful = {number: each for number, each in place.has.items() if number in receipted}
+        self._take_back(each for each in place.has.items() if each[0] not in doubtful)
+        return doubtful
+
+    def resolve(self, doubtful: dict[int, Message]) -> None:
+        """Give again what nobody has taken; all receipts are on disk that ever will be."""
+        assert self._session is not None, "only a session has receipts"
+        taken = self._session.taken(doubtful)
+        for number in taken:
+            self._session.settle(number)
+        self._take_back(each for each in doubtful.items() if each[0] not in taken)
 
     def settle(self, worker: int, number: int, *, is_done: bool) -> None:
         """A message is at its end, or comes back."""
@@ -283,7 +321,7 @@ class Sharing:
         if not place.count and not place.has:
             del self._places[worker]
         if not is_done:
-            self._take_back(((message, number),))
+            self._take_back(((number, message),))
             return
         if self._session is not None and number < _FIRST_NUMBER:
             self._session.settle(number)
@@ -293,8 +331,12 @@ class Sharing:
         """Give nothing any more; what was given and is not settled is as the session has it."""
         self._places.clear()
 
-    def _take_back(self, given: Iterable[tuple[Message, int]]) -> None:
-        self._waiting.extendleft(reversed(list(given)))
+    def _take_back(self, given: Iterable[tuple[int, Message]]) -> None:
+        back = [(message, number) for number, message in given]
+        if self._session is not None:
+            for _, number in back:
+                self._session.take_back(number)
+        self._waiting.extendleft(reversed(back))
         self.give_out()
 
     def write(self, batch: Batch) -> None:

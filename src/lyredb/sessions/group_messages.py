@@ -12,6 +12,7 @@ from lyredb.delivery.message import Message as Made
 from lyredb.formats import MSGPACK
 from lyredb.plugins.delivery import EventKind, Message
 from lyredb.sessions.groups_wire import Given
+from lyredb.sessions.receipts import Receipt
 from lyredb.storage.keys import KeyValue
 
 
@@ -29,7 +30,7 @@ class _Values:
 _VALUES: Final = _Values()
 
 
-def packed(message: Message, number: int) -> Given:
+def packed(message: Message, number: int, receipt: Receipt | None = None) -> Given:
     """A message as it travels."""
     as_received = message.data if type(message) is Made else b""
     is_value = message.kind == "put" and not message.is_opaque
@@ -52,7 +53,14 @@ def packed(message: Message, number: int) -> Given:
         message.expires_ms,
         message.session,
         getattr(message, "reason", ""),
+        0 if receipt is None else receipt.number,
+        0 if receipt is None else receipt.turn,
     )
+
+
+def receipt_of(given: Given, epoch: int) -> Receipt | None:
+    """The receipt that a message came with, from the owner with this epoch."""
+    return Receipt(given.group, epoch, given.seq, given.turn) if given.group else None
 
 
 def unpacked(given: Given) -> Message:

@@ -3,7 +3,8 @@
 It is a session as clients have them, under a name that no client can have. While all its
 members sleep, what is published with QoS 1 and 2 waits in the log. Its owner opens it; when
 that is lost, the next owner goes on where the last commit of progress was, which is at most
-a second old: what was acknowledged since is given again.
+a second old, and with what members have taken with QoS 2 since (`lyredb.sessions.receipts`):
+of the others what was acknowledged since is given again.
 
 How many durable memberships there are, awake or asleep, stands beside its filter: with the
 last one that unsubscribes the session ends, else it ends with its expiry.
@@ -12,7 +13,7 @@ last one that unsubscribes the session ends, else it ends with its expiry.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final, Protocol
 
 from msgspec.structs import replace
@@ -22,6 +23,7 @@ from lyredb.plugins.context import Context
 from lyredb.plugins.delivery import Message
 from lyredb.sessions.claims import Refusal
 from lyredb.sessions.reading import Reader
+from lyredb.sessions.receipts import Receipt
 from lyredb.sessions.store import OnOpen
 from lyredb.sessions.stored import StoredSession
 from lyredb.sessions.terms import StoredSubscription, group_client_id
@@ -51,6 +53,8 @@ class GroupSession:
         self.is_new = filter not in stored.subscriptions or bool(stored.lost)
         self._expiry_s = expiry_s
         self._last_id = 0
+        self._turn = 0
+        self._receipts: dict[int, Receipt] = {}
         known = stored.subscriptions.get(filter)
         self._memberships = 0 if known is None else known.identifier
 
@@ -111,9 +115,48 @@ class GroupSession:
             if self._last_id not in in_flight:
                 return self._last_id
 
+    def receipt(self, number: int, message: Message) -> Receipt | None:
+        """What says that a member has taken a message that is in flight.
+
+        It is written for QoS 2; with QoS 1 it only tells who has given the message.
+        """
+        if not message.seq:
+            return None
+        stored = self.stored
+        self._turn = self._turn % 0xFFFF_FFFF + 1
+        made = Receipt(stored.number, stored.epoch, message.seq, self._turn)
+        if message.qos == 2:
+            self._receipts[number] = made
+        return made
+
+    @property
+    def receipted(self) -> Collection[int]:
+        """The numbers of messages that a member may take by a receipt."""
+        return self._receipts.keys()
+
+    def taken(self, numbers: Iterable[int]) -> set[int]:
+        """Those of which a receipt is on disk.
+
+        Raises:
+            EngineClosed, StorageFailed: Nobody can tell.
+        """
+        with self.stored.snapshot() as snapshot:
+            return {
+                number
+                for number in numbers
+                if snapshot.session_row(self._receipts[number].name) is not None
+            }
+
     def settle(self, number: int) -> None:
         """A message is acknowledged."""
+        self.take_back(number)
         self.stored.outbound.acknowledge(number)
+
+    def take_back(self, number: int) -> None:
+        """A message comes back: whatever receipt there is does not count."""
+        receipt = self._receipts.pop(number, None)
+        if receipt is not None:
+            self.stored.forget_row(receipt.name)
 
     def close(self) -> None:
         """Let it sleep; or end it, when no durable member is left anywhere.
@@ -136,6 +179,12 @@ class Opener(Protocol):
     ) -> None:
         """Take up a session, or begin one."""
 
+    def write_receipt(self, receipt: Receipt, done: Callable[[bool], None]) -> None:
+        """Write that a member takes a message."""
+
+    def has(self, client_id: str) -> bool:
+        """Tell whether there is a session."""
+
 
 class GroupSessions:
     """Opens the sessions of groups.
@@ -148,6 +197,14 @@ class GroupSessions:
     def __init__(self, sessions: Opener, expiry_s: int) -> None:
         self._sessions = sessions
         self._expiry_s = expiry_s
+
+    def is_kept(self, name: str) -> bool:
+        """Tell whether a group has a session: members of it sleep, or are on some worker."""
+        return self._sessions.has(group_client_id(name))
+
+    def write_receipt(self, receipt: Receipt, done: Callable[[bool], None]) -> None:
+        """See `lyredb.sessions.store.Sessions.write_receipt`."""
+        self._sessions.write_receipt(receipt, done)
 
     def open(
         self,

@@ -20,10 +20,11 @@ from lyredb.resources.requests import SubscribeOptions
 from lyredb.sessions import groups_wire as wire
 from lyredb.sessions.claims import Refusal
 from lyredb.sessions.group import Member, Sharing
-from lyredb.sessions.group_messages import packed, unpacked
+from lyredb.sessions.group_messages import packed, receipt_of, unpacked
 from lyredb.sessions.group_parts import Feed, Group, GroupName, Peers
 from lyredb.sessions.group_session import GroupSession, GroupSessions
-from lyredb.storage.sequencer import Calls
+from lyredb.sessions.receipts import Receipt
+from lyredb.storage.sequencer import Answer, Calls
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -56,8 +57,8 @@ class Groups:
         self._call_soon = call_soon
         self._sessions = sessions
         self._groups: dict[str, Group] = {}
-        self._gives: dict[tuple[int, str], list[wire.Given]] = {}
-        self._dones: dict[tuple[int, str], tuple[list[int], list[int]]] = {}
+        self._gives: dict[tuple[int, str, int], list[wire.Given]] = {}
+        self._dones: dict[tuple[int, str, int], tuple[list[int], list[int]]] = {}
         self._is_scheduled = False
         calls.on_notice(wire.OWNER, self._appointed)
         calls.on_attach(self._announce)
@@ -89,6 +90,8 @@ class Groups:
         group = self._groups.get(text)
         if group is None:
             group = self._groups[text] = Group(text, name.filter, context)
+            # What sleeping members will want goes through the session, whoever gets it.
+            group.is_durable = self._sessions.is_kept(text)
             self._calls.notify(wire.JOIN, wire.encode(wire.Join(text)))
         group.coming += 1
         if is_durable:
@@ -136,6 +139,10 @@ class Groups:
             # Before anything comes back, which would be given to the one that has left.
             self._tell_members(group)
             group.desk.give_back()
+
+    def write_receipt(self, receipt: Receipt, done: Callable[[bool], None]) -> None:
+        """See `lyredb.sessions.store.Sessions.write_receipt`."""
+        self._sessions.write_receipt(receipt, done)
 
     def note_room(self, name: GroupName, member: Member) -> None:
         """A member can take more again."""
@@ -195,6 +202,7 @@ class Groups:
         if group is None or group.owner == told.owner:
             return
         group.owner, group.epoch = told.owner, told.epoch
+        group.desk.drop_of_others(told.epoch)
         if told.owner == self._worker:
             self._own(group)
         else:
@@ -315,8 +323,23 @@ class Groups:
         for group in list(self._groups.values()):
             if group.sharing is not None:
                 group.elsewhere.pop(worker, None)
-                group.sharing.lose(worker)
+                self._lose(group, group.sharing, worker)
                 self._drop_idle(group)
+
+    def _lose(self, group: Group, sharing: Sharing, worker: int) -> None:
+        """A worker is gone; what its members took last may be on its way to the disk."""
+        doubtful, session = sharing.lose(worker), group.session
+        if session is None or not doubtful:
+            return
+
+        def committed(error: LyreError | None) -> None:
+            if error is None and group.sharing is sharing:
+                sharing.resolve(doubtful)
+
+        def is_gone(_: Answer) -> None:
+            session.stored.outbound.commit(committed)
+
+        self._calls.call(wire.GONE, wire.encode(wire.Worker(worker)), is_gone)
 
     def _take_members(self, worker: int, body: bytes) -> None:
         told = wire.members.decode(body)
@@ -329,7 +352,7 @@ class Groups:
             group.is_durable, group.is_ready = True, False
         if group.is_durable:
             self._make_durable(group)
-        give = partial(self._give_there, group.name, worker)
+        give = partial(self._give_there, group, worker)
         group.sharing.set_members(worker, told.count, give)
         if group.is_ready:
             self._peers.note(worker, wire.READY, wire.encode(wire.Named(group.name)))
@@ -358,31 +381,32 @@ class Groups:
         def settled(is_done: bool) -> None:
             sharing.settle(self._worker, number, is_done=is_done)
 
-        group.desk.offer(message, settled)
+        group.desk.offer(message, settled, _receipt(group, message, number))
 
-    def _give_there(self, name: str, worker: int, message: Message, number: int) -> None:
-        self._gives.setdefault((worker, name), []).append(packed(message, number))
+    def _give_there(self, group: Group, worker: int, message: Message, number: int) -> None:
+        given = packed(message, number, _receipt(group, message, number))
+        self._gives.setdefault((worker, group.name, group.epoch), []).append(given)
         self._schedule()
 
     def _take_give(self, worker: int, body: bytes) -> None:
         give = wire.gives.decode(body)
         group = self._groups.get(give.name)
         for each in give.messages:
-            settled = partial(self._done, worker, give.name, each.number)
+            settled = partial(self._done, worker, give.name, give.epoch, each.number)
             if group is None:
                 settled(False)
             else:
-                group.desk.offer(unpacked(each), settled)
+                group.desk.offer(unpacked(each), settled, receipt_of(each, give.epoch))
 
-    def _done(self, worker: int, name: str, number: int, is_done: bool) -> None:
-        settled, returned = self._dones.setdefault((worker, name), ([], []))
+    def _done(self, worker: int, name: str, epoch: int, number: int, is_done: bool) -> None:
+        settled, returned = self._dones.setdefault((worker, name, epoch), ([], []))
         (settled if is_done else returned).append(number)
         self._schedule()
 
     def _take_done(self, worker: int, body: bytes) -> None:
         done = wire.dones.decode(body)
         group = self._groups.get(done.name)
-        if group is None or group.sharing is None:
+        if group is None or group.sharing is None or group.epoch != done.epoch:
             return  # it is given again by its owner of now, or it was the last there was
         for number in done.settled:
             group.sharing.settle(worker, number, is_done=True)
@@ -398,11 +422,16 @@ class Groups:
         """Send what was gathered in this tick."""
         self._is_scheduled = False
         gives, self._gives = self._gives, {}
-        for (worker, name), messages in gives.items():
-            self._peers.note(worker, wire.GIVE, wire.encode(wire.Give(name, messages)))
+        for (worker, name, epoch), messages in gives.items():
+            self._peers.note(worker, wire.GIVE, wire.encode(wire.Give(name, epoch, messages)))
         dones, self._dones = self._dones, {}
-        for (worker, name), (settled, returned) in dones.items():
-            self._peers.note(worker, wire.DONE, wire.encode(wire.Done(name, settled, returned)))
+        for (worker, name, epoch), (settled, returned) in dones.items():
+            done = wire.Done(name, epoch, settled, returned)
+            self._peers.note(worker, wire.DONE, wire.encode(done))
+
+
+def _receipt(group: Group, message: Message, number: int) -> Receipt | None:
+    return None if group.session is None else group.session.receipt(number, message)
 
 
 def _ignore(error: LyreError | None) -> None:

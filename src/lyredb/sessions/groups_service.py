@@ -14,6 +14,9 @@ CONFIRM_S: Final = 5.0
 """After a start of the writer, for workers to say what they own. They say it as soon as
 they are attached; one that is gone is started anew by then, and owns nothing."""
 
+GONE_S: Final = 1.0
+"""Until a worker that others have seen go has no stream to the writer any more, at most."""
+
 
 class GroupsService:
     """Runs a `GroupDirectory` for the workers of a server.
@@ -32,8 +35,11 @@ class GroupsService:
         self._service = service
         self._directory = GroupDirectory()
         self._names: dict[str, str] = {}
+        self._call_later = call_later
+        self._asked: dict[int, list[Reply]] = {}
         service.serve(wire.JOIN, self._join)
         service.serve(wire.LEAVE, self._leave)
+        service.serve(wire.GONE, self._gone)
         service.on_detach(self._lose)
         call_later(CONFIRM_S, lambda: self._tell(self._directory.confirm()))
 
@@ -56,7 +62,23 @@ class GroupsService:
         if self._directory.owner(name) is None:
             self._names.pop(group_client_id(name), None)
 
+    def _gone(self, _: int, body: bytes, reply: Reply) -> None:
+        """Answer when a worker has no stream any more; what it sent before is in the queue."""
+        worker = wire.workers.decode(body).number
+        if worker not in self._service.workers:
+            reply(b"")
+            return
+        self._asked.setdefault(worker, []).append(reply)
+        if len(self._asked[worker]) == 1:
+            # It may be the next one with this number already.
+            self._call_later(GONE_S, lambda: self._answer(worker))
+
+    def _answer(self, worker: int) -> None:
+        for reply in self._asked.pop(worker, []):
+            reply(b"")
+
     def _lose(self, worker: int) -> None:
+        self._answer(worker)
         self._tell(self._directory.lose(worker))
         for client_id in [one for one in self._names if not self.is_claimed(one)]:
             del self._names[client_id]

@@ -19,6 +19,8 @@ MEMBERS: Final = "groups/members"
 """A note to the owner: `Members`; answered by `READY`."""
 READY: Final = "groups/ready"
 """A note to a worker: `Named`: the owner gets the messages of the group."""
+GONE: Final = "groups/gone"
+"""A call to the directory: `Worker`; answered when nothing is written any more for it."""
 GIVE: Final = "groups/give"
 """A note to a worker: a list of `Give`."""
 DONE: Final = "groups/done"
@@ -38,6 +40,12 @@ class Named(msgspec.Struct, frozen=True, array_like=True):
     """A group."""
 
     name: str
+
+
+class Worker(msgspec.Struct, frozen=True, array_like=True):
+    """A worker that was lost."""
+
+    number: int
 
 
 class Owner(msgspec.Struct, frozen=True, array_like=True):
@@ -74,6 +82,8 @@ class Given(msgspec.Struct, frozen=True, array_like=True):
         topic: As in `lyredb.plugins.delivery.Message`, and so on.
         data: The payload as received, or the value in MessagePack.
         is_value: It is the latter.
+        group: The number of the group's session, 0 where no receipt is due.
+        turn: Of the receipt.
     """
 
     number: int
@@ -91,19 +101,26 @@ class Given(msgspec.Struct, frozen=True, array_like=True):
     expires_ms: int
     session: int
     reason: str
+    group: int = 0
+    turn: int = 0
 
 
 class Give(msgspec.Struct, frozen=True, array_like=True):
-    """Messages for the members of a group, in order."""
+    """Messages for the members of a group, in order; from the owner with this epoch."""
 
     name: str
+    epoch: int
     messages: list[Given]
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True):
-    """Numbers of messages that are at their end, and of those that nobody here takes."""
+    """Numbers of messages that are at their end, and of those that nobody here takes.
+
+    For the owner with this epoch: the numbers of another one are other messages.
+    """
 
     name: str
+    epoch: int
     settled: list[int]
     returned: list[int]
 
@@ -112,6 +129,7 @@ encode: Final = msgspec.msgpack.Encoder().encode
 joins: Final = msgspec.msgpack.Decoder(Join)
 named: Final = msgspec.msgpack.Decoder(Named)
 owners: Final = msgspec.msgpack.Decoder(Owner)
+workers: Final = msgspec.msgpack.Decoder(Worker)
 members: Final = msgspec.msgpack.Decoder(Members)
 gives: Final = msgspec.msgpack.Decoder(Give)
 dones: Final = msgspec.msgpack.Decoder(Done)

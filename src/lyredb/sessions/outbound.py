@@ -20,6 +20,7 @@ from lyredb.delivery.message import Message as DeliveredMessage
 from lyredb.errors import LyreError
 from lyredb.plugins.delivery import Message
 from lyredb.sessions.reading import Reader, Scan, Starts
+from lyredb.sessions.receipts import MemberReceipts, Receipt
 from lyredb.storage.session_row import GIVEN, InFlight, Start
 
 Committed = Callable[[LyreError | None], None]
@@ -40,6 +41,7 @@ class Outbound:
 
     Attributes:
         in_flight: By packet identifier, in the order of sending.
+        receipts: Of what groups have given, while they may not be on disk.
         waiting_bytes: Topics, payloads and properties of what waits.
         doubtful: Entries of the log up to this position may have been sent with QoS 1 by an
             owner that had no time to say so; 0 for none.
@@ -63,6 +65,7 @@ class Outbound:
         "_starts",
         "doubtful",
         "in_flight",
+        "receipts",
         "waiting_bytes",
     )
 
@@ -78,6 +81,7 @@ class Outbound:
         doubtful: int = 0,
     ) -> None:
         self.in_flight: dict[int, InFlight] = {one.packet_id: one for one in in_flight}
+        self.receipts = MemberReceipts()
         self.waiting_bytes = 0
         self.doubtful = doubtful
         self._starts = starts
@@ -142,13 +146,21 @@ class Outbound:
         self.in_flight[packet_id] = one
         return message
 
-    def give(self, packet_id: int, seq: int) -> None:
+    def give(self, packet_id: int, seq: int, receipt: Receipt | None) -> None:
         """Have a message in flight, with QoS 2, that a group has given: it comes from no queue.
 
-        The session's own filters may bring the same entry of the log besides.
+        The session's own filters may bring the same entry of the log besides. A receipt goes
+        to disk with the next commit. When that is refused, another member gets the message:
+        it is in flight no more, and among what ``receipts`` tells as refused.
         """
         self.in_flight[packet_id] = InFlight(packet_id, seq, 2, slot=GIVEN)
+        if receipt is not None:
+            self.receipts.add(packet_id, receipt)
         self._on_change()
+
+    def take_back(self, packet_id: int) -> bool:
+        """Forget what a group has given and was not sent; False when that may be on disk."""
+        return self.receipts.take_back(packet_id) and self.completed(packet_id)
 
     def skip(self) -> Message:
         """Take the head from the queue; nobody acknowledges it (QoS 0, or too large)."""

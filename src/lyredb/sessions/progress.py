@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from lyredb.errors import LyreError
+from lyredb.errors import LyreError, SessionTakenOver
 from lyredb.resources.session_store import SessionStore
 from lyredb.sessions.inbound import Committed
 from lyredb.sessions.stored import SessionState, StoredSession
 from lyredb.storage.apply import Rows
 from lyredb.storage.mutation import Mutation
 from lyredb.storage.sequencer import Result
+from lyredb.storage.session_row import CONDITION
 
 PERIOD_S: Final = 1.0
 """Between two looks at what has changed."""
@@ -114,6 +115,8 @@ class ProgressWriter:
             if not isinstance(result, LyreError):
                 for session, _, _, waiting in commits:
                     session.committed(None, waiting)
+            elif isinstance(result, SessionTakenOver) and len(commits) > 1:
+                self._submit_apart(commits)
             elif len(commits) == 1 or result.mutation is None:
                 for session, _, _, waiting in commits:
                     session.committed(result, waiting)
@@ -124,6 +127,28 @@ class ProgressWriter:
 
         self._store.submit(
             [check for _, check, _, _ in commits],
-            [row for _, _, rows, _ in commits for row in rows],
+            _gathered(commits),
             replied,
         )
+
+    def _submit_apart(self, commits: list[_Commit]) -> None:
+        """Submit alone what depends on who has a group: for one of them that has changed."""
+        others: list[_Commit] = []
+        for commit in commits:
+            if _is_condition(commit[2][0]):
+                self._submit([commit])
+            else:
+                others.append(commit)
+        if others:
+            self._submit(others)
+
+
+def _gathered(commits: list[_Commit]) -> Rows:
+    """The rows of all of them, conditions first, each once."""
+    rows = [row for _, _, rows, _ in commits for row in rows]
+    conditions = dict.fromkeys(row for row in rows if _is_condition(row))
+    return [*conditions, *(row for row in rows if not _is_condition(row))] if conditions else rows
+
+
+def _is_condition(row: tuple[bytes, bytes | None]) -> bool:
+    return row[0].startswith(CONDITION)

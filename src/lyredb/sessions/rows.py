@@ -27,6 +27,8 @@ from lyredb.storage.session_row import (
     inbound_names,
     packet_id_of,
     progress_name,
+    receipt_names,
+    receipt_seq,
 )
 from lyredb.storage.snapshot import Snapshot
 
@@ -166,6 +168,8 @@ def _full_id(key: bytes, client_id: str) -> bytes:
 def progress_in(snapshot: Snapshot, number: int) -> SessionProgress | None:
     """Return the progress of a session with all inbound identifiers, ``None`` without any.
 
+    In that of a group, what its members have taken is done.
+
     Raises:
         FormatMismatch: A row is damaged.
     """
@@ -179,12 +183,21 @@ def progress_in(snapshot: Snapshot, number: int) -> SessionProgress | None:
         if mark.epoch != progress.epoch:
             continue  # of an owner that had lost the session by then
         (inbound.add if mark.is_received else inbound.discard)(packet_id_of(name))
-    return msgspec.structs.replace(progress, inbound=tuple(sorted(inbound)))
+    progress = msgspec.structs.replace(progress, inbound=tuple(sorted(inbound)))
+    taken = {receipt_seq(name) for name, _ in snapshot.session_rows(*receipt_names(number))}
+    return _without(progress, taken) if taken else progress
 
 
-def inbound_removals(snapshot: Snapshot, number: int) -> Rows:
-    """Return what removes the rows of single inbound identifiers that are on disk."""
-    return [(name, None) for name, _ in snapshot.session_rows(*inbound_names(number))]
+def _without(progress: SessionProgress, taken: set[int]) -> SessionProgress:
+    done = {*progress.acknowledged, *(seq for seq in taken if seq > progress.position)}
+    in_flight = tuple(one for one in progress.in_flight if one.seq not in taken)
+    return msgspec.structs.replace(progress, acknowledged=tuple(sorted(done)), in_flight=in_flight)
+
+
+def single_removals(snapshot: Snapshot, number: int) -> Rows:
+    """Return what removes the rows of single inbound identifiers and receipts on disk."""
+    ranges = inbound_names(number), receipt_names(number)
+    return [(name, None) for each in ranges for name, _ in snapshot.session_rows(*each)]
 
 
 def removal_of_rows(snapshot: Snapshot, number: int) -> Rows:
@@ -192,5 +205,5 @@ def removal_of_rows(snapshot: Snapshot, number: int) -> Rows:
     return [
         (progress_name(number), None),
         (fence_name(number), None),
-        *inbound_removals(snapshot, number),
+        *single_removals(snapshot, number),
     ]

@@ -14,13 +14,14 @@ from typing import Final, TypeAlias
 
 from msgspec.structs import replace
 
-from lyredb.errors import FormatMismatch, LyreError, PreconditionFailed, RecordExists
+from lyredb.errors import FormatMismatch, InvalidKey, LyreError, PreconditionFailed, RecordExists
 from lyredb.plugins.context import Context
 from lyredb.resources.session_store import SessionStore
 from lyredb.sessions import rows
 from lyredb.sessions.claims import Refusal
 from lyredb.sessions.inbound import Committed
 from lyredb.sessions.progress import ProgressWriter
+from lyredb.sessions.receipts import Receipt, ReceiptWriter
 from lyredb.sessions.stored import StoredSession
 from lyredb.sessions.terms import Description
 from lyredb.storage.apply import Rows
@@ -65,6 +66,7 @@ class Sessions:
     ) -> None:
         self._store = store
         self._progress = ProgressWriter(store, call_later, call_soon)
+        self._receipts = ReceiptWriter(store, call_later, call_soon)
         self._new_number = new_number
 
     def __len__(self) -> int:
@@ -92,6 +94,26 @@ class Sessions:
         _Opening(self._store, self._progress, context, epoch, on_open, self._new_number).begin(
             clean_start=clean_start, expiry_s=expiry_s
         )
+
+    def has(self, client_id: str) -> bool:
+        """Tell whether there is a session that has not ended.
+
+        Raises:
+            EngineClosed, StorageFailed, FormatMismatch: Nobody can tell.
+        """
+        with self._store.snapshot() as snapshot:
+            try:
+                found = rows.find(snapshot, client_id)
+            except InvalidKey:
+                return False  # nor can there be one
+            return found is not None and not found.is_over(snapshot.now_ms)
+
+    def write_receipt(self, receipt: Receipt, done: Callable[[bool], None]) -> None:
+        """Write down that a member whose session ends with its connection takes a message.
+
+        ``done`` is called once, with False when the message may not be sent.
+        """
+        self._receipts.write(receipt, done)
 
     def delete(self, client_id: str, done: Committed) -> None:
         """Remove a session, whoever has it: a connection that does is lost.
@@ -196,7 +218,7 @@ class _Opening:
             try:
                 with self._store.snapshot() as snapshot:
                     progress, lost = self._progress_of(snapshot, description)
-                    stale = rows.inbound_removals(snapshot, description.number)
+                    stale = rows.single_removals(snapshot, description.number)
                     doubtful = snapshot.position if was_cut_off else 0
             except LyreError as error:
                 self._on_open(error)

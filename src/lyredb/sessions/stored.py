@@ -7,8 +7,7 @@ between wait for the answer. After it is lost or closed nothing is written any m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from enum import Enum
 from functools import partial
 from typing import Protocol
@@ -20,11 +19,12 @@ from lyredb.plugins.context import Context
 from lyredb.plugins.delivery import Message
 from lyredb.resources.session_store import SessionStore
 from lyredb.sessions import rows
+from lyredb.sessions.described import Changes, Closing, changed, taken_over
 from lyredb.sessions.inbound import Committed
 from lyredb.sessions.outbound import Outbound
 from lyredb.sessions.reading import Reader, Starts
 from lyredb.sessions.stored_inbound import StoredInbound
-from lyredb.sessions.terms import Description, StoredSubscription
+from lyredb.sessions.terms import Description
 from lyredb.storage.apply import Rows
 from lyredb.storage.mutation import Mutation
 from lyredb.storage.sequencer import Result
@@ -35,9 +35,7 @@ from lyredb.storage.session_row import (
     fence_name,
     progress_name,
 )
-
-Changes = Mapping[str, StoredSubscription | None]
-"""Subscriptions by filter; ``None`` for one that ends."""
+from lyredb.storage.snapshot import Snapshot
 
 
 class SessionState(Enum):
@@ -128,7 +126,8 @@ class StoredSession:
         )
         self._waiting: list[Committed] = []
         self._wanted: list[tuple[Changes, Committed]] = []
-        self._closing: _Closing | None = None
+        self._closing: Closing | None = None
+        self._forgotten: list[bytes] = []
         self._is_describing = False
 
     # Filters
@@ -217,14 +216,35 @@ class StoredSession:
         self._store.submit((check,), rows_of_owner, replied)
 
     @property
+    def epoch(self) -> int:
+        """Of the owner that has it here."""
+        return self._description.epoch
+
+    def snapshot(self) -> Snapshot:
+        """What is committed now."""
+        return self._store.snapshot()
+
+    def forget_row(self, name: bytes) -> None:
+        """Remove a row with the next commit of progress.
+
+        One that fails leaves it: the next owner removes whatever is there.
+        """
+        self._forgotten.append(name)
+        self._scheduler.note_changed(self)
+
+    @property
     def is_busy(self) -> bool:
         """A write of its description is under way: its version is not known."""
         return self._is_describing
 
     def take_commit(self) -> tuple[Mutation, Rows, list[Committed]]:
         """What commits its progress as of now, and who waits for that; not while busy."""
+        waiting = self._take_waiting()
+        return rows.check_of(self.client_id, self._version), self._progress_rows(waiting), waiting
+
+    def _take_waiting(self) -> list[Committed]:
         waiting, self._waiting = self._waiting, []
-        return rows.check_of(self.client_id, self._version), self._progress_rows(), waiting
+        return waiting
 
     def committed(self, error: LyreError | None, waiting: list[Committed]) -> None:
         """Take note of what a commit has come to.
@@ -236,6 +256,10 @@ class StoredSession:
         if isinstance(error, Overloaded) and is_going_on:
             self._waiting[:0] = waiting
             self._scheduler.note_changed(self)
+            return
+        if isinstance(error, SessionTakenOver) and is_going_on and self._give_up_receipts():
+            self._waiting[:0] = waiting
+            self._scheduler.want_commit(self)
             return
         if isinstance(error, PreconditionFailed):
             self.lose()
@@ -258,11 +282,44 @@ class StoredSession:
             done(error)
         self.on_lost(error)
 
-    def _progress_rows(self) -> Rows:
+    def _progress_rows(self, waiting: list[Committed]) -> Rows:
+        """Its progress and what goes with it; ``waiting`` gets who has to know of that, too."""
+        progress = self._flushed()
+        forgotten, self._forgotten = self._forgotten, []
+        row = progress_name(self.number), encode_progress(progress)
+        return (*self._receipt_rows(waiting), row, *((name, None) for name in forgotten))
+
+    def _flushed(self) -> SessionProgress:
         self._store.flush()  # what was told to the hub is counted as told to the client
         progress = self._progress()
         self.stored_position = progress.position
-        return ((progress_name(self.number), encode_progress(progress)),)
+        return progress
+
+    def _receipt_rows(self, waiting: list[Committed]) -> Rows:
+        receipts = self.outbound.receipts
+        rows_of_receipts, packet_ids = receipts.rows()
+
+        def written(error: LyreError | None) -> None:
+            if error is None:
+                receipts.note_written(packet_ids)
+
+        if packet_ids:
+            waiting.insert(0, written)
+        return rows_of_receipts
+
+    def _give_up_receipts(self) -> bool:
+        """Drop what a group has given whose owner is another one now: that gives it again.
+
+        False when nobody can tell.
+        """
+        try:
+            with self._store.snapshot() as snapshot:
+                refused = self.outbound.receipts.refuse(snapshot)
+        except LyreError:
+            return False
+        for packet_id in refused:
+            self.outbound.completed(packet_id)
+        return True
 
     def _progress(self) -> SessionProgress:
         readers = self._readers if self._is_awake() else None
@@ -299,11 +356,11 @@ class StoredSession:
             done(taken_over())
             return
         if expiry_s:
-            written: Rows = (*self._progress_rows(), (fence_name(self.number), None))
+            removed: Rows = ((fence_name(self.number), None),)
         else:
             with self._store.snapshot() as snapshot:
-                written = rows.removal_of_rows(snapshot, self.number)
-        self._closing = _Closing(expiry_s, written, done, self._store.now_ms())
+                removed = rows.removal_of_rows(snapshot, self.number)
+        self._closing = Closing(expiry_s, removed, self._flushed(), done, self._store.now_ms())
         self._describe()
 
     def _describe(self) -> None:
@@ -314,7 +371,7 @@ class StoredSession:
         wanted, self._wanted = self._wanted, []
         description = self._description
         for changes, _ in wanted:
-            description = _changed(description, changes)
+            description = changed(description, changes)
         if closing is not None:
             description = closing.applied_to(description)
         if closing is not None and not closing.expiry_s:
@@ -322,25 +379,43 @@ class StoredSession:
         else:
             mutation = rows.replacement_of(description, self._version)
         told = [done for _, done in wanted]
-        waiting, self._waiting = self._waiting, []
+        waiting = self._take_waiting()
         self._is_describing = True
 
         def replied(result: Result) -> None:
             self._is_describing = False
-            if isinstance(result, LyreError):
+            if isinstance(result, SessionTakenOver) and self._give_up_receipts():
+                self._wanted[:0], self._waiting[:0] = wanted, waiting
+                self._go_on_writing()
+            elif isinstance(result, LyreError):
                 self._not_described(result, closing, told + waiting)
             else:
                 self._description, self._version = description, result.outcomes[0].version
                 self.subscriptions = {one.filter: one for one in description.subscriptions}
                 self._described(result.position, closing, told, waiting)
 
-        written = self._progress_rows() if closing is None else closing.rows
+        written = (
+            self._progress_rows(waiting)
+            if closing is None
+            else self._closing_rows(closing, waiting)
+        )
         self._store.submit((mutation,), written, replied)
+
+    def _closing_rows(self, closing: Closing, waiting: list[Committed]) -> Rows:
+        """As of the close, but for what a group has taken back since."""
+        if not closing.expiry_s:
+            return closing.removed
+        known = self.outbound.in_flight
+        in_flight = tuple(one for one in closing.progress.in_flight if one.packet_id in known)
+        progress = replace(closing.progress, in_flight=in_flight)
+        row = progress_name(self.number), encode_progress(progress)
+        forgotten = ((name, None) for name in self._forgotten)
+        return (*self._receipt_rows(waiting), row, *closing.removed, *forgotten)
 
     def _described(
         self,
         position: int,
-        closing: _Closing | None,
+        closing: Closing | None,
         told: list[Committed],
         waiting: list[Committed],
     ) -> None:
@@ -354,7 +429,7 @@ class StoredSession:
             self._go_on_writing()
 
     def _not_described(
-        self, error: LyreError, closing: _Closing | None, waiting: list[Committed]
+        self, error: LyreError, closing: Closing | None, waiting: list[Committed]
     ) -> None:
         is_lost = isinstance(error, PreconditionFailed)
         for done in waiting:
@@ -372,7 +447,7 @@ class StoredSession:
         if self._waiting and not self._is_describing:
             self._scheduler.want_commit(self)
 
-    def _end(self, closing: _Closing, error: LyreError | None) -> None:
+    def _end(self, closing: Closing, error: LyreError | None) -> None:
         self.state = SessionState.CLOSED
         self._scheduler.forget(self)
         closing.done(error)
@@ -392,34 +467,6 @@ class StoredSession:
     def is_void(self, message: Message) -> bool:
         """Whether it may not be sent for the first time any more [MQTT-3.3.2-5]."""
         return message.kind == "message" and 0 < message.expires_ms <= self._store.now_ms()
-
-
-@dataclass(frozen=True, slots=True)
-class _Closing:
-    """What a close is to write; the progress is that of the call."""
-
-    expiry_s: int
-    rows: Rows
-    done: Committed
-    since_ms: int
-
-    def applied_to(self, description: Description) -> Description:
-        return replace(description, connected=False, expiry_s=self.expiry_s, since_ms=self.since_ms)
-
-
-def taken_over() -> SessionTakenOver:
-    """Why somebody who has lost a session may not go on with it."""
-    return SessionTakenOver("another connection has this session now")
-
-
-def _changed(description: Description, changes: Changes) -> Description:
-    now = {one.filter: one for one in description.subscriptions}
-    for filter, subscription in changes.items():
-        if subscription is None:
-            now.pop(filter, None)
-        else:
-            now[filter] = subscription
-    return replace(description, subscriptions=tuple(now.values()))
 
 
 def _ignore(error: LyreError) -> None:

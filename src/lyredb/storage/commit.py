@@ -193,7 +193,7 @@ class Committer:
                 continue
             rows = request.session_rows
             try:
-                if rows and rows[0][0].startswith(CONDITION):
+                while rows and rows[0][0].startswith(CONDITION):
                     condition, *rows = rows
                     check_condition(condition, session_rows, stored)
                 results.append(staging.stage(request.transaction))

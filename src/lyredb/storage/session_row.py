@@ -4,6 +4,8 @@ A session has one row of progress, and one small row for each packet identifier 
 inbound QoS 2 message that is newer than that. A row is a format byte and a MessagePack
 array; see ``docs/design/0001-stored-formats.md`` and the record that supersedes its part on
 sessions. While a connection has it, there is a fence beside: 8 bytes, the epoch of its owner.
+The session of a shared group has receipts beside: what members took since its progress was
+written, with that epoch, too.
 
 What is committed may begin with a condition, which is compared and not stored.
 """
@@ -24,6 +26,7 @@ GIVEN: Final = -1
 _PREFIX: Final = b"s"
 _INBOUND: Final = b"i"
 _FENCE: Final = b"o"
+_RECEIPT: Final = b"r"
 CONDITION: Final = b"="
 """Begins the name of a condition; the rest is the name of the row that has to have its value."""
 # Other rows of ``sess`` have names that begin with NUL.
@@ -131,12 +134,40 @@ def inbound_name(number: int, packet_id: int) -> bytes:
 
 def fence_of(number: int, epoch: int) -> tuple[bytes, bytes]:
     """The row that says which owner has a session."""
-    return fence_name(number), epoch.to_bytes(8, "big")
+    return fence_name(number), fence_value(epoch)
 
 
 def fence_name(number: int) -> bytes:
     """The name of that row."""
     return progress_name(number) + _FENCE
+
+
+def fence_value(epoch: int) -> bytes:
+    """What that row says of an owner."""
+    return epoch.to_bytes(8, "big")
+
+
+def receipt_name(number: int, seq: int, turn: int) -> bytes:
+    """The name of the row of what a member of a group has taken.
+
+    Args:
+        number: Of the session of the group.
+        seq: The message's entry in the log.
+        turn: Which giving of it, below 2^32.
+    """
+    entry = seq.to_bytes(8, "big") + turn.to_bytes(4, "big")
+    return progress_name(number) + _RECEIPT + entry
+
+
+def receipt_names(number: int) -> tuple[bytes, bytes]:
+    """Where the receipts of a group's session begin, and what is behind them."""
+    first = progress_name(number) + _RECEIPT
+    return first, first + b"\xff" * 13
+
+
+def receipt_seq(name: bytes) -> int:
+    """The entry of the log in the name of a receipt."""
+    return int.from_bytes(name[-12:-4], "big")
 
 
 def owner_condition(number: int, epoch: int) -> tuple[bytes, bytes]:

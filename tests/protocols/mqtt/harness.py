@@ -37,6 +37,7 @@ from lyredb.security.principals import ANONYMOUS, SUPER_USER
 from lyredb.security.revocations import Revocations
 from lyredb.sessions.claims_client import Claims
 from lyredb.sessions.claims_service import ClaimsService
+from lyredb.sessions.receipts import Receipt
 from lyredb.sessions.store import OnOpen
 from lyredb.storage.apply import Rows
 from lyredb.storage.mutation import Kind, Mutation
@@ -527,6 +528,12 @@ class NoSessions:
         on_open: OnOpen,
     ) -> None:
         on_open(None)
+
+    def write_receipt(self, receipt: Receipt, done: Callable[[bool], None]) -> None:
+        raise AssertionError("no group has a session")
+
+    def has(self, client_id: str) -> bool:
+        return False
 
 
 class HandTimer:

@@ -11,11 +11,11 @@ from lyredb.resources.database import Database
 from lyredb.security.authenticator import Account
 from lyredb.security.principals import Role
 from lyredb.sessions.group_parts import Feed
-from lyredb.sessions.group_session import GroupSessions
 from lyredb.sessions.groups import Groups
 from lyredb.sessions.groups_service import GroupsService
 from tests.protocols.mqtt import client_frames as client
 from tests.protocols.mqtt.harness import Harness, Peer, run
+from tests.sessions.test_groups import NO_SESSIONS
 
 NO_LOCAL = 0x04
 
@@ -33,7 +33,7 @@ class Shared(Harness):
             self.database.hub.peers,
             self.streams.ends[1],
             self.service.call_soon,
-            cast(GroupSessions, None),
+            NO_SESSIONS,
         )
         self.service.openers[SHARE] = shared_opener(groups, database)
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from lyredb.protocols.mqtt.shared import SHARE, shared_opener
+from lyredb.security.principals import SUPER_USER
+from lyredb.sessions import rows
 from lyredb.sessions.group_session import GroupSessions
 from lyredb.sessions.groups import Groups
 from lyredb.sessions.groups_service import GroupsService
 from lyredb.sessions.store import Sessions
+from lyredb.sessions.terms import group_client_id
+from lyredb.storage.session_row import fence_name
 from tests.protocols.mqtt import client_frames as client
 from tests.protocols.mqtt.durable_world import (
     PUBLISH,
@@ -115,6 +121,88 @@ def test_it_is_completed_after_a_crash_of_the_server_too() -> None:
         assert packets[0].flags & DUP
 
     on_shared_world(body)
+
+
+@pytest.mark.parametrize("point", ["PUBLISH", "PUBREC", "PUBCOMP"])
+def test_after_a_crash_nobody_else_gets_what_a_member_was_sent(point: str) -> None:
+    """Whatever the group's session had on disk: it is written once a second only.
+
+    The member is sent PUBLISH or PUBREL again by its own session, and nothing at the end.
+    """
+
+    async def body(world: World) -> None:
+        one, _ = await two_members(world)
+        await world.publish("open/a", b"1", qos=2)
+        (message,) = await world.packets(one, 1)
+        if point != "PUBLISH":
+            one.send(client.pubrec(message.packet_id))
+            await world.packets(one, 1)
+        if point == "PUBCOMP":
+            one.send(client.pubcomp(message.packet_id))
+        world.crash()
+        share(world)
+        two, _ = await world.connect("b")
+        await world.nothing_more(two)
+        one, _ = await world.connect("a")
+        await world.settle()
+        again = [packet.kind for packet in one.take()]
+        assert again == ([PUBLISH] if point == "PUBLISH" else [PUBREL])
+        await world.publish("open/a", b"2", qos=2)
+        assert [packet.payload for packet in await world.packets(two, 1)] == [b"2"]
+
+    on_shared_world(body)
+
+
+def test_a_member_without_a_session_takes_a_message_on_disk_too() -> None:
+    """[MQTT-4.8.2-5]: it was sent, so no crash gives it to somebody else."""
+
+    async def body(world: World) -> None:
+        sleeper = await member(world, "a")
+        await world.sleep(sleeper)
+        one, _ = await world.connect("b", props=b"", clean=True)
+        await world.subscribe(one, (GROUP, 2))
+        await world.publish("open/a", b"1", qos=2)
+        assert [packet.payload for packet in await world.packets(one, 1)] == [b"1"]
+        world.crash()
+        share(world)
+        sleeper, _ = await world.connect("a")
+        await world.nothing_more(sleeper)
+        await world.publish("open/a", b"2", qos=2)
+        assert [packet.payload for packet in await world.packets(sleeper, 1)] == [b"2"]
+
+    on_shared_world(body)
+
+
+def test_what_a_former_owner_gave_is_not_sent_when_another_one_gives_it() -> None:
+    """The receipt is refused with the owner's epoch, and the member goes on otherwise."""
+
+    async def body(world: World) -> None:
+        one = await member(world, "a")
+        session = one.connection.session
+        assert session is not None
+        row = group_fence(world)
+        world.node.database.publish("open/a", b"1", SOMEBODY, qos=2)
+        for _ in range(20):
+            if not session.outbox.in_flight:
+                await asyncio.sleep(0)
+        assert session.outbox.in_flight
+        world.node.database.session_store.submit((), ((row, b"\0" * 8),), lambda _: None)
+        await world.nothing_more(one)
+        assert not session.outbox.in_flight
+        assert one.connection.session is session
+        await world.publish("open/a", b"2", qos=1)
+        assert [packet.payload for packet in await world.packets(one, 1)] == [b"2"]
+
+    on_shared_world(body)
+
+
+def group_fence(world: World) -> bytes:
+    """The name of the row that says who owns the group."""
+    name = group_client_id("g\0open/#\0" + SUPER_USER.key)
+    with world.node.database.session_store.snapshot() as snapshot:
+        found = rows.find(snapshot, name)
+    assert found is not None
+    return fence_name(found.description.number)
 
 
 def test_it_goes_to_nobody_else_when_the_session_of_its_member_ends() -> None:

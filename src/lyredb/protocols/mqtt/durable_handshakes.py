@@ -112,9 +112,17 @@ class DurableHandshakes:
         return encode.pubrel(packet_id)
 
     def take_back(self, packet_id: int) -> None:
-        """Note that a message has not left: the session forgets it."""
-        self._outbound.completed(packet_id)
+        """Note that a message has not left, if the session can still forget it."""
+        if self._outbound.take_back(packet_id):
+            self._exact.sent.discard(packet_id)
+
+    def refuse(self, packet_id: int) -> None:
+        """Note that a message must not leave; the session has forgotten it."""
+        self._in_flight.pop(packet_id, None)
         self._exact.sent.discard(packet_id)
+        settled = self._exact.settled.pop(packet_id, None)
+        if settled is not None:
+            settled(False)
 
     # --- what the client says
 

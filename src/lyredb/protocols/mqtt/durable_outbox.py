@@ -25,6 +25,7 @@ from lyredb.protocols.mqtt.outbox import Wire
 from lyredb.protocols.mqtt.packets import V5
 from lyredb.protocols.mqtt.waiting import waiting
 from lyredb.sessions.outbound import Outbound
+from lyredb.sessions.receipts import Receipt
 from lyredb.storage.session_row import InFlight
 
 _DUP: Final = 0x08
@@ -45,6 +46,14 @@ class Again(NamedTuple):
 
     one: InFlight
     message: Message
+
+
+class Giving(NamedTuple):
+    """What a group has given: it leaves when the session has it on disk."""
+
+    taken: Callable[[], None]
+    start: int
+    stop: int
 
 
 class DurableOutbox:
@@ -130,7 +139,7 @@ class DurableOutbox:
         self._now_ms = now_ms
         self._again: deque[Again] = deque()
         self._loose = LooseQueue()
-        self._giving: dict[int, Callable[[], None]] = {}  # until the session has it on disk
+        self._giving: dict[int, Giving] = {}  # until the session has it on disk
         self._handshakes = DurableHandshakes(
             wire,
             outbound,
@@ -177,13 +186,14 @@ class DurableOutbox:
         ids: tuple[int, ...],
         settled: Callable[[bool], None],
         taken: Callable[[], None] | None = None,
+        receipt: Receipt | None = None,
     ) -> None:
         """Send one message for somebody who waits for its end; see `openers.Outgoing.tell`."""
         qos = min(qos, message.qos)
         retain = message.current
         frame, offset = self._encoding.frame(message, qos=qos, retain=retain, ids=ids)
         seq = message.seq if qos == 2 and taken is not None else 0
-        self._put_loose(Loose(frame, offset, qos, settled, seq, taken))
+        self._put_loose(Loose(frame, offset, qos, settled, seq, taken, receipt))
         self._after_taking()
 
     def _put_loose(self, loose: Loose) -> None:
@@ -255,12 +265,20 @@ class DurableOutbox:
             self._is_committing = False
             self._owner.fail(error)
             return
-        self._wire.write(out)
-        self.sent_bytes += len(out)
-        self._is_committing = False
         giving, self._giving = self._giving, {}
-        for taken in giving.values():
-            taken()
+        refused = self._outbound.receipts.take_refused() if giving else ()
+        for packet_id in sorted(refused, key=lambda each: giving[each].start, reverse=True):
+            del out[giving[packet_id].start : giving[packet_id].stop]
+            self.sent -= 1
+        if out:
+            self._wire.write(out)
+            self.sent_bytes += len(out)
+        self._is_committing = False
+        for packet_id, each in giving.items():
+            if packet_id in refused:
+                self._handshakes.refuse(packet_id)
+            else:
+                each.taken()
         self.pump()
 
     def _take(self, out: bytearray) -> bool:
@@ -329,8 +347,9 @@ class DurableOutbox:
                 loose.qos, is_kept=loose.seq > 0, settled=loose.settled
             )
             if loose.seq and loose.taken is not None:
-                self._outbound.give(packet_id, loose.seq)
-                self._giving[packet_id] = loose.taken
+                self._outbound.give(packet_id, loose.seq, loose.receipt)
+                start = len(out)
+                self._giving[packet_id] = Giving(loose.taken, start, start + len(loose.frame))
             _add(out, loose.frame, loose.offset, packet_id)
         else:
             out += loose.frame

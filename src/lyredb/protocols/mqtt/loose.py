@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
+from lyredb.sessions.receipts import Receipt
+
 
 class Loose(NamedTuple):
     """One frame.
@@ -21,6 +23,7 @@ class Loose(NamedTuple):
         settled: Told of its end, where somebody asks.
         seq: Its log entry where the session is to keep it once it leaves, else 0.
         taken: Told that the session has it, whatever comes.
+        receipt: Of a shared group, to be on disk with that.
     """
 
     frame: bytes
@@ -29,6 +32,7 @@ class Loose(NamedTuple):
     settled: Callable[[bool], None] | None = None
     seq: int = 0
     taken: Callable[[], None] | None = None
+    receipt: Receipt | None = None
 
 
 class LooseQueue:

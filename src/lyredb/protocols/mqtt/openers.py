@@ -18,6 +18,7 @@ from lyredb.protocols.mqtt.properties import NONE, Properties
 from lyredb.protocols.mqtt.reasons import Reason
 from lyredb.resources.requests import SubscribeOptions
 from lyredb.resources.subscription import State
+from lyredb.sessions.receipts import Receipt
 
 EVERYTHING_ELSE: Final = ""
 """The row of filters whose first level has none."""
@@ -62,6 +63,7 @@ class Outgoing(Protocol):
         ids: tuple[int, ...],
         settled: Callable[[bool], None],
         taken: Callable[[], None] | None = None,
+        receipt: Receipt | None = None,
     ) -> None:
         """Send one message with this quality of service, behind all that was sent before.
 
@@ -74,6 +76,7 @@ class Outgoing(Protocol):
                 that was sent counts as acknowledged, as nobody else may get it.
             taken: Called, at most once and before that, when the client's session has the
                 message on disk, and so will bring it to its end [MQTT-4.8.2-4].
+            receipt: Goes to disk with that. The message is not sent when it is refused.
         """
 
 

@@ -29,6 +29,7 @@ from lyredb.protocols.mqtt.numbering import (
 )
 from lyredb.protocols.mqtt.packets import V5
 from lyredb.protocols.mqtt.waiting import Waiting, waiting, without_large
+from lyredb.sessions.receipts import Receipt
 
 MAX_ID_DISTANCE = 32_767
 """Half of the identifiers; see the module's invariants."""
@@ -183,6 +184,7 @@ class Outbox:
         ids: tuple[int, ...],
         settled: Callable[[bool], None],
         taken: Callable[[], None] | None = None,
+        receipt: Receipt | None = None,
     ) -> None:
         """Send one message; see `openers.Outgoing.tell`. No session takes it."""
         qos = min(qos, message.qos)

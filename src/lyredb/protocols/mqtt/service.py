@@ -32,6 +32,7 @@ from lyredb.resources.database import Database
 from lyredb.security.authenticator import Authenticator
 from lyredb.sessions.claims import Refusal
 from lyredb.sessions.claims_client import Claims, OnResult
+from lyredb.sessions.receipts import Receipt
 from lyredb.sessions.store import OnOpen
 from lyredb.sessions.wills import Will
 
@@ -89,6 +90,12 @@ class Sleepers(Protocol):
         on_open: OnOpen,
     ) -> None:
         """Take up a client's session, or begin one; see there."""
+
+    def write_receipt(self, receipt: Receipt, done: Callable[[bool], None]) -> None:
+        """Write down that a member of a group takes a message; see there."""
+
+    def has(self, client_id: str) -> bool:
+        """Tell whether there is a session; see there."""
 
 
 def assigned_client_id() -> str:

@@ -9,6 +9,7 @@ and the member's.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from lyredb.plugins.delivery import Message
 from lyredb.protocols.mqtt.openers import Opened, Opener, Refusal, Wish
@@ -18,6 +19,7 @@ from lyredb.resources.requests import SubscribeOptions
 from lyredb.resources.subscription import State
 from lyredb.sessions.group_parts import GroupName
 from lyredb.sessions.groups import Groups
+from lyredb.sessions.receipts import Receipt
 
 SHARE = "$share"
 
@@ -111,12 +113,31 @@ class SharedSubscription:
         return self._wish.subscriber.is_congested
 
     def tell(
-        self, message: Message, settled: Callable[[bool], None], taken: Callable[[], None]
+        self,
+        message: Message,
+        settled: Callable[[bool], None],
+        taken: Callable[[], None],
+        receipt: Receipt | None,
     ) -> None:
-        """Send a message."""
+        """Send a message.
+
+        One of QoS 2 to a client whose session lasts leaves when that has it on disk; to one
+        without, when its receipt is there.
+        """
         options = self._options
         qos = min(options.qos, message.qos)
-        self._wish.outgoing.tell(message, qos, options.ids, settled, taken)
+        if qos == 2 and receipt is not None and not self._wish.is_durable:
+            self._groups.write_receipt(receipt, partial(self._tell_taken, message, settled))
+        else:
+            self._wish.outgoing.tell(message, qos, options.ids, settled, taken, receipt)
+
+    def _tell_taken(
+        self, message: Message, settled: Callable[[bool], None], is_taken: bool
+    ) -> None:
+        if is_taken and self.state is State.LIVE:
+            self._wish.outgoing.tell(message, 2, self._options.ids, settled)
+        else:
+            settled(False)
 
     def end(self, reason: Exception) -> None:
         """The group is over."""
