@@ -210,7 +210,7 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from("abcdefg"), unique=True), ACTIONS)
 def test_state_and_events_are_the_records_whatever_happens_meanwhile(
     before: list[str], actions: list[tuple[str, object]]

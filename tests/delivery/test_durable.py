@@ -79,7 +79,7 @@ edits = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(edits)
 def test_filters_are_those_of_all_sessions(changes: list[tuple[bytes, list[str]]]) -> None:
     """After each edit a topic is logged if and only if a filter of a session matches it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lyredb.delivery.fence import MAX_HELD_BYTES
@@ -112,7 +112,6 @@ def test_who_publishes_too_much_to_a_held_record_waits_for_its_write() -> None:
     assert publisher.reasons == []
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(["write", "fail", "message", "commit", "tail"]), max_size=30),
     st.booleans(),

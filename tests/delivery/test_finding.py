@@ -86,7 +86,7 @@ def opened() -> Iterator[Store]:
             store.engine.close()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     writes=st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(KINDS)), max_size=25),
     meanwhile=st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(KINDS)), max_size=8),

@@ -169,7 +169,7 @@ def check_batch(data: bytes, ends: object, ids: object, count: int) -> None:
             assert place == (end - 3 if data[start:end].endswith(b" ..\n") else 0)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(ACTIONS)
 def test_each_subscriber_gets_one_copy_in_order_whatever_overlaps(
     actions: list[tuple[object, ...]],

@@ -60,7 +60,7 @@ def assert_bounded(known: set[str], wanted: set[str]) -> None:
         assert parent + "/#" not in known - wanted or len(below) == 1
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.booleans(), FILTER), max_size=80), st.integers(0, 80))
 def test_announced_covers_wanted_and_no_more(changes: list[tuple[bool, str]], began: int) -> None:
     """Filters come and go, below and above coarse parents; in the end nothing is left."""

@@ -156,7 +156,7 @@ class Machine:
                     self.ask(one, filter)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(ACTIONS)
 def test_what_is_promised_arrives_once_and_in_order(actions: list[tuple[object, ...]]) -> None:
     """Every reader of a filter that is known gets each message; any reader at most once."""

@@ -19,7 +19,7 @@ ITEMS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(ITEMS, st.integers(1, 200), st.sampled_from([30, 100, 1 << 17]))
 def test_items_come_out_as_they_went_in(
     items: list[tuple[int, int, bytes]], step: int, batch_bytes: int

@@ -168,7 +168,7 @@ writes = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     writes=writes,
     topic_filter=st.sampled_from(("Sensor/#", "Sensor/+", "Sensor/x/#", "Sensor/a")),

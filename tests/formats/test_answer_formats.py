@@ -49,7 +49,7 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_yaml_means_what_it_was_made_of(value: object) -> None:
     """An independent reader finds the same value, types included."""
     found = yaml.safe_load(YAML.encode(value))
@@ -58,7 +58,7 @@ def test_yaml_means_what_it_was_made_of(value: object) -> None:
 
 
 @given(st.lists(VALUES, max_size=5))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_yaml_sequence_is_a_list(values: list[object]) -> None:
     """Its parts are one document, pauses included."""
     parts = YAML.encode_sequence([PAUSE, *values, PAUSE])
@@ -76,7 +76,7 @@ def rows(data: bytes) -> list[list[str]]:
 
 
 @given(st.lists(st.lists(TEXTS.filter(lambda text: "\0" not in text), min_size=2, max_size=2)))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_text_survives_csv(records: list[list[str]]) -> None:
     """An independent reader finds every cell as it was, separators and line ends included."""
     values = [dict(zip("ab", cells, strict=True)) for cells in records]

@@ -461,7 +461,7 @@ attributes = st.dictionaries(
 operations = st.sampled_from(["put", "patch"])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(attributes, st.none() | records, records, operations)
 def test_no_write_changes_what_may_not_be_changed(
     listed: dict[str, dict[str, bool]],

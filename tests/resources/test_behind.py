@@ -121,7 +121,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lyredb.resources.subscription.STEP_BYTES", 120)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(actions, st.integers(0, 6), st.integers(1, 12))
 def test_every_change_comes_once_in_order_and_every_lost_message_is_counted(
     steps: list[str], limit: int, size: int

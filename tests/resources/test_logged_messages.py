@@ -353,7 +353,7 @@ actions = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(actions)
 @example([("publish", 1, 1, 0), ("publish", 1, 1, 3), ("publish", 0, 1, 3)])
 def test_one_publishers_messages_of_a_topic_arrive_once_and_in_order(

@@ -439,7 +439,7 @@ class Watchful(Collector):
             self.told.append(self._node.roles.rights("r", message.table).read)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(steps)
 def test_nothing_reaches_who_may_not_read_it_however_rights_change(plan: list[Step]) -> None:
     """Writes, messages, scans and changes of rights in any order, mostly in one group.

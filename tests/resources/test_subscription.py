@@ -185,7 +185,7 @@ def _id(key: bytes) -> str:
     return key[1:].decode()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, RECORDS), actions)
 def test_state_and_events_add_up_to_the_records_with_resumes_at_random(
     present: int,

@@ -242,7 +242,6 @@ def test_a_session_neither_loses_nor_doubles_nor_disorders() -> None:
         settings=settings(
             max_examples=15,
             stateful_step_count=30,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

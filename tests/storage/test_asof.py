@@ -35,7 +35,7 @@ def image(stored: bytes) -> bytes:
     return with_last_seq(stored, 0, add_flags=0x40)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(writes, st.lists(writes, max_size=8), st.integers(1, 80))
 def test_pages_show_the_table_as_it_was(
     before: list[tuple[str, str]], between: list[list[tuple[str, str]]], size: int

@@ -119,4 +119,4 @@ class Blobs(RuleBasedStateMachine):
 
 
 TestBlobs = Blobs.TestCase
-TestBlobs.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)
+TestBlobs.settings = settings(max_examples=20, stateful_step_count=20)

@@ -79,7 +79,7 @@ def _same(left: object, right: object) -> bool:
 
 
 @given(text=TEXTS, values=VALUES)
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @pytest.mark.filterwarnings("ignore::SyntaxWarning")  # of ``1[2]``, which Python warns of
 def test_an_expression_means_what_it_means_in_python(text: str, values: dict[str, object]) -> None:
     """Where ours computes something it is Python's value; where Python has one, ours has too.
@@ -117,7 +117,7 @@ ANYTHING = st.recursive(
 
 
 @given(text=TEXTS, values=st.dictionaries(st.sampled_from(NAMES), ANYTHING))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_nothing_raises_and_everything_can_be_stored_and_indexed(
     text: str, values: dict[str, object]
 ) -> None:
@@ -128,7 +128,7 @@ def test_nothing_raises_and_everything_can_be_stored_and_indexed(
 
 
 @given(st.text(max_size=30))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_text_is_an_expression_or_told_what_is_wrong(text: str) -> None:
     """With a place that is in the text, or right behind it."""
     column = _column_of_problem(text)

@@ -71,7 +71,7 @@ def bodies(records: dict[bytes, bytes]) -> dict[bytes, object]:
     return {key: body_of(stored) for key, stored in records.items()}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(writes, schedules, bounds)
 def test_state_and_changes_are_the_records_whatever_is_written_meanwhile(
     before: list[tuple[str, str]],

@@ -90,7 +90,7 @@ def messages(draw: st.DrawFn) -> Mutation:
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.fixed_dictionaries({}, optional={key_of(name): states for name in KEYS if name}),
     st.lists(messages(), min_size=1, max_size=6),
@@ -136,7 +136,7 @@ def test_what_has_other_mutations_or_conditions_goes_the_long_way() -> None:
     assert not are_messages([])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(messages())
 def test_what_is_told_of_a_message_is_read_as_by_the_long_way(mutation: Mutation) -> None:
     """And an entry that is cut off anywhere is refused."""

@@ -116,7 +116,7 @@ puts = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(states, puts)
 def test_plain_puts_are_staged_byte_for_byte_as_all_others(
     stored: State, mutation: Mutation

@@ -175,5 +175,5 @@ class WriterModel(RuleBasedStateMachine):
         }
 
 
-WriterModel.TestCase.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+WriterModel.TestCase.settings = settings(max_examples=25, stateful_step_count=20)
 TestWriterModel = WriterModel.TestCase

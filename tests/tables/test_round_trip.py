@@ -27,7 +27,7 @@ def schema_of_source(source: str) -> Schema:
 
 
 @given(schema=schemas())
-@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
 def test_sdl_and_classes_give_identical_schemas(schema: Schema) -> None:
     """Whatever names, types, nesting, roles and descriptions are in it."""
     parsed = parse_sdl(sdl_of(schema))

@@ -73,7 +73,7 @@ def _holds_bytes(record: dict[str, object]) -> bool:
 
 @pytest.mark.parametrize("media_type", FORMATS)
 @given(record=RECORDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_record_is_the_same_after_every_format(
     media_type: str, record: dict[str, object]
 ) -> None:
@@ -98,7 +98,7 @@ def test_a_record_is_the_same_after_every_format(
 
 @pytest.mark.parametrize("name", sorted(set(SCALARS) - {"ID", "Blob", "Any"}))
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_values_of_a_type_are_in_their_order_in_an_index(name: str, data: st.DataObject) -> None:
     """Of booleans false is first; text and bytes are in the order of their bytes."""
     left, right = data.draw(VALUES[name]), data.draw(VALUES[name])
@@ -109,7 +109,7 @@ def test_values_of_a_type_are_in_their_order_in_an_index(name: str, data: st.Dat
 
 @pytest.mark.parametrize("name", ["Int", "Long", "BigInt"])
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_integer_keys_are_in_order_and_read_as_they_were_written(
     name: str, data: st.DataObject
 ) -> None:

@@ -96,9 +96,7 @@ def there_and_back(shelf: Shelf, path: Path, format: FileFormat) -> list[Record]
     return shelf.records()
 
 
-quietly = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+quietly = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.mark.parametrize("format", ["ndjson", "json"])

@@ -17,7 +17,7 @@ def client_frame(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
     return Frame(TheirOpcode(opcode), payload, fin).serialize(mask=True)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(PARTS, st.integers(65_530, 65_540))
 def test_payloads_come_out_whatever_the_split(parts: list[bytes], size: int) -> None:
     payloads = [*parts, bytes(size)]

@@ -82,7 +82,7 @@ def test_a_number_that_would_make_a_packet_too_large_is_not_given() -> None:
     assert wire.data == frame * 2
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.tuples(

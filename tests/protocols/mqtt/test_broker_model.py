@@ -466,7 +466,6 @@ def test_two_clients_get_all_once_in_order_whatever_happens_to_them() -> None:
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=STEPS,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

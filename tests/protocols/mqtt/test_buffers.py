@@ -63,7 +63,7 @@ def test_what_was_sent_meanwhile_saves_the_largest() -> None:
     assert not holder.is_cut_off
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 60)), max_size=60))
 def test_the_sum_is_right_and_below_the_limit_after_each_tick(
     notes: list[tuple[int, int]],

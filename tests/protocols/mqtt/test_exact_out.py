@@ -147,7 +147,7 @@ def test_a_puback_or_an_early_pubcomp_does_not_end_a_message_of_qos_2() -> None:
     run(body)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     qos=st.lists(st.integers(0, 2), min_size=1, max_size=40),
     window=st.integers(1, 8),

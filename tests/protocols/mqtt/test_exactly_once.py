@@ -303,7 +303,7 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(ACTIONS, st.sampled_from((4, 5)))
 def test_each_message_is_told_once_through_commits_failures_and_reconnects(
     actions: list[tuple[str, int]], version: int

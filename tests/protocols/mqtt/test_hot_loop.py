@@ -48,7 +48,7 @@ SENT = st.builds(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     st.lists(SENT, min_size=1, max_size=25),
     st.sampled_from((4, 5)),

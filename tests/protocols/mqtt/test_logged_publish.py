@@ -73,7 +73,7 @@ def test_properties_and_expiry_go_to_the_log() -> None:
     run(body)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     st.lists(
         st.tuples(

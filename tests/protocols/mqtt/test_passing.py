@@ -46,7 +46,7 @@ def decoded(encoded: bytes) -> Properties | None:
     return properties
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(PIECES, max_size=4).map(b"".join), st.integers(0, 3))
 def test_a_block_passes_if_the_decoder_takes_it_and_changes_nothing(
     encoded: bytes, cut: int
@@ -69,7 +69,7 @@ def test_a_block_passes_if_the_decoder_takes_it_and_changes_nothing(
             assert block.content_type == properties.text(Property.CONTENT_TYPE)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(PIECES, max_size=4).map(b"".join), st.binary(max_size=12))
 def test_the_walk_over_user_properties_never_takes_what_the_decoder_refuses(
     encoded: bytes, rest: bytes

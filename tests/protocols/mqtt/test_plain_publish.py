@@ -24,7 +24,7 @@ _bodies = st.one_of(
 _firsts = st.sampled_from([0x30, 0x31, 0x32, 0x33, 0x3A, 0x3B, 0x34, 0x35])
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(_firsts, _bodies, st.sampled_from([V311, V5]), st.booleans())
 def test_both_ways_to_decode_a_publish_agree(
     first: int, body: bytes, version: int, cut: bool

@@ -66,7 +66,7 @@ def told(reader: Reader, version: int) -> list[tuple[bytes, bytes, int]]:
 
 
 @pytest.mark.parametrize("version", [4, 5])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(FRAMES, st.booleans())
 def test_frames_reach_readers_of_each_version_in_order(
     version: int, sent: list[tuple[str, int, int, bool]], others: bool

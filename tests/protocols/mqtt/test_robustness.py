@@ -81,7 +81,7 @@ def test_a_large_packet_may_come_byte_by_byte() -> None:
     run(body)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, 2**32), st.sampled_from((4, 5)))
 def test_mutated_streams_never_raise_and_leave_nothing_behind(seed: int, version: int) -> None:
     """Bytes changed, cut out, doubled. `feed` never raises into the event loop."""
@@ -130,7 +130,7 @@ def test_mutated_streams_never_raise_and_leave_nothing_behind(seed: int, version
     asyncio.run(body())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=200), st.sampled_from((4, 5)), st.booleans())
 def test_any_bytes_end_in_a_close_or_a_valid_state(
     data: bytes, version: int, greeted: bool

@@ -83,7 +83,7 @@ def test_frames_of_qos_1_with_the_same_properties_are_found(size: int) -> None:
         assert eager().of_one_size(data, 0, head, len(good[0]), len(data), form) == 2
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.integers(0, 30), min_size=1, max_size=60),
     st.sampled_from((0, 90, 110, 118, 16_340)),
@@ -180,7 +180,7 @@ FAULTS = (
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(STRETCH, min_size=1, max_size=5),
     st.sampled_from((4, 5)),
@@ -217,7 +217,7 @@ def test_whoever_looks_at_each_frame_finds_the_same(
     assert asyncio.run(outcome(eager())) == asyncio.run(outcome(blind()))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 40), st.integers(0, 60), st.sampled_from((4, 5)))
 def test_what_waits_for_a_commit_bounds_a_stretch_too(most: int, count: int, version: int) -> None:
     """Receive Maximum: a frame too many ends a v5 client, and a 3.1.1 one waits."""

@@ -246,7 +246,7 @@ def test_every_query_finds_what_the_conventions_say(
         st.lists(_trees, min_size=4, max_size=6),
         st.lists(st.tuples(st.integers(0, 7), _trees), min_size=3, max_size=3),
     )
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25, suppress_health_check=list(HealthCheck))
     def run(
         products: list[Any],
         brands: list[Any],
@@ -291,7 +291,7 @@ def assert_index_used(data: Data, where: Where, indexed: frozenset[str]) -> None
 @given(
     _products, _brands, _indexed, _trees | st.none(), _sorts, st.integers(0, 5), st.integers(0, 3)
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 def test_any_order_is_the_order_of_the_conventions(
     make_store: Callable[[str], Store],
     products: list[Any],
