@@ -87,7 +87,7 @@ class Subscription(Sight):
         self._after = begins_after
         begins_at = self._after.seq if self._after else rooms.engine.position
         resumes = self._after is not None and self._after.slot is None
-        self.telling = Telling(begins_at, resumes=resumes)
+        self.telling = Telling(begins_at, begins_at, resumes)
         self._reading: CatchUp | None = None
         self._held: Held | None = None
         self._siblings = siblings
@@ -134,10 +134,10 @@ class Subscription(Sight):
     def _place_to_wait_at(self) -> Position | None:
         """Where it begins when it cannot begin now: what comes meanwhile is told then."""
         now = self._rooms.engine.refresh()
-        log_id, is_current = self._rooms.hub.log_id, not self._options.omit_current
-        if is_current and (self.subscriber.is_congested or self._comes_after(now)):
-            return Position(log_id, now, 0, b"")
-        return Position(log_id, now) if self._comes_after(now) else None
+        must_wait = self._comes_after(now)
+        if not self._options.omit_current and (must_wait or self.subscriber.is_congested):
+            return Position(self._rooms.hub.log_id, now, 0, b"")
+        return Position(self._rooms.hub.log_id, now) if must_wait else None
 
     def _comes_after(self, since: int) -> bool:
         """Whether others of its session have yet to tell what came before this one began.
@@ -145,11 +145,8 @@ class Subscription(Sight):
         What comes from the log is told in its order there, also where a filter begins while
         others are behind.
         """
-        return self._is_of_session and self._siblings.are_before(self, since)
-
-    @property
-    def _is_of_session(self) -> bool:
-        return self._options.on_messages is not None
+        is_of_session = self._options.on_messages is not None
+        return is_of_session and self._siblings.are_before(self, since)
 
     def _open(self) -> CatchUp | None:
         """What is to be read first; ``None`` when changes from now on are enough."""
@@ -340,7 +337,8 @@ class Subscription(Sight):
     def _go_live(self, position: int) -> None:
         """The tail stands where reading ended: from here on the groups deliver."""
         self._reading = self._ranges = None
-        self._release()
+        if self._held is not None:
+            self._release(self._held)
         self._join()
         if self.state is not State.READING:
             return
@@ -351,15 +349,13 @@ class Subscription(Sight):
         if self._options.on_ready is not None and not was_returning:
             self._options.on_ready(format_position(self._rooms.hub.log_id, position))
 
-    def _release(self) -> None:
+    def _release(self, held: Held) -> None:
         """Send what is still held; nothing is held any more."""
-        held = self._held
-        if held is not None:
-            self._stop_holding(held)
-            self._tell_gap()
-            self._send(held.take_all())
-            if held.is_empty:
-                self._held = None
+        self._stop_holding(held)
+        self._tell_gap()
+        self._send(held.take_all())
+        if held.is_empty:
+            self._held = None
 
     def _stop_holding(self, held: Held) -> None:
         if self._is_holding:
@@ -472,7 +468,7 @@ class Subscription(Sight):
 
     def _wake_siblings(self) -> None:
         """Let those of the session go on that wait for this one."""
-        if self._is_of_session:
+        if self._options.on_messages is not None:
             self._siblings.wake()
 
     def end(self, reason: Exception) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from lyredb.delivery.cursor import CatchUp
 from lyredb.plugins.delivery import Message
 from lyredb.resources.held import Place
@@ -18,8 +20,10 @@ from lyredb.resources.subscription_parts import State
 _NOT_BEGUN = -1
 
 
-class Telling:
+class Telling(msgspec.Struct, gc=False):
     """How a subscription has begun, and what follows from that.
+
+    Numbers only, so that the garbage collector need not look at a million of it.
 
     Attributes:
         began_at: Where the log stood when it was prepared.
@@ -32,24 +36,13 @@ class Telling:
         resumes: What it reads first is a part of the log.
     """
 
-    __slots__ = (
-        "began_at",
-        "cut",
-        "has_state",
-        "replayed_upto",
-        "resumes",
-        "since",
-        "wanted_since",
-    )
-
-    def __init__(self, began_at: int, *, resumes: bool) -> None:
-        self.began_at = began_at
-        self.since = _NOT_BEGUN
-        self.wanted_since = _NOT_BEGUN
-        self.replayed_upto = 0
-        self.has_state = False
-        self.cut = began_at
-        self.resumes = resumes
+    began_at: int
+    cut: int
+    resumes: bool
+    since: int = _NOT_BEGUN
+    wanted_since: int = _NOT_BEGUN
+    replayed_upto: int = 0
+    has_state: bool = False
 
     def begin(self, reading: CatchUp, since: int | None) -> None:
         """Note what is read first.
