@@ -6,6 +6,7 @@ import itertools
 from collections import Counter
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -185,8 +186,40 @@ def test_whoever_goes_on_with_the_session_takes_the_will_back() -> None:
     directory = Directory(0)
     epoch = granted(directory.claim(delayed(1, 1, 5)))
     directory.release(1, "c", epoch, NOW_MS + 1_000)
-    assert directory.claim(claimant(2, 2)) == [Settled(epoch), Granted(2, 2, epoch + 1)]
+    assert directory.claim(claimant(2, 2)) == [Granted(2, 2, epoch + 1, resumes=True)]
     assert directory.take_due(NOW_MS + 1_000) == []
+    assert directory.confirm(2, "c", epoch + 1) == [Settled(epoch)]
+    assert directory.confirm(2, "c", epoch + 1) == []
+
+
+@pytest.mark.parametrize("ends", ["refused", "lost", "taken over"])
+def test_whoever_is_not_let_in_takes_no_will_back(ends: str) -> None:
+    """Its row is as it was all the time, so a crash changes nothing either."""
+    directory = Directory(0)
+    epoch = granted(directory.claim(delayed(1, 1, 5)))
+    (stored,) = directory.release(1, "c", epoch, NOW_MS + 1_000)
+    assert isinstance(stored, Kept)
+    directory.claim(claimant(2, 2))
+    if ends == "refused":
+        assert directory.release(2, "c", epoch + 1, was_let_in=False) == []
+    elif ends == "lost":
+        assert directory.lose(2, NOW_MS) == []
+    else:
+        directory.claim(claimant(3, 3, will_number=7))
+        directory.fence("c", epoch + 1)
+        assert directory.release(3, "c", epoch + 2, was_let_in=False) == [Settled(epoch + 2)]
+    assert directory.next_due_ms == NOW_MS + 1_000
+    assert directory.take_due(NOW_MS + 1_000) == [Orphaned(stored.kept)]
+
+
+def test_the_end_of_a_connection_that_was_let_in_leaves_no_will_of_before() -> None:
+    """Whether its confirmation was heard or not."""
+    directory = Directory(0)
+    epoch = granted(directory.claim(delayed(1, 1, 5)))
+    directory.release(1, "c", epoch, NOW_MS + 1_000)
+    directory.claim(claimant(2, 2))
+    assert directory.release(2, "c", epoch + 1) == [Settled(epoch)]
+    assert directory.delayed == 0
 
 
 def test_a_clean_start_ends_the_session_and_so_publishes_its_will_first() -> None:
@@ -213,9 +246,9 @@ def test_a_takeover_without_a_clean_start_discards_a_will_with_a_delay() -> None
     directory = Directory(0)
     epoch = granted(directory.claim(delayed(1, 1, 5)))
     directory.claim(claimant(2, 2))
-    *before, last = directory.release(1, "c", epoch, NOW_MS + 1_000)
-    assert before[-1] == Settled(epoch)
-    assert last == Granted(2, 2, epoch + 1)
+    *_, last = directory.release(1, "c", epoch, NOW_MS + 1_000)
+    assert last == Granted(2, 2, epoch + 1, resumes=True)
+    assert directory.confirm(2, "c", epoch + 1) == [Settled(epoch)]
 
 
 def test_the_delay_of_a_lost_workers_will_begins_with_the_loss() -> None:

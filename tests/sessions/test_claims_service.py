@@ -381,7 +381,9 @@ def test_the_wills_of_a_killed_server_are_written_once_after_the_grace(world: Wo
 def test_a_client_that_comes_back_within_the_grace_has_not_gone(world: World) -> None:
     world.client(world.one, kept=will(1))
     restarted(world, 30.0)
-    world.client(world.one, kept=will(2))
+    back = world.client(world.one, kept=will(2))
+    world.one.confirm("c", back.epoch)
+    world.streams.run()
     world.now_ms += 30_000
     world.timers.pass_all()
     assert not world.writer.waiting

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TypeAlias
 
@@ -83,12 +83,17 @@ class Claimant:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """Tell a claimant that the identifier is its own now, once its will is on disk."""
+    """Tell a claimant that the identifier is its own now, once its will is on disk.
+
+    Attributes:
+        resumes: It goes on with a session whose will waits: `Directory.confirm` is due.
+    """
 
     worker: int
     ticket: int
     epoch: int
     kept: KeptWill | None = None
+    resumes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +141,17 @@ Action: TypeAlias = Granted | Refused | Revoked | Orphaned | Kept | Settled
 
 @dataclass(slots=True)
 class _Owner:
-    """The owner of an identifier, and who waits for it."""
+    """The owner of an identifier, and who waits for it.
+
+    Attributes:
+        resumed: Wills that it takes back once it has the session; until then they are as they
+            were, on disk too.
+    """
 
     worker: int
     claim: Claim
     waiting: Claimant | None = None
+    resumed: list[Departure] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -225,7 +236,22 @@ class Directory:
             return [_refused(before, Refusal.SUPERSEDED)]
         return [_revoked(owner)]
 
-    def release(self, worker: int, client_id: str, epoch: int, due_ms: int = 0) -> list[Action]:
+    def confirm(self, worker: int, client_id: str, epoch: int) -> list[Action]:
+        """A connection that was granted an identifier goes on with the session."""
+        owner = self._owners.get(client_id)
+        if owner is None or owner.worker != worker or owner.claim.epoch != epoch:
+            return []
+        return _taken_back(owner)
+
+    def release(
+        self,
+        worker: int,
+        client_id: str,
+        epoch: int,
+        due_ms: int = 0,
+        *,
+        was_let_in: bool = True,
+    ) -> list[Action]:
         """A connection has stopped.
 
         Args:
@@ -234,10 +260,13 @@ class Directory:
             epoch: Of its claim.
             due_ms: When its will is published, unless the session is taken up before; 0
                 when it is published or discarded already.
+            was_let_in: False when its client was refused: the wills that it would have taken
+                back go on waiting.
         """
         owner = self._owners.get(client_id)
         if owner is not None and owner.worker == worker and owner.claim.epoch == epoch:
-            return self._part(owner, due_ms)
+            taken_back = _taken_back(owner) if was_let_in else []
+            return taken_back + self._part(owner, due_ms)
         fenced = self._fenced.pop((worker, client_id, epoch), None)
         if fenced is not None:
             kept = fenced.claim.kept()
@@ -323,6 +352,7 @@ class Directory:
             owner, other = other, owner
             owner.waiting, other.waiting = other.waiting, None
             self._owners[owner.claim.client_id] = owner
+        owner.resumed += other.resumed
         self._set_aside(other, is_continued=True)
         return _revoked(other)
 
@@ -353,6 +383,8 @@ class Directory:
 
     def _pass_on(self, owner: _Owner, orphans: list[Orphaned]) -> list[Action]:
         """Take an identifier from its owner, for whoever waits for it."""
+        for departure in owner.resumed:
+            self._departures.add(departure)
         del self._owners[owner.claim.client_id]
         return [*orphans] if owner.waiting is None else self._grant(owner.waiting, orphans)
 
@@ -360,26 +392,37 @@ class Directory:
         """Grant an identifier; wills that the new connection makes due are published first.
 
         [MQTT-3.1.3-9]: whoever goes on with a session before its will's delay has passed
-        takes the will back; a clean start ends the session, and so publishes it.
+        takes the will back, as soon as it has the session; a clean start ends that, and so
+        publishes the will.
         """
         actions: list[Action] = []
+        resumed: list[Departure] = []
         for departure in self._departures.of(claimant.client_id):
             kept = departure.kept
             if kept.user != claimant.user:
                 continue
             self._departures.pop(kept.epoch)
-            if departure.is_cut or not claimant.clean_start:
+            if not claimant.clean_start:
+                resumed.append(departure)
+            elif departure.is_cut:
                 actions.append(Settled(kept.epoch))
             else:
                 orphans.append(Orphaned(kept))
         self._epoch += 1
         claim = Claim(claimant.client_id, self._epoch, claimant.user, claimant.will)
-        self._owners[claimant.client_id] = _Owner(claimant.worker, claim)
-        granted = Granted(claimant.worker, claimant.ticket, self._epoch, claim.kept())
+        self._owners[claimant.client_id] = _Owner(claimant.worker, claim, resumed=resumed)
+        granted = Granted(
+            claimant.worker, claimant.ticket, self._epoch, claim.kept(), resumes=bool(resumed)
+        )
         if not orphans:
             return [*actions, granted]
         *others, last = orphans
         return [*actions, *others, Orphaned(last.kept, granted)]
+
+
+def _taken_back(owner: _Owner) -> list[Action]:
+    resumed, owner.resumed = owner.resumed, []
+    return [Settled(departure.kept.epoch) for departure in resumed]
 
 
 def _lost(fenced: _Fenced) -> list[Action]:

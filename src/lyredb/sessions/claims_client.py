@@ -39,6 +39,7 @@ class Claims:
         # By epoch: no two claims of a server have the same, whatever their identifiers.
         self._held: dict[int, tuple[Claim, Callable[[], None]]] = {}
         self._unheard: dict[int, wire.Release] = {}
+        self._resuming: set[int] = set()
         calls.on_notice(wire.REVOKE, self._revoke)
         calls.on_attach(self._announce)
 
@@ -80,12 +81,22 @@ class Claims:
                 return
             claim = Claim(client_id, answer.epoch, user, will)
             self._held[answer.epoch] = claim, on_revoke
+            if answer.resumes:
+                self._resuming.add(answer.epoch)
             on_result(answer.epoch)
 
         request = wire.Request(client_id, user, will, clean_start)
         self._calls.call(wire.CLAIM, wire.encode(request), answered)
 
-    def release(self, client_id: str, epoch: int, delay_ms: int = 0) -> None:
+    def confirm(self, client_id: str, epoch: int) -> None:
+        """The client is let in: the wills that wait for it to stay away are void."""
+        if epoch in self._resuming:
+            self._resuming.remove(epoch)
+            self._calls.notify(wire.OPENED, wire.encode(wire.Named(client_id, epoch)))
+
+    def release(
+        self, client_id: str, epoch: int, delay_ms: int = 0, *, was_let_in: bool = True
+    ) -> None:
         """Give a claim back.
 
         Args:
@@ -93,10 +104,12 @@ class Claims:
             epoch: Of the claim; one that is not held is nothing to give back.
             delay_ms: When the will is published from now, unless its client comes back
                 before; 0 when it is published or discarded by now.
+            was_let_in: False when the client was refused after all, or did not wait.
         """
+        self._resuming.discard(epoch)
         held = self._held.pop(epoch, None)
         if held is not None:
-            release = wire.Release(client_id, epoch, delay_ms)
+            release = wire.Release(client_id, epoch, delay_ms, was_let_in)
             if held[0].will is not None:
                 self._unheard[epoch] = release
             self._release(release)

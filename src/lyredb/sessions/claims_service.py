@@ -99,6 +99,7 @@ class ClaimsService:
         self._forgotten: dict[str, int] = {}
         service.serve(wire.CLAIM, self._claim)
         service.serve(wire.RELEASE, self._release)
+        service.serve(wire.OPENED, self._opened)
         service.serve(wire.WILL, self._set_will)
         service.serve(wire.ANNOUNCE, self._announce)
         service.serve(wire.ENDED, self._end_session)
@@ -146,10 +147,18 @@ class ClaimsService:
     def _release(self, worker: int, body: bytes, reply: Reply) -> None:
         release = wire.releases.decode(body)
         due_ms = self._now_ms() + release.delay_ms if release.delay_ms else 0
-        self._act(self._directory.release(worker, release.client_id, release.epoch, due_ms))
+        self._act(
+            self._directory.release(
+                worker, release.client_id, release.epoch, due_ms, was_let_in=release.was_let_in
+            )
+        )
         if self._forgotten:
             self._end_forgotten()
         reply(b"")
+
+    def _opened(self, worker: int, body: bytes, _: Reply) -> None:
+        named = wire.named.decode(body)
+        self._act(self._directory.confirm(worker, named.client_id, named.epoch))
 
     def _set_will(self, worker: int, body: bytes, _: Reply) -> None:
         new = wire.new_wills.decode(body)
@@ -214,16 +223,21 @@ class ClaimsService:
     def _grant(self, granted: Granted) -> None:
         """Answer a claim, once its will is on disk: the client may rely on it from then on."""
         kept = granted.kept
+        answer = wire.Answer(granted.epoch, resumes=granted.resumes)
         if kept is None:
-            self._answer(granted.ticket, wire.Answer(granted.epoch))
+            self._answer(granted.ticket, answer)
             return
 
         def then(error: LyreError | None) -> None:
             if error is None:
-                self._answer(granted.ticket, wire.Answer(granted.epoch))
+                self._answer(granted.ticket, answer)
                 return
             _, reply = self._replies.pop(granted.ticket, (0, None))
-            self._act(self._directory.release(granted.worker, kept.client_id, kept.epoch))
+            self._act(
+                self._directory.release(
+                    granted.worker, kept.client_id, kept.epoch, was_let_in=False
+                )
+            )
             if reply is not None:
                 reply(error)
 

@@ -18,6 +18,8 @@ RELEASE: Final = "claims/release"
 """A call: `Release` → nothing, once the directory knows of it."""
 ENDED: Final = "claims/ended"
 """A notice to the directory: `Ended`."""
+OPENED: Final = "claims/opened"
+"""A notice to the directory: `Named`, after an `Answer` that resumes."""
 WILL: Final = "claims/will"
 """A notice to the directory: `NewWill`."""
 ANNOUNCE: Final = "claims/announce"
@@ -36,10 +38,11 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):
-    """The epoch of the claim, or why there is none."""
+    """The epoch of the claim, or why there is none; whether wills wait for `OPENED`."""
 
     epoch: int
     refusal: Refusal | None = None
+    resumes: bool = False
 
 
 class Named(msgspec.Struct, frozen=True, array_like=True):
@@ -50,11 +53,15 @@ class Named(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Release(msgspec.Struct, frozen=True, array_like=True):
-    """A claim that is given back; its will is settled, or due after some milliseconds."""
+    """A claim that is given back; its will is settled, or due after some milliseconds.
+
+    Or its client was never let in: then it has taken no will back.
+    """
 
     client_id: str
     epoch: int
     delay_ms: int = 0
+    was_let_in: bool = True
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True):

@@ -9,9 +9,10 @@ from lyredb.plugins.context import Context
 from lyredb.resources.requests import Write
 from lyredb.security.authenticator import Account
 from lyredb.security.principals import Role
+from lyredb.sessions.store import OnOpen
 from lyredb.storage.mutation import Kind, Mutation
 from tests.protocols.mqtt import client_frames as client
-from tests.protocols.mqtt.harness import Harness, now_ms, run
+from tests.protocols.mqtt.harness import Harness, NoSessions, now_ms, run
 
 READER = Role("reader")
 
@@ -196,6 +197,42 @@ def test_a_will_with_a_delay_waits_at_the_directory_and_not_at_the_worker() -> N
         other.peer(5).send(client.connect(5, clean=False, props=expiry))
         assert harness.directory.statistics().wills_delayed == 0
         assert not harness.will_writer.rows
+
+    run(body)
+
+
+class FailingSessions(NoSessions):
+    """Sessions that cannot be opened."""
+
+    def open(
+        self,
+        context: Context,
+        epoch: int,
+        *,
+        clean_start: bool,
+        expiry_s: int,
+        on_open: OnOpen,
+    ) -> None:
+        on_open(DiskFull("no room"))
+
+
+def test_a_client_that_is_refused_after_its_claim_takes_no_will_back() -> None:
+    """It has not gone on with its session: the will is due at its time, and stays on disk."""
+
+    async def body() -> None:
+        harness = Harness()
+        delay, expiry = delay_of(5), expiry_of(60)
+        peer = harness.connected(5, will=("open/w", b"x"), will_properties=delay, props=expiry)
+        peer.lose()
+        rows = dict(harness.will_writer.rows)
+        assert len(rows) == 1
+        other = Harness(streams=harness.streams, worker=2, sessions=FailingSessions())
+        back = other.peer(5)
+        back.send(client.connect(5, clean=False, props=expiry))
+        assert [packet.reason for packet in back.take()] == [0x97]
+        assert harness.directory.statistics().wills_delayed == 1
+        assert harness.will_writer.rows == rows
+        assert harness.directory.statistics().claims == 0
 
     run(body)
 

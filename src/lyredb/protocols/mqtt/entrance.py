@@ -198,7 +198,7 @@ class Entrance:
             if not isinstance(result, int) or isinstance(result, Refusal):
                 self._refuse_claim(result)
             elif self._is_over:
-                service.release(client_id, result)
+                service.release(client_id, result, was_let_in=False)
             else:
                 self._open(Admitted(connect, context, client_id, result, will))
 
@@ -217,7 +217,7 @@ class Entrance:
 
         def on_open(result: StoredSession | Refusal | LyreError | None) -> None:
             if isinstance(result, (Refusal, LyreError)):
-                service.release(admitted.client_id, admitted.epoch)
+                service.release(admitted.client_id, admitted.epoch, was_let_in=False)
                 self._refuse_claim(result)
             elif self._is_over:
                 self._give_back(admitted, result)
@@ -237,19 +237,20 @@ class Entrance:
         """The peer has gone while its session was opened."""
         service = self._service
         if stored is None:
-            service.release(admitted.client_id, admitted.epoch)
+            service.release(admitted.client_id, admitted.epoch, was_let_in=False)
             return
         expiry_s = handshake.expiry_of(admitted.connect, service.limits)
         service.begin_write()
 
         def closed(error: LyreError | None) -> None:
             service.end_write()
-            service.release(admitted.client_id, admitted.epoch)
+            service.release(admitted.client_id, admitted.epoch, was_let_in=False)
 
         stored.close(expiry_s, closed)
 
     def _let_in(self, admitted: Admitted) -> None:
         self._is_over = True
+        self._service.claims.confirm(admitted.client_id, admitted.epoch)
         try:
             self._gate.let_in(admitted)
         except Exception:

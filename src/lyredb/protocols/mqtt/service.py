@@ -250,16 +250,19 @@ class Service:
 
         self.claims.claim(client_id, user, answered, on_revoke, will, clean_start=clean_start)
 
-    def release(self, client_id: str, epoch: int, delay_ms: int = 0) -> None:
+    def release(
+        self, client_id: str, epoch: int, delay_ms: int = 0, *, was_let_in: bool = True
+    ) -> None:
         """Give a client identifier back: its connection has stopped.
 
         Args:
             client_id: The identifier.
             epoch: Of the claim.
             delay_ms: When its will is published from now; 0: it is out, or was discarded.
+            was_let_in: See `lyredb.sessions.claims_client.Claims.release`.
         """
         self.clients -= 1
-        self.claims.release(client_id, epoch, delay_ms)
+        self.claims.release(client_id, epoch, delay_ms, was_let_in=was_let_in)
 
     def discard(self, connection: Client) -> None:
         """Forget a connection that is gone."""
