@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import signal
 import socket
 import ssl
 import subprocess
@@ -23,7 +24,13 @@ from lyredb.protocols.net.proxy import SIGNATURE
 from tests.e2e.clients import AUTHORIZATION
 from tests.e2e.secure_server import port_of, secure_server
 from tests.e2e.server_process import PASSWORD, SCHEMA, USER, ServerProcess, running_server
-from tests.protocols.net.authority import authority, client_context, write_server_files
+from tests.protocols.net.authority import (
+    authority,
+    client_context,
+    client_with,
+    write_revoked,
+    write_server_files,
+)
 from tests.protocols.net.proxy_frames import proxy4
 
 DEADLINE_S = 10.0
@@ -224,10 +231,35 @@ def test_certificates_change_under_traffic(tmp_path: Path) -> None:
             assert json.loads(old.hears())["value"] == 4
 
 
+def test_a_client_whose_certificate_is_revoked_is_shut_out_at_a_reload(tmp_path: Path) -> None:
+    """By each protocol; whoever has another certificate of the same authority is let in."""
+    leaving, staying = (
+        authority().issue_cert(f"{name}.example", common_name=USER) for name in ("a", "b")
+    )
+    revoked = tmp_path / "revoked.pem"
+    write_revoked(revoked)
+    more = {"LYREDB_TLS_CERTIFICATE_REVOCATION_LIST": str(revoked)}
+    with secure_server(tmp_path, mtls="required", **more) as server:
+        url = https(server, "/Sensor/")
+        assert trusts(url, client_with(leaving))
+        write_revoked(revoked, leaving)
+        server.process.send_signal(signal.SIGHUP)
+        eventually(lambda: not trusts(url, client_with(leaving)))
+        assert trusts(url, client_with(staying))
+        with Mqtts(server, client_with(staying)) as client:
+            assert client.result() == 0
+        shut_out = Mqtts(server, client_with(leaving))
+        ended: queue.Queue[bool] = queue.Queue()
+        shut_out.paho.on_disconnect = lambda *_: ended.put(True)
+        with shut_out:
+            assert ended.get(timeout=DEADLINE_S)
+            assert shut_out.connected.empty()
+
+
 def trusts(url: str, context: ssl.SSLContext) -> bool:
     try:
         return httpx.get(url, verify=context).status_code == 200
-    except httpx.ConnectError:
+    except httpx.TransportError:
         return False
 
 

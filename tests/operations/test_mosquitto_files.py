@@ -137,6 +137,7 @@ listener 1884
 listener 8884 10.0.0.1
 certfile /etc/c.pem
 keyfile /etc/k.pem
+crlfile /etc/r.pem
 require_certificate true
 listener 9001
 protocol websockets
@@ -163,6 +164,7 @@ def test_a_configuration_becomes_settings(tmp_path: Path) -> None:
         "mqtt.network.unixSocket": "/run/m.sock",
         "tls.certificate": "/etc/c.pem",
         "tls.privateKey": "/etc/k.pem",
+        "tls.certificateRevocationList": "/etc/r.pem",
         "mqtt.network.mtls": "required",
         "http.port": 9001,
         "mqtt.requireAuthentication": True,

@@ -30,6 +30,7 @@ _FILES: Final[Mapping[str, str]] = {
     "certfile": "tls.certificate",
     "keyfile": "tls.privateKey",
     "cafile": "tls.certificateAuthority",
+    "crlfile": "tls.certificateRevocationList",
 }
 _NEEDLESS: Final[Mapping[str, str]] = {
     "persistence": "everything that has to last is on disk",

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import ssl
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from lyredb.protocols.net.certificates import CertificateFiles
 
@@ -43,3 +48,36 @@ def client_context(ca: trustme.CA | None = None, *, name: str = "") -> ssl.SSLCo
     if name:
         authority().issue_cert(f"{name}.example", common_name=name).configure_cert(context)
     return context
+
+
+def client_with(leaf: trustme.LeafCert) -> ssl.SSLContext:
+    """A client that shows this certificate."""
+    context = client_context()
+    leaf.configure_cert(context)
+    return context
+
+
+def write_revoked(
+    file: Path, *leaves: trustme.LeafCert, ca: trustme.CA | None = None, days: int = 1
+) -> None:
+    """Write the authority's list of certificates that are revoked.
+
+    Args:
+        file: Where.
+        leaves: What is revoked.
+        ca: Whose list; that of `authority` when not given.
+        days: How long it is in force from now; below zero: it is out of date.
+    """
+    ca = ca or authority()
+    key = load_pem_private_key(ca.private_key_pem.bytes(), None)
+    assert isinstance(key, EllipticCurvePrivateKey)
+    now = datetime.now(UTC)
+    until = now + timedelta(days=days)
+    since = min(now, until) - timedelta(days=1)
+    issuer = x509.load_pem_x509_certificate(ca.cert_pem.bytes()).subject
+    made = x509.CertificateRevocationListBuilder(issuer, since, until)
+    for leaf in leaves:
+        number = x509.load_pem_x509_certificate(leaf.cert_chain_pems[0].bytes()).serial_number
+        one = x509.RevokedCertificateBuilder(number, since)
+        made = made.add_revoked_certificate(one.build())
+    file.write_bytes(made.sign(key, SHA256()).public_bytes(Encoding.PEM))

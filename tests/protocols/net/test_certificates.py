@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import ssl
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +19,14 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from lyredb.errors import SettingError
+from lyredb.plugins.network import ClientCertificates
 from lyredb.protocols.net.certificates import CertificateFiles, Certificates
-from tests.protocols.net.authority import write_server_files
+from tests.protocols.net.authority import (
+    authority,
+    client_with,
+    write_revoked,
+    write_server_files,
+)
 
 
 def test_contexts_speak_tls_1_2_at_least(tmp_path: Path) -> None:
@@ -106,3 +115,90 @@ def test_a_broken_file_keeps_the_old_one_and_is_told_once(
     assert certificates.failed_reloads == 1
     write_server_files(tmp_path)
     assert certificates.refresh()
+
+
+def with_list(folder: Path, *revoked: trustme.LeafCert, days: int = 1) -> CertificateFiles:
+    """The files of a server that has a list of revoked certificates."""
+    file = folder / "revoked.pem"
+    write_revoked(file, *revoked, days=days)
+    return replace(write_server_files(folder), revoked=str(file))
+
+
+def lets_in(server: ssl.SSLContext, leaf: trustme.LeafCert) -> bool:
+    """Shake hands in memory; tell whether the server takes the client's certificate."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours = server.wrap_bio(to_server, to_client, server_side=True)
+    theirs = client_with(leaf).wrap_bio(to_client, to_server, server_hostname="localhost")
+    for _ in range(10):
+        with suppress(ssl.SSLWantReadError):
+            theirs.do_handshake()
+        try:
+            ours.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+        except ssl.SSLCertVerificationError:
+            return False
+    return ours.getpeercert() is not None
+
+
+def a_client(name: str) -> trustme.LeafCert:
+    return authority().issue_cert(f"{name}.example", common_name=name)
+
+
+@pytest.mark.parametrize("clients", ["true", "required"])
+def test_a_revoked_certificate_is_refused_and_others_are_not(
+    tmp_path: Path, clients: ClientCertificates
+) -> None:
+    good, bad = a_client("good"), a_client("bad")
+    context = Certificates(with_list(tmp_path, bad)).context(clients)()
+    assert lets_in(context, good)
+    assert not lets_in(context, bad)
+
+
+def test_a_new_list_counts_for_whoever_comes_after_it(tmp_path: Path) -> None:
+    leaf = a_client("leaving")
+    files = with_list(tmp_path)
+    certificates = Certificates(files)
+    context = certificates.context("required")
+    assert lets_in(context(), leaf)
+    write_revoked(Path(files.revoked), leaf)
+    assert certificates.refresh()
+    assert not lets_in(context(), leaf)
+
+
+def test_a_list_that_is_out_of_date_lets_nobody_in(tmp_path: Path) -> None:
+    """Who keeps an old list back cannot hide what was revoked since."""
+    context = Certificates(with_list(tmp_path, days=-1)).context("required")()
+    assert not lets_in(context, a_client("anybody"))
+
+
+def test_a_list_of_another_authority_lets_nobody_in(tmp_path: Path) -> None:
+    files = with_list(tmp_path)
+    write_revoked(Path(files.revoked), ca=trustme.CA())
+    assert not lets_in(Certificates(files).context("required")(), a_client("anybody"))
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "a certificate"])
+def test_a_file_without_a_list_is_refused(tmp_path: Path, text: str) -> None:
+    """A certificate is read by the same call, and would leave every certificate unchecked."""
+    files = with_list(tmp_path)
+    if text == "a certificate":
+        text = Path(files.authority).read_text()
+    Path(files.revoked).write_text(text)
+    with pytest.raises(SettingError, match=r"tls\.certificateRevocationList"):
+        Certificates(files).context("required")
+    Certificates(files).context("false")
+
+
+def test_a_broken_list_keeps_the_old_one(tmp_path: Path) -> None:
+    """A list that vanishes or breaks off does not let the revoked in again."""
+    bad = a_client("bad")
+    files = with_list(tmp_path, bad)
+    certificates = Certificates(files)
+    context = certificates.context("required")
+    Path(files.revoked).write_text("")
+    assert not certificates.refresh()
+    Path(files.revoked).unlink()
+    assert not certificates.refresh()
+    assert certificates.failed_reloads == 2
+    assert not lets_in(context(), bad)

@@ -38,6 +38,7 @@ class CertificateFiles:
     certificate: str
     private_key: str
     authority: str = ""
+    revoked: str = ""
 
     @classmethod
     def of(cls, settings: Settings) -> CertificateFiles:
@@ -46,6 +47,7 @@ class CertificateFiles:
             settings.text("tls.certificate"),
             settings.text("tls.privateKey"),
             settings.text("tls.certificateAuthority"),
+            settings.text("tls.certificateRevocationList"),
         )
 
 
@@ -95,7 +97,8 @@ class Certificates:
 
     def _look(self) -> _Seen:
         files = self._files
-        return tuple(map(_look_at, (files.certificate, files.private_key, files.authority)))
+        paths = (files.certificate, files.private_key, files.authority, files.revoked)
+        return tuple(map(_look_at, paths))
 
     def _make(self, clients: ClientCertificates) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -106,6 +109,8 @@ class Certificates:
         context.verify_mode = _VERIFY[clients]
         if clients != "false":
             self._load_authority(context)
+            if self._files.revoked:
+                self._load_revoked(context)
         return context
 
     def _load_certificate(self, context: ssl.SSLContext) -> None:
@@ -139,6 +144,26 @@ class Certificates:
             raise SettingError(
                 name, f"{path} does not work: {error}", allowed="certificates, PEM"
             ) from error
+
+    def _load_revoked(self, context: ssl.SSLContext) -> None:
+        """Have each client's certificate looked up in the list of its authority.
+
+        The leaf only: a list for the chain would have to be there for every authority in it.
+        """
+        name, path = "tls.certificateRevocationList", self._files.revoked
+        _require_readable(name, path)
+        before = context.cert_store_stats()["crl"]
+        try:
+            context.load_verify_locations(path)
+        except ssl.SSLError as error:
+            raise SettingError(
+                name, f"{path} does not work: {error}", allowed="lists of revoked certificates, PEM"
+            ) from error
+        if context.cert_store_stats()["crl"] == before:
+            raise SettingError(
+                name, f"{path} holds no list", allowed="lists of revoked certificates, PEM"
+            )
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
 
 
 def require_secure_port(settings: Settings, protocol: str) -> None:

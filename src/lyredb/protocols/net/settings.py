@@ -68,7 +68,7 @@ NET_SETTINGS: Final[tuple[Setting, ...]] = (
         "",
         "text",
         "File with the certificate of this server and those that lead to its authority, PEM. "
-        "It and the next two are looked at every two seconds: new connections get new files "
+        "It and the next three are looked at every two seconds: new connections get new files "
         "without a restart, and a file that does not work leaves the old one in use.",
     ),
     Setting(
@@ -80,5 +80,13 @@ NET_SETTINGS: Final[tuple[Setting, ...]] = (
         "text",
         "File with the authorities that certificates of clients come from, PEM; for "
         "`http.mtls` and `mqtt.network.mtls`.",
+    ),
+    Setting(
+        "tls.certificateRevocationList",
+        "",
+        "text",
+        "File with the lists of revoked certificates (CRL) of those authorities, PEM. A client "
+        "whose certificate is in one, or whose authority has none there or one that is out of "
+        "date, is refused in the handshake.",
     ),
 )
