@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lyredb.delivery.filters import matches, parse_filter
+from lyredb.delivery.outbox import LONE_TICKS
 from tests.delivery.world import LineEncoding, Publisher, Reader, Someone, World, put, terms
 
 FILTERS = ["#", "+/#", "Sensor/#", "Sensor/+", "Sensor/1", "Sensor/2", "a", "a/+", "a/b", "+"]
@@ -37,6 +38,7 @@ SEND = st.tuples(
     st.integers(0, 2),
     st.sampled_from([0, 7, 8]),
     st.sampled_from(["", "m4", "m5"]),
+    st.booleans(),
 )
 PUT = st.tuples(st.just("put"), st.integers(1, 3), st.sampled_from([0, 7]))
 TICK = st.just(("tick",))
@@ -107,7 +109,18 @@ class Machine:
         one.filters.pop(name, None)
         self.world.hub.leave(name, one.reader)
 
-    def send(self, topic: str, qos: int, session: int, raw_kind: str) -> None:
+    def come_alone(self) -> None:
+        """Have as many frames come one at a time as it takes to write the next ones at once."""
+        reader, ingress = Reader(), self.world.hub.ingress(Someone("publisher"), "mqtt", "m4")
+        self.world.hub.join("Sensor/alone", reader, terms(encoding=ENCODINGS[0]))
+        solo = ingress.path(b"Sensor/alone").solo0
+        assert solo is not None
+        for _ in range(LONE_TICKS):
+            ingress.push_lone(solo, b"x\n", None)
+            self.world.tick()
+        self.world.hub.leave("Sensor/alone", reader)
+
+    def send(self, topic: str, qos: int, session: int, raw_kind: str, is_lone: bool) -> None:
         """Push as a protocol does: a run where there is a solo group, else a message."""
         self.number += 1
         payload = str(self.number)
@@ -118,7 +131,9 @@ class Machine:
         ingress = self.world.hub.ingress(Someone("publisher"), "mqtt", raw_kind)
         path = ingress.path(topic.encode())
         solo = (path.solo0, path.solo1, path.solo2)[qos]
-        if solo is not None:
+        if solo is not None and is_lone and not qos:
+            ingress.push_lone(solo, raw, Publisher())
+        elif solo is not None:
             before = b"junk"
             borders = ([4 + len(raw)], [4 + raw_id]) if qos else ((), ())
             chunk = before + raw + b"more"
@@ -170,12 +185,16 @@ def check_batch(data: bytes, ends: object, ids: object, count: int) -> None:
 
 
 @settings(max_examples=300)
-@given(ACTIONS)
+@given(ACTIONS, st.booleans())
 def test_each_subscriber_gets_one_copy_in_order_whatever_overlaps(
-    actions: list[tuple[object, ...]],
+    actions: list[tuple[object, ...]], one_at_a_time: bool
 ) -> None:
-    """Highest QoS, all identifiers, raw or made; edits take effect where they stand."""
+    """Highest QoS, all identifiers, raw or made, at once or in the tick; edits take effect
+    where they stand.
+    """
     machine = Machine()
+    if one_at_a_time:
+        machine.come_alone()
     for name, *arguments in actions:
         getattr(machine, str(name))(*arguments)
     machine.tick()

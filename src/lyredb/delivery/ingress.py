@@ -111,6 +111,18 @@ class Ingress:
         if group.relay is not None:
             group.relay.push_run(frames, count, publisher, acknowledged=bool(ends))
 
+    def push_lone(self, group: Group, frame: bytes, publisher: Publisher | None) -> None:
+        """As `push_run`, for one frame of QoS 0 that was all that its publisher sent.
+
+        It is written at once where frames come one at a time, see `Outbox.write_lone`.
+        """
+        if not self._outbox.write_lone(group, frame, publisher):
+            self.push_run(group, frame, 0, len(frame), 1, publisher)
+        elif group.is_bundle:
+            assert isinstance(group, Bundle), "is_bundle says so"
+            if group.relay is not None:
+                group.relay.push_run(frame, 1, publisher, acknowledged=False)
+
     def push(
         self,
         path: Path,

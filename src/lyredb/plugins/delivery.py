@@ -163,8 +163,12 @@ class Subscriber(Protocol):
     drops (QoS 0) or closes itself.
     """
 
-    def write(self, batch: Batch) -> None:
-        """Send the frames of a tick; called once per tick."""
+    def write(self, batch: Batch) -> bool | None:
+        """Send the frames of a tick; called once per tick, for frames that come alone at once.
+
+        Returns:
+            False when the subscriber is not congested, which spares the question.
+        """
 
     def write_messages(self, messages: Sequence[Message]) -> None:
         """As ``write``, for encodings that take messages."""

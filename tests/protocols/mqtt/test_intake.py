@@ -39,6 +39,9 @@ class Reader:
         self.act()
         return whole, 2
 
+    def fail_by_fault(self) -> None:
+        raise AssertionError("nothing here publishes")
+
     def tick(self) -> None:
         due, self.due = self.due[:], []
         for callback in due:

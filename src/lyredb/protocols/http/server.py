@@ -49,6 +49,9 @@ TLS for the whole host, and turn the plain port's URLs into ones that nobody ans
 _CUT_OFF_S: Final = 0.5
 """Of the deadline of a stop, for what has to be cancelled; less of a short one."""
 
+_LEAST_TICK_S: Final = 0.1
+"""Between two looks at deadlines, however short these are."""
+
 logger: Final = logging.getLogger("lyredb.http")
 
 
@@ -63,7 +66,7 @@ class _Uvicorn(uvicorn.Server):
         self.server_state: Port = port
         self.is_up = asyncio.Event()
         self._listen = listen
-        self._swept_s = 0.0
+        self._ending = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -81,17 +84,25 @@ class _Uvicorn(uvicorn.Server):
     def _connect(self, peer: Peer) -> Guard:
         return Guard(self.config, self.server_state, self.lifespan.state, peer=peer)
 
+    async def main_loop(self) -> None:
+        """Tick when something is due. uvicorn's own does ten times a second, for nothing."""
+        every_s = max(_LEAST_TICK_S, self.server_state.limits.sweep_s)
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(every_s):
+                    await self._ending.wait()
+
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second."""
+        """Make the headers of this second, and look at deadlines."""
         should_exit = await super().on_tick(counter)
-        port = self.server_state
-        if counter % 10 == 0:
-            port.remake_head()
-        now = asyncio.get_running_loop().time()
-        if now - self._swept_s >= port.limits.sweep_s:
-            self._swept_s = now
-            port.sweep(now)
+        self.server_state.remake_head()
+        self.server_state.sweep(asyncio.get_running_loop().time())
         return should_exit
+
+    def end(self) -> None:
+        """Accept nothing more, and end what is open."""
+        self.should_exit = True
+        self._ending.set()
 
 
 class HttpServer:
@@ -264,7 +275,7 @@ class HttpServer:
             for one in self._sockets:
                 one.close()
             return
-        self._uvicorn.should_exit = True
+        self._uvicorn.end()
         draining = asyncio.create_task(Draining(self._port).run())
         within_s = max(deadline_s * 0.6, deadline_s - _CUT_OFF_S)
         try:

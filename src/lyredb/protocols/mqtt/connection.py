@@ -27,13 +27,14 @@ from lyredb.protocols.mqtt.entrance import Admitted, Entrance, Origin
 from lyredb.protocols.mqtt.errors import answer_for, sentence_of
 from lyredb.protocols.mqtt.intake import Intake
 from lyredb.protocols.mqtt.life import CONNECTED, ENDED, State
+from lyredb.protocols.mqtt.outbox import Outbox
 from lyredb.protocols.mqtt.packets import Connect, Disconnect
 from lyredb.protocols.mqtt.reasons import Reason, Violation
 from lyredb.protocols.mqtt.service import LINGER_S, Service
 from lyredb.protocols.mqtt.session import Session, open_session
 from lyredb.protocols.mqtt.silence import Silence
 from lyredb.protocols.mqtt.statistics import Tally
-from lyredb.protocols.mqtt.tracing import Tap, Tapped
+from lyredb.protocols.mqtt.tracing import Tap, tapped
 from lyredb.protocols.mqtt.transport import Transport
 from lyredb.protocols.mqtt.wheel import Wheel
 from lyredb.security.authenticator import Account
@@ -47,6 +48,7 @@ class Connection:
 
     Attributes:
         due: The tick at which the wheel looks at this connection.
+        heard: The tick at which something came.
 
     Args:
         transport: Where bytes go.
@@ -61,6 +63,7 @@ class Connection:
 
     __slots__ = (
         "_answers_scheduled",
+        "_clear_outbox",
         "_entrance",
         "_format",
         "_intake",
@@ -73,6 +76,7 @@ class Connection:
         "_transport",
         "_watches",
         "due",
+        "heard",
     )
 
     def __init__(
@@ -87,6 +91,7 @@ class Connection:
         content_type: str = "",
     ) -> None:
         self.due = -1
+        self.heard = 0
         self._transport = transport
         self._service = service
         self._origin = Origin(address, host or address, account, content_type)
@@ -94,6 +99,7 @@ class Connection:
         self._state = State.CONNECTING
         self._entrance: Entrance | None = None
         self._session: Session | None = None
+        self._clear_outbox: Outbox | None = None  # while nothing keeps it from writing
         self._intake = Intake(transport, self, service.turn)
         self._silence = Silence()
         self._tap: Tap | None = None
@@ -109,7 +115,7 @@ class Connection:
     def feed(self, data: bytes) -> None:
         """Take what was read from the peer; in any pieces."""
         service = self._service
-        self._silence.heard = service.wheel.tick
+        self.heard = service.wheel.tick
         service.counters.received_bytes += len(data)
         if self._state is ENDED:
             return
@@ -127,13 +133,16 @@ class Connection:
         except LyreError as error:
             self.fail(error)
         except Exception:
-            # The edge of a connection: a fault of ours ends this one only.
-            logger.exception("mqtt connection %s failed", self._origin.address)
-            self._end(Reason.UNSPECIFIED_ERROR, "Internal error")
+            self.fail_by_fault()
         self._send_answers()
         if self._tap is not None:
             self._tap.processed(data[: left[0]])
         return left
+
+    def fail_by_fault(self) -> None:
+        """End: the edge of a connection, where a fault of ours costs this one only."""
+        logger.exception("mqtt connection %s failed", self._origin.address)
+        self._end(Reason.UNSPECIFIED_ERROR, "Internal error")
 
     # --- CONNECT
 
@@ -181,6 +190,7 @@ class Connection:
         if self.is_open:
             wheel, idle_s = service.wheel, service.limits.idle_timeout_s
             self._silence.start(self, wheel, terms.keep_alive_s, idle_s)
+        self._choose_ways()
         self.resume_reading(State.ENTERING)
 
     def refuse(self, version: int, reason: Reason, sentence: str, largest: int = 0) -> None:
@@ -225,10 +235,7 @@ class Connection:
 
         Nor gets it one that may not fit into a packet beside so many bytes [MQTT-3.9.2-1].
         """
-        terms = None if self._session is None else self._session.terms
-        if terms is None or not terms.sentences:
-            return ""
-        return "" if 0 < terms.largest < handshake.ROOM_FOR_SENTENCE + beside else text
+        return "" if self._session is None else self._session.sentence(text, beside)
 
     def answers_ready(self) -> None:
         """Send acknowledgements at the end of this tick, in one piece."""
@@ -249,14 +256,20 @@ class Connection:
             self._service.counters.sent_bytes += len(acks.ready)
             acks.ready = b""
 
-    def write(self, batch: Batch) -> None:
+    def write(self, batch: Batch) -> bool:
         """Send the frames of a tick (`Subscriber`)."""
+        outbox = self._clear_outbox
+        if outbox is not None:
+            # With many subscribers each object on the way is one more that is out of reach.
+            outbox.write(batch)
+            if not outbox.queued and self._clear_outbox is not None:
+                return False
         session = self._session
         if session is not None and self._state is CONNECTED:
-            outbox, backlog = session.outbox, session.backlog
-            outbox.write(batch)
-            if outbox.queued or backlog.is_paused:
-                backlog.grew()
+            if outbox is None:
+                session.outbox.write(batch)
+            session.backlog.grew()
+        return True
 
     def write_messages(self, messages: Sequence[Message]) -> None:
         """Send the messages of a tick: a session that lasts takes these (`Subscriber`).
@@ -277,8 +290,7 @@ class Connection:
         """
         session = self._session
         if session is not None and session.stored is not None:
-            session.backlog.expect()
-            session.subscriptions.fall_behind()
+            session.fall_behind()
         elif self._service.limits.disconnect_when_full:
             # Not at once: delivery is in the middle of a flush.
             self.close(SlowSubscriber("Too many messages wait for this client"))
@@ -297,11 +309,13 @@ class Connection:
         """The transport has more than its high-water mark."""
         if self._session is not None:
             self._session.backlog.pause()
+            self._choose_ways()
 
     def resume_writing(self) -> None:
         """The transport is below its low-water mark again."""
         if self._session is not None and self._state is CONNECTED:
             self._session.backlog.resume()
+            self._choose_ways()
 
     def cut_off(self) -> None:
         """End at once, as too much waits for all clients (`buffers.Holder`)."""
@@ -334,13 +348,21 @@ class Connection:
 
     def tap(self, tap: Tap | None) -> None:
         """Have the client's packets pass a tap from now on; None: no more (`Traceable`)."""
-        transport = self._transport
-        if isinstance(transport, Tapped):
-            transport = transport.inner
         self._tap = tap
-        self._transport = transport if tap is None else Tapped(transport, tap)
+        self._transport = tapped(self._transport, tap)
         if self._session is not None:
             self._session.write_to(self._transport)
+        self._choose_ways()
+
+    def _choose_ways(self) -> None:
+        """Say what may take the short way in, which no tap sees, and the short way out."""
+        session = self._session
+        self._intake.publishing = self._clear_outbox = None
+        if session is not None and self._state is CONNECTED:
+            if self._tap is None:
+                self._intake.publishing = session.publishing
+            if isinstance(session.outbox, Outbox) and not session.backlog.is_paused:
+                self._clear_outbox = session.outbox
 
     def count(self, tally: Tally) -> None:
         """Add what it has counted, unless it has ended and it is in the totals."""
@@ -387,19 +409,14 @@ class Connection:
         if self._tap is not None:
             self._tap.ended()
         self._intake.close()
+        self._clear_outbox = None
         if self._entrance is not None:
             self._entrance.give_up()
             self._entrance = None
         if self._session is not None:
             self._session.close(self._service)
-            self._note_end(self._session)
         for end in self._watches:
             end()
-
-    def _note_end(self, session: Session) -> None:
-        user, client_id = session.context.user, session.terms.client_id
-        if self._service.flapping.note_end(user, client_id):
-            logger.warning("mqtt client %r connects and leaves too often: banned", client_id)
 
     def publish_will(self) -> None:
         """Publish the will now, and never again, unless it has a delay."""
@@ -433,28 +450,21 @@ class Connection:
 
     def _end_login(self, reason: str) -> None:
         """End now; the will is still the client's, with the rights that it had."""
-        if self._session is None or self._state is not CONNECTED:
-            self._revoke_early(reason)
-        else:
+        if self.is_open:
             self.fail(NotAuthorised(reason))
+        elif self._entrance is not None:
+            self._entrance.revoke(reason)
+        else:
+            self._close_with(b"")  # no CONNECT yet: nobody to tell
 
     def revoke(self, reason: str) -> None:
         """End now, before anything later reaches it: the login is void.
 
         The will is still the client's, as far as the user may publish it as of now.
         """
-        session = self._session
-        if session is None or self._state is not CONNECTED:
-            self._revoke_early(reason)
-            return
-        session.decide_will(self._service)
-        self.fail(NotAuthorised(reason))
-
-    def _revoke_early(self, reason: str) -> None:
-        if self._entrance is not None:
-            self._entrance.revoke(reason)
-        else:
-            self._close_with(b"")  # no CONNECT yet: nobody to tell
+        if self._session is not None and self.is_open:
+            self._session.decide_will(self._service)
+        self._end_login(reason)
 
     def access_changed(self, principal: Principal) -> None:
         """Decide the will again, if it is that of a client with these rights.

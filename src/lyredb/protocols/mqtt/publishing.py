@@ -10,6 +10,8 @@ handed over at once. Every other PUBLISH is decoded and validated in full
 
 from __future__ import annotations
 
+from typing import Final
+
 from lyredb.delivery.group import Group
 from lyredb.delivery.message import Message
 from lyredb.delivery.routes import Path
@@ -32,7 +34,7 @@ _PUBACK = b"\x40\x02"
 _PUBREC = b"\x50\x02"
 _SLICE_BYTES = 65_536
 """What `Publishing.take` loops over before the connection looks at the clock again."""
-_SMALL_BYTES = 129
+SMALL_BYTES: Final = 129
 """The largest frame whose length is one byte."""
 _LEAST_WAIT = 256
 _MOST_WAIT = 16_384
@@ -119,7 +121,7 @@ class Publishing:
         # One function with locals only: this loop is the broker. A call per frame
         # costs as much as all that it does (0.3 us a frame in CPython 3.11).
         size = len(data)
-        if size - position <= _SMALL_BYTES and self._take_one(data, position, size):
+        if size - position <= SMALL_BYTES and self.take_one(data, position, size, False):
             return size
         last = min(size - 4, position + _SLICE_BYTES)
         is_v5 = self._is_v5
@@ -278,10 +280,19 @@ class Publishing:
         self._look_in = max(0, look_at - position)
         return position
 
-    def _take_one(self, data: bytes, position: int, size: int) -> bool:
-        """Take a small frame of QoS 0 that is all there is, as clients mostly send.
+    def take_one(self, data: bytes, position: int, size: int, is_lone: bool) -> bool:
+        """Take a small plain frame of QoS 0 that is all there is left, as clients mostly send.
 
         What the loop prepares for many costs as much as one message.
+
+        Args:
+            data: As received, with at most `SMALL_BYTES` from ``position`` on.
+            position: Where the frame begins.
+            size: Of ``data``.
+            is_lone: The frame is all that was read.
+
+        Returns:
+            False when it is anything else; nothing was done then.
         """
         rest = size - position
         if rest < 5 or data[position] != 0x30 or data[position + 1] != rest - 2:
@@ -297,7 +308,10 @@ class Publishing:
             return False
         group = path.solo0
         if group is not None:
-            self._ingress.push_run(group, data, position, size, 1, self._owner)
+            if is_lone:
+                self._ingress.push_lone(group, data, self._owner)
+            else:
+                self._ingress.push_run(group, data, position, size, 1, self._owner)
         elif not path.idle:
             return False
         self._service.counters.received += 1

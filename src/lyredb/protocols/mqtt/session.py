@@ -134,6 +134,17 @@ class Session:
             lost="" if stored is None else stored.lost,
         )
 
+    def sentence(self, text: str, beside: int) -> str:
+        """The text, or ``""`` when the client must not get it beside so many bytes."""
+        if not self.terms.sentences:
+            return ""
+        return "" if 0 < self.terms.largest < handshake.ROOM_FOR_SENTENCE + beside else text
+
+    def fall_behind(self) -> None:
+        """Leave what comes to the log: as many messages wait as may."""
+        self.backlog.expect()
+        self.subscriptions.fall_behind()
+
     def leave(self, service: Service, packet: Disconnect) -> None:
         """Take a goodbye: only a normal one discards the will [MQTT-3.14.4-3].
 
@@ -211,6 +222,8 @@ class Session:
         service.counters.sent += self.outbox.sent
         service.counters.dropped += self.outbox.dropped
         service.counters.published_bytes += self.outbox.sent_bytes
+        if service.flapping.note_end(self.context.user, client_id):
+            logger.warning("mqtt client %r connects and leaves too often: banned", client_id)
 
     def _close_stored(
         self, stored: StoredSession, service: Service, part: Callable[[], None]

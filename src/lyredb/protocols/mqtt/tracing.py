@@ -87,6 +87,12 @@ class Tap:
             self._sink(line)
 
 
+def tapped(transport: Transport, tap: Tap | None) -> Transport:
+    """The transport with this tap and no other, ``None`` for none."""
+    bare = transport.inner if isinstance(transport, Tapped) else transport
+    return bare if tap is None else Tapped(bare, tap)
+
+
 class Tapped:
     """A transport whose writes pass a tap.
 
