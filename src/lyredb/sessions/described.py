@@ -27,6 +27,7 @@ class Closing:
         progress: What is written unless the session ends.
         done: Told how it went.
         since_ms: When it was asked for, epoch milliseconds.
+        doubtful: See `Description`; as far as the progress does not reach.
     """
 
     expiry_s: int
@@ -34,10 +35,17 @@ class Closing:
     progress: SessionProgress
     done: Committed
     since_ms: int
+    doubtful: int
 
     def applied_to(self, description: Description) -> Description:
         """The description of a session that sleeps."""
-        return replace(description, connected=False, expiry_s=self.expiry_s, since_ms=self.since_ms)
+        return replace(
+            description,
+            connected=False,
+            expiry_s=self.expiry_s,
+            since_ms=self.since_ms,
+            doubtful=self.doubtful if self.doubtful > self.progress.position else 0,
+        )
 
 
 def taken_over() -> SessionTakenOver:

@@ -102,7 +102,7 @@ class SessionExpiry:
             removed = rows.removal_of_rows(snapshot, found.description.number)
             self._remove(found, removed)
         else:
-            self._look_for_owner(found, snapshot.now_ms)
+            self._look_for_owner(found, snapshot)
 
     def _remove(self, found: rows.Found, removed: Rows) -> None:
         """Remove a session that is over; one that has begun anew since then stays."""
@@ -116,12 +116,17 @@ class SessionExpiry:
 
         self._submit(rows.expiration_of(found), removed, replied)
 
-    def _look_for_owner(self, found: rows.Found, now_ms: int) -> None:
+    def _look_for_owner(self, found: rows.Found, snapshot: Snapshot) -> None:
         """Let a session end in time whose connection was lost without a word."""
         description = found.description
         if not description.connected or self._is_claimed(description.client_id):
             return
-        closed = replace(description, connected=False, since_ms=now_ms)
+        closed = replace(
+            description,
+            connected=False,
+            since_ms=snapshot.now_ms,
+            doubtful=snapshot.position,  # what comes later it cannot have sent
+        )
 
         def replied(result: Result) -> None:
             if not isinstance(result, LyreError):

@@ -219,7 +219,7 @@ class _Opening:
                 with self._store.snapshot() as snapshot:
                     progress, lost = self._progress_of(snapshot, description)
                     stale = rows.single_removals(snapshot, description.number)
-                    doubtful = snapshot.position if was_cut_off else 0
+                    doubtful = snapshot.position if was_cut_off else description.doubtful
             except LyreError as error:
                 self._on_open(error)
                 return

@@ -360,7 +360,8 @@ class StoredSession:
         else:
             with self._store.snapshot() as snapshot:
                 removed = rows.removal_of_rows(snapshot, self.number)
-        self._closing = Closing(expiry_s, removed, self._flushed(), done, self._store.now_ms())
+        now_ms, doubtful = self._store.now_ms(), self.outbound.doubtful
+        self._closing = Closing(expiry_s, removed, self._flushed(), done, now_ms, doubtful)
         self._describe()
 
     def _describe(self) -> None:

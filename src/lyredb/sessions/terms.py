@@ -56,6 +56,8 @@ class Description(msgspec.Struct, frozen=True, omit_defaults=True):
         connected: A connection had it when this was written.
         since_ms: When that connection began, or ended; epoch milliseconds.
         subscriptions: What it is subscribed to.
+        doubtful: Entries of the log up to this position may have been sent with QoS 1 by an
+            owner that was lost; 0 for none.
     """
 
     client_id: str
@@ -66,3 +68,4 @@ class Description(msgspec.Struct, frozen=True, omit_defaults=True):
     connected: bool
     since_ms: int
     subscriptions: tuple[StoredSubscription, ...] = ()
+    doubtful: int = 0

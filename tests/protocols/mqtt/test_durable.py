@@ -22,6 +22,7 @@ from tests.protocols.mqtt.durable_world import (
     on_world,
 )
 from tests.protocols.mqtt.harness import Peer
+from tests.sessions.test_expiry import expiry_of, looked
 
 DUP = 8
 ONE_AT_A_TIME = b"\x21\x00\x01"
@@ -170,6 +171,54 @@ def test_what_may_have_been_sent_before_a_crash_comes_as_a_duplicate(version: in
         peer, _ = await world.connect(version=version, props=props)
         (last,) = await world.packets(peer, 1)
         assert (last.payload, last.flags & DUP) == (b"4", 0), "it ended in order"
+
+    on_world(body)
+
+
+def test_how_far_a_lost_owner_may_have_sent_is_kept_while_the_client_is_away() -> None:
+    """[MQTT-3.3.1-1]: up to where the log was when its owner was found to be gone, and not
+    in what came after; a connection that ends in order before it has had all of that, too."""
+
+    async def body(world: World) -> None:
+        world.begin(call_later=lambda delay_s, look: None)  # progress is not written in time
+        peer, _ = await world.connect()
+        await world.subscribe(peer, ("open/#", 1))
+        await world.publish("open/a", b"1", b"2")
+        await world.packets(peer, 2)
+        world.crash()
+        await looked(expiry_of(world.node, set(), []))
+        await world.publish("open/a", b"3")
+        peer, _ = await world.connect(props=LASTS + ONE_AT_A_TIME)
+        (first,) = await world.packets(peer, 1)
+        assert (first.payload, first.flags & DUP) == (b"1", DUP)
+        await acknowledge(world, peer, [first])
+        (second,) = await world.packets(peer, 1)
+        assert (second.payload, second.flags & DUP) == (b"2", DUP)
+        await world.sleep(peer)
+        peer, _ = await world.connect()
+        again = await world.packets(peer, 2)
+        assert told(again) == [(b"2", 1), (b"3", 1)]
+        assert [one.flags & DUP for one in again] == [DUP, 0]
+
+    on_world(body)
+
+
+def test_what_a_connection_did_not_come_to_stays_doubtful_for_the_next() -> None:
+    async def body(world: World) -> None:
+        world.begin(call_later=lambda delay_s, look: None)
+        peer, _ = await world.connect()
+        await world.subscribe(peer, ("open/#", 1))
+        await world.publish("open/a", b"1", b"2")
+        await world.packets(peer, 2)
+        world.crash()
+        peer, _ = await world.connect(props=LASTS + ONE_AT_A_TIME)
+        assert told(await world.packets(peer, 1)) == [(b"1", 1)]
+        await world.sleep(peer)
+        await world.publish("open/a", b"3")
+        peer, _ = await world.connect()
+        again = await world.packets(peer, 3)
+        assert told(again) == [(b"1", 1), (b"2", 1), (b"3", 1)]
+        assert [one.flags & DUP for one in again] == [DUP, DUP, 0]
 
     on_world(body)
 
