@@ -20,7 +20,7 @@ CONNACK, SUBACK = b"\x20\x02\x00\x00", b"\x90\x03\x00\x01\x00"
 
 
 class Forwarder(asyncio.Protocol):
-    """One connection, which becomes a subscriber's by its SUBSCRIBE.
+    """One connection, which becomes a subscriber's by its SUBSCRIBE, or a publisher's.
 
     Args:
         subscribers: All that are connected.
@@ -28,6 +28,7 @@ class Forwarder(asyncio.Protocol):
 
     def __init__(self, subscribers: dict[Forwarder, None]) -> None:
         self._subscribers = subscribers
+        self._is_publisher = False
         self.transport = asyncio.Transport()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -35,7 +36,9 @@ class Forwarder(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         first = data[0]
-        if first == PUBLISH:
+        if first == PUBLISH or self._is_publisher:
+            # What a read cut off goes on in the next one, which may begin with anything.
+            self._is_publisher = True
             for subscriber in self._subscribers:
                 subscriber.transport.write(data)
         elif first == CONNECT:

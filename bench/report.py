@@ -68,21 +68,23 @@ How to read it:
 - Durable writes wait for the disk. On a disk that lies about `fsync` they look
   better than they are.
 
-- Where messages come one at a time, "bare uvloop" stands beside: a forwarder on our event
-  loop that copies bytes to all subscribers and knows nothing of MQTT. It shows what is left
-  for a broker to win there.
+- Where messages come one at a time, and in fan-out, "bare uvloop" stands beside: a forwarder
+  on our event loop that copies bytes to all subscribers and knows nothing of MQTT. It shows
+  what is left for a broker to win there.
 
 ## What it misses, and why
 
 - **Messages that come alone**, paced or one at a time to 100, cost every broker a wait, a
   `read`, and a `write` for each subscriber; beside that there is little. What LyreDB adds is
-  the difference to the bare forwarder in the table. What is left to do: to write a single
-  message in the call that read it, without a tick in between.
+  the difference to the bare forwarder in the table: a message is written
+  [in the call that reads it](design/0033-frames-that-come-alone.md). What is left to do: fewer
+  calls for each subscriber.
 - **10,000 devices** are the same, and each message also finds the state of its connection
-  cold, which is many objects in Python. What is left to do: fewer objects on a message's way
-  through a connection.
+  cold. What is left to do: fewer objects on a message's way through a connection, and fewer
+  timers in an idle server.
 - **Fan-out of the compiled form** costs what it does plain: a `write` for each subscriber and
-  burst, and no Python that compiling could take away. What is left to do: one call of the
+  burst, and little Python that compiling could take away: the bare forwarder in the table is
+  the most that there is to win. What is left to do beyond it: one call of the
   system for many subscribers (io_uring).
 - **PUT** waits for a commit that the handler beside it does not make, and goes through two
   processes: [where its time goes](design/0032-calls-and-objects-of-a-durable-write.md), and the
