@@ -22,6 +22,7 @@ from paho.mqtt.properties import Properties
 
 from tests.e2e.clients import DEADLINE_S, MqttClient
 from tests.e2e.server_process import PASSWORD, USER, ServerProcess, running_server, start_server
+from tests.e2e.worker_clients import kill
 from tests.server.process_tree import eventually
 
 needs_mosquitto = pytest.mark.skipif(
@@ -155,8 +156,8 @@ def has_session(server: ServerProcess, client: str) -> bool:
     return told.status_code == 200 and told.json()["subscriptions"] > 0
 
 
-def retained_at(server: ServerProcess) -> int:
-    told = httpx.get(f"{server.http}/$retained?filter=out/%23", auth=(USER, PASSWORD))
+def retained_at(server: ServerProcess, where: str = "out") -> int:
+    told = httpx.get(f"{server.http}/$retained?filter={where}/%23", auth=(USER, PASSWORD))
     return len(told.json()["messages"])
 
 
@@ -184,9 +185,36 @@ def test_nothing_is_lost_whoever_is_killed(tmp_path: Path) -> None:
         eventually(lambda: retained_at(far) == 100, "all messages at the other broker")
 
 
-def publish(writer: MqttClient, first: int, end: int) -> None:
+def publish(writer: MqttClient, first: int, end: int, where: str = "out") -> None:
     for number in range(first, end):
-        writer.publish(f"out/{number}", b"x", retain=True)
+        writer.publish(f"{where}/{number}", b"x", retain=True)
+
+
+def test_a_bridge_goes_on_when_its_worker_is_killed(tmp_path: Path) -> None:
+    """One worker has the bridges; its successor takes up their sessions, in both directions."""
+    port = free_port()
+    login = f", username: {USER}, password: '{PASSWORD}'"
+    topics = "[{filter: 'out/#', qos: 1}, {filter: 'in/#', direction: in, qos: 1}]"
+    with (
+        started(tmp_path, "far", "--mqtt-port", str(port)) as far,
+        started(
+            tmp_path, "near", *bridged_to(tmp_path, port, topics, login), "--workers", "2"
+        ) as near,
+        MqttClient(far) as there,
+    ):
+        with MqttClient(near) as here:
+            there.subscribe("out/probe")
+            here.subscribe("in/probe")
+            wait_until_over(here, "out/probe", there, "out/probe")
+            wait_until_over(there, "in/probe", here, "in/probe")
+            publish(here, 0, 20)
+            publish(there, 0, 20, "in")
+        kill(near, "worker-1")
+        publish(there, 20, 40, "in")
+        with MqttClient(near) as here:
+            publish(here, 20, 40)
+        eventually(lambda: retained_at(far) == 40, "all messages at the other broker")
+        eventually(lambda: retained_at(near, "in") == 40, "all messages of the other broker")
 
 
 @needs_mosquitto

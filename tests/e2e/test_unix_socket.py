@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import stat
 import subprocess
 import sys
@@ -12,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.server_process import PASSWORD, USER, ServerProcess, running_server
+from tests.e2e.worker_clients import kill
+from tests.protocols.mqtt import client_frames
+from tests.server.process_tree import DEADLINE_S, eventually
 
 LYREDB = (sys.executable, "-m", "lyredb")
 LOGIN = ("-u", USER, "-P", PASSWORD)
@@ -58,3 +62,30 @@ def test_what_a_killed_server_left_is_replaced(path: Path, options: tuple[str, .
     with running_server("", *options):
         told = run("sub", "--unix", str(path), *LOGIN, "-t", "a", "-E")
         assert told.returncode == 0, told.stderr
+
+
+def test_the_successor_of_a_killed_worker_serves_the_socket(
+    path: Path, options: tuple[str, ...]
+) -> None:
+    """One worker has it. What is left of the killed one is no socket that anybody listens to."""
+    unix = ("--unix", str(path))
+    with running_server("", *options, "--workers", "2") as server:
+        done = run("pub", *unix, *LOGIN, "-t", "a", "-m", "x", "-r", "-q", "1")
+        assert done.returncode == 0, done.stderr
+        kill(server, "worker-1")
+        eventually(lambda: answers(path), "a worker that listens to the socket")
+        told = run("sub", *unix, *LOGIN, "-t", "a", "-C", "1", "-W", "30")
+        assert told.stdout == b"x\n", told.stderr + server.errors().encode()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+
+
+def answers(path: Path) -> bool:
+    """Somebody says a word: a socket may outlive what is seen of a killed process by a moment."""
+    with socket.socket(socket.AF_UNIX) as one:
+        one.settimeout(DEADLINE_S)
+        try:
+            one.connect(str(path))
+            one.sendall(client_frames.connect(4))
+            return bool(one.recv(1))
+        except OSError:
+            return False
