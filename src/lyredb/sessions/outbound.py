@@ -125,8 +125,8 @@ class Outbound:
                 known.add(message.seq)
             # Direct messages that were held while it was read are no part of it.
             part_of = scan if message.position else None
-            if part_of is not None:
-                part_of.waiting += 1
+            if part_of is not None and part_of.note_taken(message):
+                self._on_commit(_ignore)
             self._queue.append((message, part_of, filter if message.current else ""))
             self.waiting_bytes += _size(message)
 
@@ -252,6 +252,10 @@ class Outbound:
             position, starts = self._starts.reached(readers, min(waiting, default=0) - 1)
         self._known = {seq for seq in self._known if seq > position}
         return position, tuple(sorted(self._known - waiting)), starts
+
+
+def _ignore(error: LyreError | None) -> None:
+    """Nobody waits for it."""
 
 
 def _size(message: Message) -> int:

@@ -140,9 +140,10 @@ class StoredSession:
         """
         start = self._starts.of(filter)
         stored = self.subscriptions.get(filter)
-        if start.slot is None and stored is not None and not stored.qos:
+        if not start.is_scan and stored is not None and not stored.qos:
             return "", True
-        return self._store.token(start.seq, start.slot, start.key), False
+        slot = start.slot if start.is_scan else None
+        return self._store.token(start.seq, slot, start.key), False
 
     def go_on(self, filter: str, reader: Reader) -> None:
         """Note the subscription with which a stored filter goes on.
@@ -153,7 +154,9 @@ class StoredSession:
         self._readers[filter] = reader
         self._given_up.discard(filter)
 
-    def begin(self, filter: str, reader: Reader, *, is_current: bool) -> None:
+    def begin(
+        self, filter: str, reader: Reader, *, is_current: bool, is_replay: bool = False
+    ) -> None:
         """Note the subscription of a new filter, or one that begins anew.
 
         To be called before `set_subscriptions` and before the subscription starts, so
@@ -163,10 +166,11 @@ class StoredSession:
             filter: As the client sent it.
             reader: The subscription.
             is_current: It begins with current state.
+            is_replay: It begins with a part of the log.
         """
         self.go_on(filter, reader)
         is_old = filter in self.subscriptions
-        self._starts.begin(filter, is_current=is_current, is_old=is_old)
+        self._starts.begin(filter, is_current=is_current, is_old=is_old, is_replay=is_replay)
 
     def restart(self, filter: str) -> None:
         """Note that a filter begins with current state again: its position was lost.

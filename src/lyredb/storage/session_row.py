@@ -23,6 +23,8 @@ from lyredb.errors import FormatMismatch
 SESSION_FORMAT: Final = 2
 GIVEN: Final = -1
 """In the place of a slot, which is not negative."""
+REPLAY: Final = -2
+"""Likewise: the start is a place in a part of the log that is told again."""
 _PREFIX: Final = b"s"
 _INBOUND: Final = b"i"
 _FENCE: Final = b"o"
@@ -40,7 +42,8 @@ class Start(msgspec.Struct, frozen=True, array_like=True):
     Attributes:
         filter: As the client sent it.
         seq: Its changes after this position are wanted.
-        slot: Of the table whose current state was being told, ``None`` for no scan.
+        slot: Of the table whose current state was being told, `REPLAY` where a replay was,
+            ``None`` for neither.
         key: The last one that was told.
     """
 
@@ -48,6 +51,11 @@ class Start(msgspec.Struct, frozen=True, array_like=True):
     seq: int
     slot: int | None = None
     key: bytes = b""
+
+    @property
+    def is_scan(self) -> bool:
+        """It is a place in current state."""
+        return self.slot is not None and self.slot != REPLAY
 
 
 class InFlight(msgspec.Struct, array_like=True):

@@ -203,6 +203,39 @@ def test_how_far_a_lost_owner_may_have_sent_is_kept_while_the_client_is_away() -
     on_world(body)
 
 
+@pytest.mark.parametrize("is_killed", [False, True])
+@pytest.mark.parametrize("qos", [1, 2])
+def test_a_replay_goes_on_where_it_was_when_the_client_is_back(qos: int, is_killed: bool) -> None:
+    """What it had not come to comes before what was published meanwhile, each once."""
+
+    async def body(world: World) -> None:
+        other, _ = await world.connect("other")
+        await world.subscribe(other, ("open/#", 2))
+        await world.publish("open/a", b"1", b"2", b"3", b"4", qos=2)
+        peer, _ = await world.connect(props=LASTS + ONE_AT_A_TIME)
+        asked = b"\x26" + client.text("previousCount") + client.text("4")
+        await world.subscribe(peer, ("open/#", qos), props=asked)
+        (first,) = await world.packets(peer, 1)
+        assert first.payload == b"1"
+        await world.settle()  # where the replay begins is on disk
+        if is_killed:
+            world.crash()
+        else:
+            await world.sleep(peer)
+        await world.publish("open/a", b"5", qos=2)
+        peer, _ = await world.connect()
+        again = await world.packets(peer, 5)
+        assert told(again) == [(b"%d" % number, qos) for number in range(1, 6)]
+        if qos == 1:
+            await acknowledge(world, peer, again)
+            await world.sleep(peer)
+            await world.publish("open/a", b"6", qos=2)
+            peer, _ = await world.connect()
+            assert told(await world.packets(peer, 1)) == [(b"6", 1)]
+
+    on_world(body)
+
+
 def test_what_a_connection_did_not_come_to_stays_doubtful_for_the_next() -> None:
     async def body(world: World) -> None:
         world.begin(call_later=lambda delay_s, look: None)

@@ -72,10 +72,13 @@ class Keeper:
         if not topic_filter.startswith("$"):
             self._stored.go_on(topic_filter, cast(Reader, subscription))
 
-    def begin(self, topic_filter: str, subscription: Opened, *, is_current: bool) -> None:
+    def begin(
+        self, topic_filter: str, subscription: Opened, *, is_current: bool, is_replay: bool
+    ) -> None:
         """Note a subscription that is new, or begins anew; before `commit`."""
         if not topic_filter.startswith("$"):
-            self._stored.begin(topic_filter, cast(Reader, subscription), is_current=is_current)
+            reader = cast(Reader, subscription)
+            self._stored.begin(topic_filter, reader, is_current=is_current, is_replay=is_replay)
 
     def detach(self, topic_filter: str) -> None:
         """Note that a filter brings nothing for now."""

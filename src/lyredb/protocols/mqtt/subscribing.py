@@ -243,7 +243,12 @@ class Subscriptions:
         preparing.new[request.filter] = self._by_filter[request.filter] = subscription
         self._keep(request, options, preparing)
         if self._keeper is not None:
-            self._keeper.begin(request.filter, subscription, is_current=is_current)
+            self._keeper.begin(
+                request.filter,
+                subscription,
+                is_current=is_current,
+                is_replay=is_replay(options),
+            )
 
     def _is_kept(self, topic_filter: str) -> bool:
         """Whether it is of a session that lasts, and reads the log for it."""
