@@ -35,6 +35,10 @@ _VERSIONS: Final = {
     "5": 5,
 }
 _TLS_VERSIONS: Final = {"tlsv1.2": ssl.TLSVersion.TLSv1_2, "tlsv1.3": ssl.TLSVersion.TLSv1_3}
+_ABSENT: Final = (
+    "Of mosquitto's flags --psk, --psk-identity, --proxy and --tls-engine are not there; "
+    "docs/cli.md says what to do instead."
+)
 _COMMANDS: Final = ("connect", "publish", "subscribe", "unsubscribe", "disconnect", "will")
 
 
@@ -42,7 +46,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser with the connection's options and ``-h`` for the host."""
 
     def __init__(self, name: str, description: str) -> None:
-        super().__init__(f"lyredb {name}", description=description, add_help=False)
+        super().__init__(f"lyredb {name}", description=description, epilog=_ABSENT, add_help=False)
         self.add_argument("--help", action="help", help="show this help")
         self._add_server(name)
         self._add_session()
