@@ -7,6 +7,7 @@ engine, writer and hub. Packets wait in two lists until a test lets them arrive 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from lyredb.sessions.store import Sessions
 from lyredb.sessions.stored import StoredSession
 from lyredb.sessions.terms import StoredSubscription
 from tests.resources.node_under_test import ENCODING
+
+DEADLINE_S = 20.0
 
 WINDOW = 3
 FULL = 6
@@ -67,13 +70,12 @@ async def opened(
     return results[0]
 
 
-async def until(condition: Callable[[], bool], ticks: int = 2_000) -> None:
-    """Let the loop run until something holds."""
-    for _ in range(ticks):
-        if condition():
-            return
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop run until something holds; not by ticks: a busy machine does less in each."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to that"
         await asyncio.sleep(0)
-    raise AssertionError("it never came to that")
 
 
 async def closed(session: StoredSession, expiry_s: int = 1_000) -> LyreError | None:
@@ -319,13 +321,12 @@ class Connection:
 
     async def settle(self) -> None:
         """Let everything arrive until nothing is under way."""
-        for _ in range(5_000):
+        deadline = time.monotonic() + DEADLINE_S
+        while not self._is_quiet() or await self._stirs():
+            assert time.monotonic() < deadline, "it never came to rest"
             self.deliver(10)
             self.answer()
             await asyncio.sleep(0)
-            if self._is_quiet() and not await self._stirs():
-                return
-        raise AssertionError("it never came to rest")
 
     async def _stirs(self) -> bool:
         for _ in range(20):
