@@ -81,7 +81,7 @@ def test_a_session_is_deleted_with_all_its_rows(tmp_path: Path) -> None:
         assert await listed(broker) == []
         with node.engine.snapshot() as snapshot:
             assert snapshot.session_row(progress_name(77)) is None
-            assert not rows.inbound_removals(snapshot, 77)
+            assert not rows.single_removals(snapshot, 77)
         assert FORGOTTEN == ["me"], "whoever has its will is told"
         with pytest.raises(RecordNotFound, match="there is no client 'me'"):
             await broker.perform(KickClient("me", forget=True))
