@@ -12,8 +12,9 @@ from msgspec.structs import replace as replace_struct
 from lyredb.errors import FormatMismatch, InvalidKey, InvalidRecord, LyreError
 from lyredb.storage import staging as stagings
 from lyredb.storage.clock import Clock
-from lyredb.storage.entry import decode_entry, decode_message
+from lyredb.storage.entry import decode_entry
 from lyredb.storage.keys import encode_full_key, encode_key
+from lyredb.storage.message_entry import decode_message
 from lyredb.storage.message_staging import are_messages
 from lyredb.storage.mutation import Applied, Kind, Mutation, Precondition
 from lyredb.storage.overlay import Overlay, State

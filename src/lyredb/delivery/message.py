@@ -14,9 +14,10 @@ from lyredb.delivery.position import format_position
 from lyredb.errors import InvalidBody, LyreError
 from lyredb.formats import JSON, format_for_content_type, guess_json
 from lyredb.plugins.delivery import EventKind, Format
-from lyredb.storage.entry import QOS_SHIFT, RETAIN, Entry, decode_message
+from lyredb.storage.entry import QOS_SHIFT, RETAIN, Entry
 from lyredb.storage.keys import KeyValue, decode_key
 from lyredb.storage.layout import TOPIC_SLOT
+from lyredb.storage.message_entry import decode_message
 from lyredb.storage.metadata import content_type_of, properties_of
 from lyredb.storage.mutation import MESSAGE, DeleteReason, Kind
 from lyredb.storage.record import decode_header

@@ -9,7 +9,7 @@ table: ``docs/design/0001-stored-formats.md``.
 from __future__ import annotations
 
 import struct
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -35,7 +35,8 @@ HAS_FULL_ID: Final = 0x1000
 EXISTED: Final = 0x2000
 """A record was stored before (live or past its deadline)."""
 _KNOWN: Final = 0x3FFF
-_NOT_IN_MESSAGES: Final = ~_KNOWN | HAS_BEFORE | HAS_OPERATIONS
+NOT_IN_MESSAGES: Final = ~_KNOWN | HAS_BEFORE | HAS_OPERATIONS
+"""What the entry of a message never has, and what nobody knows."""
 _PARTS: Final = (
     HAS_BEFORE
     | HAS_OPERATIONS
@@ -48,11 +49,11 @@ _PARTS: Final = (
     | HAS_FULL_ID
 )
 
-# format, kind, flags, reason, slot, node, local_ms, version, prev_seq, index, image length,
-# key length
-_FIXED: Final = struct.Struct(">BBHBHHQQQIIH")
+FIXED: Final = struct.Struct(">BBHBHHQQQIIH")
+"""Format, kind, flags, reason, slot, node, local_ms, version, prev_seq, index, lengths of image
+and key."""
 _HEAD: Final = struct.Struct(">xB3xH34xH")
-"""Of `_FIXED`: kind, slot, and size of the key."""
+"""Of `FIXED`: kind, slot, and size of the key."""
 _U64: Final = struct.Struct(">Q")
 _U32: Final = struct.Struct(">I")
 _U16: Final = struct.Struct(">H")
@@ -166,7 +167,7 @@ def encode_entry(entry: Entry) -> bytes:
         if part:
             flags |= flag
             parts += (_U32.pack(len(part)), part)
-    parts[0] = _FIXED.pack(
+    parts[0] = FIXED.pack(
         ENTRY_FORMAT,
         entry.kind,
         flags,
@@ -218,7 +219,7 @@ def encode_plain_put(
         flags |= HAS_BEFORE
         parts += _U32.pack(len(before)) + before
     key = mutation.key
-    fixed = _FIXED.pack(
+    fixed = FIXED.pack(
         ENTRY_FORMAT,
         PUT,
         flags,
@@ -233,96 +234,6 @@ def encode_plain_put(
         len(key),
     )
     return fixed + key + parts + image
-
-
-def encode_message(
-    mutation: Mutation, flags: int, local_ms: int, version: int, prev_seq: int, index: int
-) -> bytes:
-    """Return what `encode_entry` does for the entry of a message, in a third of the time.
-
-    Args:
-        mutation: Of the kind MESSAGE.
-        flags: Without those of the parts.
-        local_ms: As in `Entry`.
-        version: As in `Entry`.
-        prev_seq: As in `Entry`.
-        index: As in `Entry`.
-    """
-    slot, key, payload = mutation.slot, mutation.key, mutation.body
-    more, parts = _parts_of(mutation)
-    flags |= more
-    if payload:
-        flags |= HAS_PAYLOAD
-        parts += _U32.pack(len(payload)) + payload
-    fixed = _FIXED.pack(
-        ENTRY_FORMAT, 4, flags, 0, slot, 0, local_ms, version, prev_seq, index, 0, len(key)
-    )
-    return fixed + key + parts
-
-
-def encode_run(
-    mutation: Mutation,
-    flags: int,
-    local_ms: int,
-    version: int,
-    prev_seq: int,
-    index: int,
-    *,
-    seq: int,
-) -> list[bytes]:
-    """Return what `encode_message` does for a message, and for each of its ``more`` behind it.
-
-    Args:
-        mutation: Of the kind MESSAGE.
-        flags: As there; all of them get these, but LAST is for the last one.
-        local_ms: As there.
-        version: As there, of the first.
-        prev_seq: As there, of the first.
-        index: As there, of the first.
-        seq: The position of the first.
-    """
-    slot, key = mutation.slot, mutation.key
-    more, parts = _parts_of(mutation)
-    last = index + len(mutation.more) if flags & LAST else -1
-    flags = (flags | more) & ~LAST
-    parts = key + parts
-    size, pack, pack_size = len(key), _FIXED.pack, _U32.pack
-    rows: list[bytes] = []
-    for payload in (mutation.body, *mutation.more):
-        its, rest = flags | LAST if index == last else flags, parts
-        if payload:
-            its |= HAS_PAYLOAD
-            rest = parts + pack_size(len(payload)) + payload
-        fixed = pack(ENTRY_FORMAT, 4, its, 0, slot, 0, local_ms, version, prev_seq, index, 0, size)
-        rows.append(fixed + rest)
-        if key:  # the root topic of a table has no chain
-            prev_seq = seq
-        seq += 1
-        version += 1
-        index += 1
-    return rows
-
-
-def _parts_of(mutation: Mutation) -> tuple[int, bytes]:
-    """Return what a message's entry has between key and payload, and the flags for it."""
-    flags, parts = 0, b""
-    if mutation.session:
-        flags = HAS_SESSION
-        parts = _U64.pack(mutation.session)
-    if mutation.expires_ms:
-        flags |= HAS_EXPIRES
-        parts += _U64.pack(mutation.expires_ms)
-    if mutation.user:
-        flags |= HAS_USER
-        user = mutation.user.encode()
-        parts += _U16.pack(len(user)) + user
-    if mutation.full_id:
-        flags |= HAS_FULL_ID
-        parts += _U16.pack(len(mutation.full_id)) + mutation.full_id
-    if mutation.metadata:
-        flags |= HAS_METADATA
-        parts += _U32.pack(len(mutation.metadata)) + mutation.metadata
-    return flags, parts
 
 
 def decode_entry(seq: int, stored: bytes) -> Entry:
@@ -345,10 +256,10 @@ def decode_entry(seq: int, stored: bytes) -> Entry:
             index,
             image_bytes,
             size,
-        ) = _FIXED.unpack_from(stored)
+        ) = FIXED.unpack_from(stored)
         if form != ENTRY_FORMAT or flags & ~_KNOWN:
             raise FormatMismatch(f"log entry {seq} has a format that this version cannot read")
-        at = _FIXED.size + size
+        at = FIXED.size + size
         image_at = len(stored) - image_bytes
         fixed = (
             seq,
@@ -361,7 +272,7 @@ def decode_entry(seq: int, stored: bytes) -> Entry:
             version,
             prev,
             index,
-            stored[_FIXED.size : at],
+            stored[FIXED.size : at],
         )
         if flags & _PARTS:
             return _decode_parts(fixed, stored, at, image_at)
@@ -415,74 +326,17 @@ def _decode_parts(fixed: _Fixed, stored: bytes, at: int, image_at: int) -> Entry
     )
 
 
-class MessageEntry(NamedTuple):
-    """What of a message's entry is told; see `Entry`."""
-
-    flags: int
-    local_ms: int
-    version: int
-    session: int
-    expires_ms: int
-    metadata: bytes
-    payload: bytes
-
-
-def decode_message(seq: int, stored: bytes) -> MessageEntry:
-    """Return what is told of the entry of a message, in half of the time of `decode_entry`.
-
-    Raises:
-        FormatMismatch: As `decode_entry`.
-    """
-    try:
-        form, _, flags, _, _, _, ms, version, _, _, image_bytes, size = _FIXED.unpack_from(stored)
-        if form != ENTRY_FORMAT or flags & _NOT_IN_MESSAGES:
-            raise FormatMismatch(f"log entry {seq} has a format that this version cannot read")
-        at = _FIXED.size + size
-        session = expires_ms = 0
-        if flags & HAS_ORIGIN:
-            at += 8
-        if flags & HAS_SESSION:
-            session = _U64.unpack_from(stored, at)[0]
-            at += 8
-        if flags & HAS_EXPIRES:
-            expires_ms = _U64.unpack_from(stored, at)[0]
-            at += 8
-        if flags & HAS_USER:
-            at += 2 + _U16.unpack_from(stored, at)[0]
-        if flags & HAS_FULL_ID:
-            at += 2 + _U16.unpack_from(stored, at)[0]
-        metadata = payload = b""
-        if flags & HAS_METADATA:
-            end = at + 4 + _U32.unpack_from(stored, at)[0]
-            metadata = stored[at + 4 : end]
-            at = end
-        if flags & HAS_PAYLOAD:
-            end = at + 4 + _U32.unpack_from(stored, at)[0]
-            payload = stored[at + 4 : end]
-            at = end
-    except struct.error as error:
-        raise FormatMismatch(f"log entry {seq} is damaged") from error
-    if at + image_bytes != len(stored):
-        raise FormatMismatch(f"log entry {seq} is cut off")
-    return MessageEntry(flags, ms, version, session, expires_ms, metadata, payload)
-
-
 def address_of(stored: bytes) -> tuple[int, bytes]:
     """Return slot and key alone, for what indexes the log."""
     slot = _ADDRESS.unpack_from(stored, 5)[0]
-    size = _ADDRESS.unpack_from(stored, _FIXED.size - 2)[0]
-    return slot, stored[_FIXED.size : _FIXED.size + size]
+    size = _ADDRESS.unpack_from(stored, FIXED.size - 2)[0]
+    return slot, stored[FIXED.size : FIXED.size + size]
 
 
 def head_of(stored: bytes) -> tuple[int, tuple[int, bytes]]:
     """Return the number of the kind, and slot and key, for what passes most entries by."""
     kind, slot, size = _HEAD.unpack_from(stored)
-    return kind, (slot, stored[_FIXED.size : _FIXED.size + size])
-
-
-def kind_of(stored: bytes) -> int:
-    """Return the number of the kind alone; see `Kind`."""
-    return stored[1]
+    return kind, (slot, stored[FIXED.size : FIXED.size + size])
 
 
 def version_of(stored: bytes) -> int:

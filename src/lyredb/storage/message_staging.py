@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lyredb.errors import LyreError
 from lyredb.storage import entry as entries
 from lyredb.storage.conditions import check_key
-from lyredb.storage.entry import encode_message, encode_run
+from lyredb.storage.message_entry import encode_message, encode_run
 from lyredb.storage.mutation import MESSAGE, Applied, Mutation
 from lyredb.storage.overlay import Address, State
 from lyredb.storage.record import MESSAGED, encode_record, with_last_seq
