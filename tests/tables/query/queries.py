@@ -89,7 +89,7 @@ wheres: st.SearchStrategy[Where] = st.recursive(conditions, _groups, max_leaves=
 
 def _select(inner: st.SearchStrategy[Select | None]) -> st.SearchStrategy[Select]:
     items = st.lists(
-        st.builds(Selected, _names.filter(lambda name: name[0] != "$"), inner),
+        st.builds(Selected, _names.filter(lambda name: name[0] != "$" and name != "*"), inner),
         min_size=1,
         max_size=3,
         unique_by=lambda item: item.name,
