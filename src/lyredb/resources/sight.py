@@ -84,9 +84,14 @@ class Sight:
         target = self._rooms.registry.topic(message.topic.decode(), self.context.protocol)
         return target.table.slot, target.key
 
-    def matches(self, message: Message) -> bool:
-        """Tell whether the filter matches a message's topic."""
+    @property
+    def levels(self) -> Levels:
+        """The filter, read."""
         if self._levels is None:
             is_internal = self.filter[:1] == INTERNAL
             self._levels = parse_filter(self.filter, allow_internal=is_internal)
-        return matches(self._levels, message.topic)
+        return self._levels
+
+    def matches(self, message: Message) -> bool:
+        """Tell whether the filter matches a message's topic."""
+        return matches(self.levels, message.topic)

@@ -129,6 +129,7 @@ class Subscription(Sight):
             if not self._is_closed:  # what the tail told may have taken the right to it
                 self._go_live(self._rooms.tail.position)
             return
+        self._siblings.note_place(self)
         self._pump()
 
     def _place_to_wait_at(self) -> Position | None:
@@ -176,9 +177,13 @@ class Subscription(Sight):
         """One step: what the subscriber can take now; the next step in its next turn."""
         if self.state is not State.READING:
             return
-        if self.subscriber.is_congested or self._comes_after(self.telling.since):
+        if self.subscriber.is_congested:
             self._start_holding()
-            return  # `resume` goes on when the subscriber has drained, or the others are there
+            return  # `resume` goes on when the subscriber has drained
+        if self._comes_after(self.telling.since):
+            self._start_holding()
+            self._siblings.wait(self)
+            return
         self._tell_gap()
         reading = self._reading
         assert reading is not None, "reading until live"
@@ -308,9 +313,10 @@ class Subscription(Sight):
         told = self._rooms.hub.position
         return self.telling.reached(self.state, self._reading, told, begins=begins)
 
-    def is_before(self, position: int) -> bool:
-        """Tell whether it has yet to tell what the log has up to a position."""
-        return self.telling.is_before(position, self.state, self._reading)
+    @property
+    def place(self) -> int:
+        """Up to where it has told the log, while the log has more for it; else `UP_TO_DATE`."""
+        return self.telling.place(self.state, self._reading)
 
     @property
     def qos(self) -> int:
@@ -408,6 +414,7 @@ class Subscription(Sight):
         if self.state is State.BEHIND:
             self.state = State.READING
             self._reading = self._open()
+            self._siblings.note_place(self)
         self._pump()
 
     def fall_behind(self) -> None:
@@ -427,6 +434,7 @@ class Subscription(Sight):
         if hub.set_aside(self.filter, self.subscriber, held, self._terms(ENCODING)):
             self._after = Position(hub.log_id, hub.position)
             self.telling.cut = hub.position
+        self._siblings.note_place(self)
 
     def _tell_gap(self) -> None:
         """Tell what was missed; from here on messages are kept."""

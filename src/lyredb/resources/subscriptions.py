@@ -53,13 +53,15 @@ class Subscriptions:
             siblings=siblings,
             on_close=self._on_close,
         )
-        siblings.all[subscription] = None
+        siblings.add(subscription)
+        if after:
+            siblings.note_place(subscription)
         self._of[subscriber] = siblings
         return subscription
 
     def _forget(self, subscription: Subscription) -> None:
         siblings = self._of[subscription.subscriber]
-        del siblings.all[subscription]
+        siblings.remove(subscription)
         if not siblings.all:
             del self._of[subscription.subscriber]
 

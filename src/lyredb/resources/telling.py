@@ -15,6 +15,7 @@ from lyredb.delivery.cursor import CatchUp
 from lyredb.plugins.delivery import Message
 from lyredb.resources.held import Place
 from lyredb.resources.reached import Reached
+from lyredb.resources.siblings import UP_TO_DATE
 from lyredb.resources.subscription_parts import State
 
 _NOT_BEGUN = -1
@@ -69,12 +70,12 @@ class Telling(msgspec.Struct, gc=False):
         if self.wanted_since == _NOT_BEGUN:
             self.wanted_since = position
 
-    def is_before(self, position: int, state: State, reading: CatchUp | None) -> bool:
-        """Whether it has yet to tell what the log has up to a position."""
+    def place(self, state: State, reading: CatchUp | None) -> int:
+        """Up to where it has told the log, while the log has more for it; else `UP_TO_DATE`."""
         if reading is not None:
-            return not reading.is_scan and reading.position < position
-        is_due = self.resumes and state in (State.PREPARED, State.ANNOUNCED)
-        return (is_due or state is State.BEHIND) and self.cut < position
+            return UP_TO_DATE if reading.is_scan else reading.position
+        is_due = self.resumes and (state is State.PREPARED or state is State.ANNOUNCED)
+        return self.cut if is_due or state is State.BEHIND else UP_TO_DATE
 
     def brings(
         self,
