@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import signal
 import socket
@@ -32,6 +33,7 @@ from tests.protocols.net.authority import (
     write_server_files,
 )
 from tests.protocols.net.proxy_frames import proxy4
+from tests.server.process_tree import children_of
 
 DEADLINE_S = 10.0
 STRANGER = "192.0.2.7"
@@ -254,6 +256,44 @@ def test_a_client_whose_certificate_is_revoked_is_shut_out_at_a_reload(tmp_path:
         with shut_out:
             assert ended.get(timeout=DEADLINE_S)
             assert shut_out.connected.empty()
+
+
+def test_a_killed_worker_comes_back_without_tls_while_the_files_are_gone(tmp_path: Path) -> None:
+    """Both workers die, one after the other: plain ports serve, and TLS when it can again."""
+    revoked = tmp_path / "revoked.pem"
+    write_revoked(revoked)
+    leaf = authority().issue_cert("a.example", common_name=USER)
+    more = {
+        "LYREDB_TLS_CERTIFICATE_REVOCATION_LIST": str(revoked),
+        "LYREDB_THREADS_COUNT": "2",
+    }
+    with secure_server(tmp_path, mtls="required", **more) as server:
+        url = https(server, "/Sensor/")
+        assert trusts(url, client_with(leaf))
+        revoked.unlink()
+        for title in ("worker-1", "worker-2"):
+            kill_child(server, title)
+        eventually(lambda: server.errors().count("connections with TLS are refused") == 2)
+        eventually(lambda: answers(server))
+        assert not trusts(url, client_with(leaf))
+        write_revoked(revoked)
+        eventually(lambda: server.errors().count("new connections get them") == 2)
+        assert trusts(url, client_with(leaf))
+        assert "(code 1)" not in server.errors()
+
+
+def kill_child(server: ServerProcess, title: str) -> None:
+    """Kill a process, and return when another one is in its place."""
+    old = children_of(server.process.pid)[title]
+    os.kill(old, signal.SIGKILL)
+    eventually(lambda: children_of(server.process.pid).get(title, old) != old)
+
+
+def answers(server: ServerProcess) -> bool:
+    try:
+        return httpx.get(f"{server.http}/Sensor/", headers=LOGIN).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def trusts(url: str, context: ssl.SSLContext) -> bool:

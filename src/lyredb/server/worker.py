@@ -64,12 +64,14 @@ class Seat:
         node: Attached to the writer and to the other workers.
         listeners: Its sockets, by setting.
         lack: Returns what the writer has no space for, ``""`` for nothing.
+        is_successor: The server was ready before this process was started.
     """
 
     number: int
     node: Node
     listeners: Mapping[str, Sequence[socket.socket]]
     lack: Callable[[], str]
+    is_successor: bool = False
 
 
 class Worker:
@@ -232,7 +234,11 @@ class Worker:
         def lack() -> str:
             return node.engine.full or ("" if self._seat is None else self._seat.lack())
 
-        network = self._network = Network.of(settings, workers=launch.workers)
+        network = self._network = Network.of(
+            settings,
+            workers=launch.workers,
+            may_wait=self._seat is not None and self._seat.is_successor,
+        )
         self.reload(network.apply)
         self._http = HttpServer(
             self._listeners("http.port"),

@@ -117,6 +117,51 @@ def test_a_broken_file_keeps_the_old_one_and_is_told_once(
     assert certificates.refresh()
 
 
+def test_a_successor_refuses_handshakes_until_its_files_work(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told once, however often it is tried; the first start raises as ever."""
+    files = with_list(tmp_path)
+    leaf = authority().issue_cert("c.example", common_name="c")
+    Path(files.revoked).unlink()
+    with pytest.raises(SettingError, match="cannot be read"):
+        Certificates(files).context("required")
+    certificates = Certificates(files, may_wait=True)
+    with caplog.at_level(logging.ERROR, "lyredb.net"):
+        context = certificates.context("required")
+        assert not certificates.refresh()
+        assert not certificates.refresh()
+    assert len(caplog.records) == 1
+    assert "are refused" in caplog.text
+    assert certificates.failed_reloads == 1
+    with pytest.raises(ssl.SSLError):
+        lets_in(context(), leaf)
+    write_revoked(Path(files.revoked))
+    assert certificates.refresh()
+    assert lets_in(context(), leaf)
+    Path(files.revoked).unlink()
+    assert not certificates.refresh()
+    assert lets_in(context(), leaf), "the old ones stay, now that there are some"
+
+
+def test_a_successor_tries_files_that_look_as_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A right that comes back changes neither size nor time of a file."""
+    files = write_server_files(tmp_path)
+    certificates = Certificates(files, may_wait=True)
+
+    def refuse(*_: object) -> None:
+        raise SettingError("tls.certificate", "it cannot be read: Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Certificates, "_load_certificate", refuse)
+        certificates.context("false")
+        assert not certificates.refresh()
+    assert certificates.refresh()
+    assert not certificates.refresh()
+
+
 def with_list(folder: Path, *revoked: trustme.LeafCert, days: int = 1) -> CertificateFiles:
     """The files of a server that has a list of revoked certificates."""
     file = folder / "revoked.pem"

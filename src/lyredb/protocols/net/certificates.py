@@ -2,6 +2,9 @@
 
 A context is made for each connection's listener and never changed: whoever has shaken hands
 goes on with what was valid then, and the next connection gets the new files.
+
+A worker that is started again where files have ceased to work has no old ones to go on with.
+It serves all other ports and refuses handshakes until the files work.
 """
 
 from __future__ import annotations
@@ -56,10 +59,13 @@ class Certificates:
 
     Args:
         files: Where the certificate is.
+        may_wait: They worked once: files that do not now are waited for, not an error.
     """
 
-    def __init__(self, files: CertificateFiles) -> None:
+    def __init__(self, files: CertificateFiles, *, may_wait: bool = False) -> None:
         self._files = files
+        self._may_wait = may_wait
+        self._lack = ""  # why handshakes are refused
         self._contexts: dict[ClientCertificates, ssl.SSLContext] = {}
         self._seen: _Seen = ()
         self.failed_reloads = 0
@@ -68,12 +74,27 @@ class Certificates:
         """Return what gives the context of this moment.
 
         Raises:
-            SettingError: The files are missing or wrong.
+            SettingError: The files are missing or wrong, and are not waited for.
         """
         if clients not in self._contexts:
             self._seen = self._seen or self._look()
-            self._contexts[clients] = self._make(clients)
+            try:
+                self._contexts[clients] = self._make(clients)
+            except SettingError as error:
+                if not self._may_wait:
+                    raise
+                self._contexts[clients] = _refusing()
+                self._note_lack(error)
         return lambda: self._contexts[clients]
+
+    def _note_lack(self, error: SettingError) -> None:
+        if str(error) != self._lack:
+            self._lack = str(error)
+            self.failed_reloads += 1
+            logger.error(
+                "the files for TLS do not work, connections with TLS are refused until they do: %s",
+                error,
+            )
 
     def refresh(self) -> bool:
         """Take new files, if they are new and right; what is wrong is logged once.
@@ -82,16 +103,21 @@ class Certificates:
             True when later connections get something new.
         """
         seen = self._look()  # before reading: what changes meanwhile is seen the next time
-        if not self._contexts or seen == self._seen:
+        # What is waited for may begin to work unseen, as by `chmod`: it is tried each time.
+        if not self._contexts or (seen == self._seen and not self._lack):
             return False
         self._seen = seen
         try:
             made = {clients: self._make(clients) for clients in self._contexts}
         except SettingError as error:
+            if self._lack:
+                self._note_lack(error)
+                return False
             self.failed_reloads += 1
             logger.error("the files for TLS changed and do not work, the old stay: %s", error)
             return False
         self._contexts = made
+        self._lack = ""
         logger.info("the files for TLS changed; new connections get them")
         return True
 
@@ -164,6 +190,13 @@ class Certificates:
                 name, f"{path} holds no list", allowed="lists of revoked certificates, PEM"
             )
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+
+
+def _refusing() -> ssl.SSLContext:
+    """A context with no certificate: no handshake succeeds, and clients get an alert."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 def require_secure_port(settings: Settings, protocol: str) -> None:

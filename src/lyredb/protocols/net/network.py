@@ -59,6 +59,7 @@ class Network:
         is_proxy: Tells proxies by their address; ``None``: there are none.
         handshake_timeout_s: For a PROXY header, and for the handshake of TLS.
         workers: How many processes share the limits.
+        may_wait: See `Certificates`.
     """
 
     def __init__(
@@ -69,9 +70,10 @@ class Network:
         is_proxy: Callable[[str], bool] | None = None,
         handshake_timeout_s: float = 10.0,
         workers: int = 1,
+        may_wait: bool = False,
     ) -> None:
         self.admission = admission
-        self.certificates = Certificates(files or CertificateFiles("", ""))
+        self.certificates = Certificates(files or CertificateFiles("", ""), may_wait=may_wait)
         self._is_proxy = is_proxy
         self._timeout_s = handshake_timeout_s
         self._workers = workers
@@ -79,12 +81,14 @@ class Network:
         self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
-    def of(cls, settings: Settings, *, workers: int = 1) -> Network:
+    def of(cls, settings: Settings, *, workers: int = 1, may_wait: bool = False) -> Network:
         """Read everything from the settings in force.
 
         Args:
             settings: In force.
             workers: How many processes share the limits of the whole server.
+            may_wait: The files for TLS worked when the server started: serve without TLS
+                where they do not now, until they do.
 
         Raises:
             SettingError: ``network.proxyTrusted`` names something that is no network.
@@ -102,6 +106,7 @@ class Network:
             is_proxy=is_proxy,
             handshake_timeout_s=settings.seconds("network.handshakeTimeout"),
             workers=workers,
+            may_wait=may_wait,
         )
 
     async def serve(

@@ -69,7 +69,8 @@ NET_SETTINGS: Final[tuple[Setting, ...]] = (
         "text",
         "File with the certificate of this server and those that lead to its authority, PEM. "
         "It and the next three are looked at every two seconds: new connections get new files "
-        "without a restart, and a file that does not work leaves the old one in use.",
+        "without a restart, and a file that does not work leaves the old one in use. A worker that "
+        "is started again meanwhile has no old one: it refuses TLS, until the files work.",
     ),
     Setting(
         "tls.privateKey", "", "text", "File with the key of the certificate, PEM, unencrypted."
@@ -87,6 +88,7 @@ NET_SETTINGS: Final[tuple[Setting, ...]] = (
         "text",
         "File with the lists of revoked certificates (CRL) of those authorities, PEM. A client "
         "whose certificate is in one, or whose authority has none there or one that is out of "
-        "date, is refused in the handshake.",
+        "date, is refused in the handshake. Connections that are open stay, also of a client whose "
+        "certificate is revoked then.",
     ),
 )

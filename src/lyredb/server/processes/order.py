@@ -46,6 +46,7 @@ class Order(msgspec.Struct, frozen=True):
         open_topics: Whether topics outside of all tables are records, decided at the start.
         settings: By name.
         since_s: As in `Launch`.
+        is_successor: The server was ready before: what worked then must not keep it down.
     """
 
     number: int
@@ -63,6 +64,7 @@ class Order(msgspec.Struct, frozen=True):
     open_topics: bool
     settings: dict[str, SettingValue]
     since_s: float
+    is_successor: bool = False
 
     @classmethod
     def of(
@@ -74,6 +76,7 @@ class Order(msgspec.Struct, frozen=True):
         lock: int,
         listeners: Mapping[str, list[socket.socket]],
         open_topics: bool,
+        is_successor: bool = False,
     ) -> Order:
         """Return the order for a child of this process."""
         application = launch.application
@@ -93,6 +96,7 @@ class Order(msgspec.Struct, frozen=True):
             open_topics=open_topics,
             settings=dict(launch.settings.values()),
             since_s=launch.since_s,
+            is_successor=is_successor,
         )
 
     @property

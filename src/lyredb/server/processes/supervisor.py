@@ -260,6 +260,7 @@ class Supervisor:
             lock=self._lock.descriptor,
             listeners=mine,
             open_topics=self._open_topics,
+            is_successor=self._was_ready,
         )
 
     def _welcome(self, child: Child) -> None:

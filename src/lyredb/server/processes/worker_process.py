@@ -52,7 +52,10 @@ async def live(order: Order, launch: Launch, channel: Channel, board: Board) -> 
     )
     node.tail.on_progress = lambda position: board.publish(order.number, position)
     board.publish(order.number, node.tail.position)
-    worker = Worker(launch, Seat(order.number, node, order.take_listeners(), board.lack))
+    seat = Seat(
+        order.number, node, order.take_listeners(), board.lack, is_successor=order.is_successor
+    )
+    worker = Worker(launch, seat)
     pulse = Pulse(board, order.number)
     pulse.beat()
     channel.send(messages.Opened())
