@@ -202,3 +202,12 @@ def test_values_that_make_no_sense_are_refused_with_their_name(name: str, text: 
     with pytest.raises(InvalidQuery, match=name) as refused:
         parse_beginning([(name, text)])
     assert len(str(refused.value)) < 150
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("startTime", "0"), ("previousCount", "3"), ("omitCurrent", "")]
+)
+def test_a_name_that_is_given_twice_is_refused(name: str, text: str) -> None:
+    """Also with equal values: which one is meant is not for us to guess."""
+    with pytest.raises(InvalidQuery, match=f"{name} is given twice"):
+        parse_beginning([(name, text), (name, text)])

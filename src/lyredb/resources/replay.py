@@ -38,16 +38,20 @@ _MAX_MS: Final = 253_402_300_799_999
 
 
 def parse_beginning(pairs: Iterable[tuple[str, str]], after: str = "") -> Beginning:
-    """Read where to begin from names and values; of equal names the last counts.
+    """Read where to begin from names and values.
 
     Args:
         pairs: Only with names in `NAMES`.
         after: The position to resume after, ``""`` for none.
 
     Raises:
-        InvalidQuery: A value makes no sense; the message names it.
+        InvalidQuery: A value makes no sense, or there are two of a name; the message names it.
     """
-    said = dict(pairs)
+    said: dict[str, str] = {}
+    for name, value in pairs:
+        if name in said:
+            raise InvalidQuery(f"{name} is given twice")
+        said[name] = value
     return Beginning(
         _flag(said[OMIT_CURRENT]) if OMIT_CURRENT in said else False,
         after,

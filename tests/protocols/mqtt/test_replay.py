@@ -221,6 +221,10 @@ def test_the_id_of_an_open_topic_is_all_of_it() -> None:
         (ask("Sensor/?previousCount=1001"), 0x80),
         (ask("Nowhere/"), 0x8F),
         ("$query/%FF/#", 0x80),
+        ("$query/%ZZ/#", 0x8F),
+        ("$query/Sensor%/#", 0x8F),
+        (ask("Sensor/?startTime=0&startTime=1"), 0x80),
+        (ask("Sensor/?position=&position=x"), 0x80),
         ("$query/Sensor/+", 0x8F),
         ("$query/Sensor", 0x8F),
         ("$query/#", 0x8F),
@@ -250,6 +254,7 @@ def test_what_no_query_can_be_is_refused_with_a_reason(topic_filter: str, reason
         ("Sensor/#", (("startTime", "0"), ("previousCount", "3"))),
         ("Sensor/a", (("previousCount", "0"),)),
         ("Sensor/a", (("omitCurrent", "perhaps"),)),
+        ("Sensor/a", (("omitCurrent", "1"), ("omitCurrent", "1"))),
         ("$share/g/Sensor/a", (("startTime", "0"),)),
     ],
 )

@@ -60,6 +60,22 @@ def test_a_filter_that_names_no_group_is_refused(topic_filter: str) -> None:
     run(body)
 
 
+@pytest.mark.parametrize("first", ["$SYS", "$query", "$share"])
+def test_what_is_made_for_each_subscriber_cannot_be_shared(first: str) -> None:
+    """And the sentence says so, rather than that there is no such table."""
+
+    async def body() -> None:
+        harness = Shared()
+        peer = harness.connected(5)
+        peer.send(client.subscribe(f"$share/g/{first}/a/#", version=5))
+        await harness.tick()
+        (answer,) = peer.take()
+        assert answer.codes == [0x8F]
+        assert f"{first} cannot be shared".encode() in answer.properties
+
+    run(body)
+
+
 @pytest.mark.parametrize("share", ["a+", "#b"])
 def test_a_share_name_has_no_wildcards(share: str) -> None:
     """[MQTT-4.8.2-2]."""

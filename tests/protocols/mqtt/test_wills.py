@@ -44,6 +44,10 @@ def test_a_will_whose_topic_cannot_be_is_refused_with_the_connect(topic: str, re
         peer = harness.peer(5)
         peer.send(client.connect(5, will=(topic, b"x")))
         assert [packet.reason for packet in peer.take()] == [reason]
+        old = harness.peer(4)
+        old.send(client.connect(4, will=(topic, b"x")))
+        assert [packet.reason for packet in old.take()] == [5], "3.1.1 has no word for it"
+        assert old.is_closed
 
     run(body)
 

@@ -17,12 +17,14 @@ def beginning_in(query: bytes, position: str) -> Beginning:
         position: The name of the parameter with the position.
 
     Raises:
-        InvalidQuery: There is more in it, or a value makes no sense. Who asks for some
-            records must not get all.
+        InvalidQuery: There is more in it, something twice, or a value makes no sense. Who
+            asks for some records must not get all.
     """
-    after = ""
+    after: str | None = None
     said: list[tuple[str, str]] = []
     for key, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        if key == position and after is not None:
+            raise InvalidQuery(f"{position} is given twice")
         if key == position:
             after = value.strip()
         elif key in NAMES:
@@ -32,4 +34,4 @@ def beginning_in(query: bytes, position: str) -> Beginning:
             raise InvalidQuery(
                 f"conditions on subscriptions are not supported yet; a query may have {known}"
             )
-    return parse_beginning(said, after)
+    return parse_beginning(said, after or "")

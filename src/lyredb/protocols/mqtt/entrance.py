@@ -15,9 +15,9 @@ from lyredb.errors import LyreError, NotAuthorised
 from lyredb.plugins.context import Context
 from lyredb.protocols.mqtt import handshake, login
 from lyredb.protocols.mqtt.errors import answer_for, sentence_of
-from lyredb.protocols.mqtt.packets import Connect
+from lyredb.protocols.mqtt.packets import V5, Connect
 from lyredb.protocols.mqtt.properties import Property
-from lyredb.protocols.mqtt.reasons import Reason, Violation
+from lyredb.protocols.mqtt.reasons import Reason, Violation, return_code
 from lyredb.protocols.mqtt.service import Service
 from lyredb.protocols.mqtt.wills import LastWill
 from lyredb.security.authenticator import Account
@@ -191,7 +191,7 @@ class Entrance:
         try:
             registered = will.prepare()
         except LyreError as error:
-            self._refuse(answer_for(error).end, f"The will is refused: {sentence_of(error)}")
+            self._refuse(self._will_reason(error), f"The will is refused: {sentence_of(error)}")
             return
 
         def on_result(result: int | Refusal | LyreError) -> None:
@@ -210,6 +210,16 @@ class Entrance:
             registered,
             clean_start=connect.clean_start,
         )
+
+    def _will_reason(self, error: LyreError) -> Reason:
+        """Why there cannot be such a will.
+
+        3.1.1 has no word for a wrong topic or payload; a client that is told nothing comes
+        again for ever, so it is told that it may not have this will (3.1.1 §3.2.2.3, 5).
+        """
+        answer = answer_for(error)
+        is_wordless = self._connect.version != V5 and return_code(answer.end) is None
+        return Reason.NOT_AUTHORIZED if is_wordless and answer.lasting else answer.end
 
     def _open(self, admitted: Admitted) -> None:
         """Take up the client's session, or forget it; then there is no question left."""

@@ -12,6 +12,7 @@ its RETAIN flag: what is replayed has none.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -31,6 +32,7 @@ from lyredb.resources.subscription import State, Subscription
 
 QUERY: Final = "$query"
 _LEVELS: Final = 3
+_BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def with_beginning(
@@ -71,6 +73,10 @@ def open_query(database: Database, wish: Wish) -> Opened:
     if len(levels) != _LEVELS or levels[-1] != "#" or not levels[1]:
         raise Refusal(
             Reason.TOPIC_FILTER_INVALID, f"It must be {QUERY}/<percent-encoded path?query>/#"
+        )
+    if _BROKEN_ESCAPE.search(levels[1]):
+        raise Refusal(
+            Reason.TOPIC_FILTER_INVALID, f"{QUERY}: after each % must come two hexadecimal digits"
         )
     path, query = _decoded(levels[1])
     asked = beginning_in(query, "position")

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from lyredb.plugins.delivery import Message
 from lyredb.protocols.mqtt.openers import Opened, Opener, Refusal, Wish
 from lyredb.protocols.mqtt.reasons import Reason, protocol_error
+from lyredb.protocols.mqtt.replay import QUERY
+from lyredb.protocols.mqtt.sys_topics import SYS
 from lyredb.resources.database import Database
 from lyredb.resources.requests import SubscribeOptions
 from lyredb.resources.subscription import State
@@ -22,6 +25,8 @@ from lyredb.sessions.groups import Groups
 from lyredb.sessions.receipts import Receipt
 
 SHARE = "$share"
+_OF_ONE: Final = frozenset((SHARE, SYS, QUERY))
+"""First levels of what is made for each subscriber: there is nothing to be shared."""
 
 
 def shared_opener(groups: Groups, database: Database) -> Opener:
@@ -42,7 +47,7 @@ def group_of(topic_filter: str, role: str) -> GroupName:
     """The group that a filter names.
 
     Raises:
-        Refusal: It names none [MQTT-4.8.2-1, MQTT-4.8.2-2].
+        Refusal: It names none [MQTT-4.8.2-1, MQTT-4.8.2-2], or of what cannot be shared.
     """
     _, _, rest = topic_filter.partition("/")
     share, slash, inner = rest.partition("/")
@@ -50,6 +55,9 @@ def group_of(topic_filter: str, role: str) -> GroupName:
         raise Refusal(
             Reason.TOPIC_FILTER_INVALID, "A shared subscription is $share/<name>/<topic filter>"
         )
+    first = inner.partition("/")[0]
+    if first in _OF_ONE:
+        raise Refusal(Reason.TOPIC_FILTER_INVALID, f"{first} cannot be shared")
     return GroupName(share, inner, role)
 
 
