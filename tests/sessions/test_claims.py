@@ -309,6 +309,41 @@ def test_a_release_that_the_last_directory_did_not_hear_settles_its_will() -> No
     assert len(directory.take_due(NOW_MS + 60_000)) == 1
 
 
+def directory_whose_successor_was_first() -> Directory:
+    """Its owner goes on with a session whose connection, of epoch 70, was only cut off."""
+    directory = Directory(0)
+    directory.restore([kept(5, 70)], NOW_MS, 30_000)
+    assert directory.claim(claimant(2, 2)) == [Granted(2, 2, 71, resumes=True)]
+    return directory
+
+
+def test_a_will_whose_connection_is_announced_after_its_successor_is_live() -> None:
+    """The successor takes it back no more: it is published once, and is on disk till then."""
+    directory = directory_whose_successor_was_first()
+    assert directory.announce(1, [Claim("c", 70, "u", will(5))]) == [Revoked(1, "c", 70)]
+    assert directory.confirm(2, "c", 71) == [], "the row stays"
+    assert directory.lose(1, NOW_MS) == [orphan(5, 70)]
+    directory.release(2, "c", 71, was_let_in=False)
+    assert (directory.delayed, directory.take_due(NOW_MS + 30_000)) == (0, [])
+
+
+@pytest.mark.parametrize("due_ms", [0, NOW_MS + 60_000])
+def test_a_release_that_comes_after_the_successor_says_what_becomes_of_the_will(
+    due_ms: int,
+) -> None:
+    """Published or discarded by its worker, or waiting: then unless the successor is let in."""
+    directory = directory_whose_successor_was_first()
+    (action,) = directory.release(1, "c", 70, due_ms)
+    directory.release(2, "c", 71, was_let_in=False)
+    due = directory.take_due(NOW_MS + 60_000)
+    if due_ms:
+        assert isinstance(action, Kept)
+        assert due == [Orphaned(action.kept)]
+        assert action.kept.due_ms == due_ms
+    else:
+        assert (action, due) == (Settled(70), [])
+
+
 WORKERS = st.integers(1, 3)
 IDS = st.sampled_from(["a", "b"])
 USERS = st.sampled_from(["u", "v"])

@@ -275,9 +275,16 @@ class Directory:
             return [] if kept is None else [Settled(epoch)]
         # Granted by an earlier directory, and released before it could be announced.
         departure = self._departures.pop(epoch)
-        if departure is None:
+        if departure is not None:
+            return self._await(departure.kept, due_ms) if due_ms else [Settled(epoch)]
+        departure = _taken_from(owner, epoch)
+        if owner is None or departure is None:
             return []
-        return self._await(departure.kept, due_ms) if due_ms else [Settled(epoch)]
+        if not due_ms:
+            return [Settled(epoch)]
+        dated = msgspec.structs.replace(departure.kept, due_ms=due_ms)
+        owner.resumed.append(Departure(dated))
+        return [Kept(dated)]
 
     def set_will(self, worker: int, client_id: str, epoch: int, will: Will | None) -> list[Action]:
         """Replace what is published for a connection when its worker is lost."""
@@ -334,10 +341,11 @@ class Directory:
         for claim in claims:
             self._epoch = max(self._epoch, claim.epoch)
             kept = claim.kept()
-            if self._departures.pop(claim.epoch) is None and kept is not None:
+            owner = self._owners.get(claim.client_id)
+            departure = self._departures.pop(claim.epoch) or _taken_from(owner, claim.epoch)
+            if departure is None and kept is not None:
                 # A successor that came before the announcement has taken it off the disk.
                 actions.append(Kept(kept))
-            owner = self._owners.get(claim.client_id)
             if owner is None:
                 self._owners[claim.client_id] = _Owner(worker, claim)
             elif owner.worker == worker and owner.claim.epoch == claim.epoch:
@@ -423,6 +431,17 @@ class Directory:
 def _taken_back(owner: _Owner) -> list[Action]:
     resumed, owner.resumed = owner.resumed, []
     return [Settled(departure.kept.epoch) for departure in resumed]
+
+
+def _taken_from(owner: _Owner | None, epoch: int) -> Departure | None:
+    """Take from an owner a will that it would take back: its connection was there still."""
+    if owner is None:
+        return None
+    for departure in owner.resumed:
+        if departure.kept.epoch == epoch:
+            owner.resumed.remove(departure)
+            return departure
+    return None
 
 
 def _lost(fenced: _Fenced) -> list[Action]:
