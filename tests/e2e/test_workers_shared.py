@@ -10,6 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from lyredb.sessions.group import AHEAD
 from tests.e2e.raw_mqtt import DEADLINE_S, RawMqtt
 from tests.e2e.server_process import PASSWORD, USER, ServerProcess
 from tests.e2e.worker_clients import TRIES, client_of, kill, two_workers, worker_in
@@ -60,7 +61,11 @@ def numbers(first: int, last: int) -> set[bytes]:
 def test_members_on_both_workers_share_what_any_worker_publishes(
     server: ServerProcess, qos: int
 ) -> None:
-    """Each message once, and to each member its share (MQTT 5 §4.8.2)."""
+    """Each message once, and to each member its share (MQTT 5 §4.8.2).
+
+    The shares are equal until somebody has as many as a member may have; further ones go to
+    whoever acknowledges first.
+    """
     topic = f"jobs/{qos}"
     with ExitStack() as stack:
         members = [stack.enter_context(client_of(server, worker)) for worker in (1, 2, 2)]
@@ -73,7 +78,7 @@ def test_members_on_both_workers_share_what_any_worker_publishes(
             )
         told = collect(members, numbers(0, MESSAGES))
         assert max((told[0] + told[1] + told[2]).values()) == 1
-        assert min(one.total() for one in told) >= MESSAGES // 6
+        assert min(one.total() for one in told) >= AHEAD
 
 
 def test_a_member_that_goes_gives_back_what_it_has_not_acknowledged(
