@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -147,4 +150,93 @@ def test_mistakes_are_a_sentence(server: ServerProcess) -> None:
     told = run(*LYREDB, "pub", "-h", "127.0.0.1", "-p", "1", "-t", "a", "-m", "x", code=1)
     assert told.startswith(b"lyredb: cannot connect to 127.0.0.1:1: ")
     told = run(*LYREDB, "pub", "-t", "a", "-m", "x", "-D", "publish", "bread", "1", code=1)
-    assert told.startswith(b"lyredb: -D publish bread 1: Property name must be one of")
+    assert told.startswith(b"lyredb: -D publish bread 1: there is no property bread")
+
+
+def test_bytes_that_are_not_text_are_published_as_they_are(server: ServerProcess) -> None:
+    """As a payload of the command line, and as one of a will."""
+    done = subprocess.run(
+        [*LYREDB, "pub", *login(server), "-t", "bytes", "-r", "-q", "1", "-m", b"\xff\xfe"],
+        capture_output=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert sub(server, "-t", "bytes", "-C", "1", "-F", "%x") == b"fffe\n"
+
+
+def test_an_output_that_cannot_be_written_ends_sub_with_a_sentence(server: ServerProcess) -> None:
+    """A full disk is a mistake; a reader that has enough is none."""
+    for topic in ("output/1", "output/2"):
+        pub(server, "-t", topic, "-r", "-q", "1", "-m", "x" * 10)
+    command = [*LYREDB, "sub", *login(server), "-t", "output/#"]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert done.stderr == b"lyredb: the output cannot be written: No space left on device\n"
+    assert done.returncode == 1
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as reading:
+        assert reading.stdout is not None
+        assert reading.stderr is not None
+        assert reading.stdout.readline() == b"x" * 10 + b"\n"
+        reading.stdout.close()
+        pub(server, "-t", "output/3", "-m", "y", "-q", "1")
+        pub(server, "-t", "output/4", "-m", "z", "-q", "1")
+        assert reading.stderr.read() == b""
+        assert reading.wait(30) == 0
+
+
+@contextmanager
+def answering(*answers: bytes) -> Iterator[str]:
+    """A server that answers the packets of one connection by these bytes, then ends it."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                for answer in answers:
+                    connection.recv(4096)
+                    connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield str(listening.getsockname()[1])
+        finally:
+            thread.join(30)
+
+
+@pytest.mark.parametrize("command", ["sub", "pub"])
+def test_a_connection_that_ends_before_its_answer_is_an_error(command: str) -> None:
+    with answering(b"") as port:
+        flags = ("-m", "x") if command == "pub" else ()
+        told = run(*LYREDB, command, "-h", "127.0.0.1", "-p", port, "-t", "a", *flags, code=1)
+    assert b"ended" in told
+    assert told.count(b"\n") == 1
+
+
+def test_an_error_in_the_thread_of_a_client_ends_it_with_a_sentence() -> None:
+    """Here a topic that is not UTF-8, which no server may send, is to be printed."""
+    connack, suback = b"\x20\x02\x00\x00", b"\x90\x03\x00\x01\x00"
+    publish = b"\x30\x04\x00\x01\xff\x78"
+    with answering(connack, suback + publish) as port:
+        told = run(*LYREDB, "sub", "-h", "127.0.0.1", "-p", port, "-t", "a", "-v", code=1)
+    assert told.startswith(b"lyredb: the connection cannot be served: UnicodeDecodeError: ")
+    assert told.count(b"\n") == 1
+
+
+def test_a_count_below_zero_is_no_count_of_trace(server: ServerProcess) -> None:
+    done = subprocess.run(
+        [*LYREDB, "trace", "a", "--count", "-1", "--data", str(server.data)],
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert b"--count" in done.stderr
+
+
+def test_a_client_that_is_not_there_is_told_on_standard_error(server: ServerProcess) -> None:
+    done = subprocess.run(
+        [*LYREDB, "clients", "list", "--client", "nobody", "--data", str(server.data)],
+        capture_output=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, b"lyredb: there is no client nobody\n")

@@ -14,6 +14,8 @@ import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import unquote, urlsplit
 
+from lyredb.cli.mqtt_checks import check
+from lyredb.cli.mqtt_properties import connect_properties, properties_of
 from lyredb.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
 PLAIN_PORT: Final = 1883
 SECURE_PORT: Final = 8883
-NEVER_EXPIRES: Final = 0xFFFF_FFFF
 _VERSIONS: Final = {
     "mqttv31": 3,
     "31": 3,
@@ -39,7 +40,6 @@ _ABSENT: Final = (
     "Of mosquitto's flags --psk, --psk-identity, --proxy and --tls-engine are not there; "
     "docs/cli.md says what to do instead."
 )
-_COMMANDS: Final = ("connect", "publish", "subscribe", "unsubscribe", "disconnect", "will")
 
 
 class Parser(argparse.ArgumentParser):
@@ -106,7 +106,7 @@ class Parser(argparse.ArgumentParser):
     def _add_will(self) -> None:
         add = self.add_argument_group("will").add_argument
         add("--will-topic", metavar="TOPIC")
-        add("--will-payload", metavar="TEXT", default="")
+        add("--will-payload", metavar="TEXT")
         add("--will-qos", type=int, choices=(0, 1, 2), default=0)
         add("--will-retain", action="store_true")
 
@@ -115,11 +115,14 @@ def url_topic(options: argparse.Namespace) -> str:
     """Take server, user and password from ``-L`` where it is given; return its topic."""
     if options.url is None:
         return ""
-    parts = urlsplit(options.url)
+    try:
+        parts = urlsplit(options.url)
+        options.port = options.port if parts.port is None else parts.port
+    except ValueError as error:
+        raise InvalidInput(f"the URL cannot be read: {error}") from error
     if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
         raise InvalidInput("the URL must be mqtt://host/topic or mqtts://host/topic")
     options.host = parts.hostname
-    options.port = parts.port or options.port
     options.tls_use_os_certs = options.tls_use_os_certs or (
         parts.scheme == "mqtts" and not options.cafile and not options.capath
     )
@@ -134,11 +137,12 @@ def make_client(options: argparse.Namespace, name: str) -> paho.Client:
     """Return a client that is not connected yet.
 
     Raises:
-        InvalidInput: Options contradict each other, or a file cannot be read.
+        InvalidInput: Options are wrong or contradict each other, or a file cannot be read.
     """
     import paho.mqtt.client as paho
     from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+    check(options)
     version = version_of(options)
     client_id = options.id or f"{options.id_prefix or f'lyredb_{name}_'}{os.getpid()}"
     if options.id is None and options.disable_clean_session:
@@ -151,11 +155,11 @@ def make_client(options: argparse.Namespace, name: str) -> paho.Client:
         transport="unix" if options.unix else "tcp",
     )
     if options.username is not None:
-        client.username_pw_set(options.username, options.pw)
+        client.username_pw_set(options.username, _bytes_of(options.pw))
     if options.will_topic:
         client.will_set(
             options.will_topic,
-            options.will_payload,
+            _bytes_of(options.will_payload),
             options.will_qos,
             options.will_retain,
             properties_of(options, "will"),
@@ -181,7 +185,7 @@ def connect(client: paho.Client, options: argparse.Namespace) -> None:
     extra: dict[str, Any] = {}
     if version_of(options) == 5:
         extra["clean_start"] = not options.disable_clean_session
-        extra["properties"] = _connect_properties(options)
+        extra["properties"] = connect_properties(options)
     try:
         client.connect(host, port, options.keepalive, options.bind_address, **extra)
     except (OSError, ValueError) as error:
@@ -209,74 +213,6 @@ def is_secure(options: argparse.Namespace) -> bool:
     return bool(options.cafile or options.capath or options.tls_use_os_certs or options.cert)
 
 
-def properties_of(options: argparse.Namespace, command: str) -> Properties | None:
-    """Return the MQTT 5 properties that ``-D`` names for a command, None for none.
-
-    Raises:
-        InvalidInput: There is no such property of the command, or its value is wrong.
-    """
-    from paho.mqtt import MQTTException
-    from paho.mqtt.packettypes import PacketTypes
-    from paho.mqtt.properties import Properties
-
-    kind = {"will": PacketTypes.WILLMESSAGE}.get(command) or getattr(PacketTypes, command.upper())
-    is_empty = True
-    found = Properties(kind)  # type: ignore[no-untyped-call]  # paho types little
-    for words in options.properties:
-        if words[0] not in _COMMANDS or len(words) not in (3, 4):
-            raise InvalidInput(f"-D takes {', '.join(_COMMANDS)}, then a name and its value")
-        if words[0] != command:
-            continue
-        attribute = "".join(word.capitalize() for word in words[1].split("-"))
-        try:
-            setattr(found, attribute, _value(attribute, words[2:]))
-            is_empty = False
-        except (MQTTException, AttributeError, ValueError, TypeError) as error:
-            raise InvalidInput(f"-D {' '.join(words)[:100]}: {error}") from error
-    return None if is_empty else found
-
-
-def _value(attribute: str, words: list[str]) -> object:
-    if attribute == "UserProperty":
-        if len(words) != 2:
-            raise ValueError("a user property has a name and a value")
-        return tuple(words)
-    if len(words) != 1:
-        raise ValueError("one value")
-    if attribute in ("CorrelationData", "AuthenticationData"):
-        return words[0].encode()
-    return int(words[0]) if words[0].lstrip("-").isdigit() and _is_number(attribute) else words[0]
-
-
-def _is_number(attribute: str) -> bool:
-    """Content types and topics of digits stay text."""
-    return attribute not in ("ContentType", "ResponseTopic", "AuthenticationMethod")
-
-
-def _connect_properties(options: argparse.Namespace) -> Properties | None:
-    from paho.mqtt.packettypes import PacketTypes
-    from paho.mqtt.properties import Properties
-
-    found = properties_of(options, "connect")
-    expiry_s = _expiry_s(options)
-    if expiry_s:
-        if found is None:
-            found = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # as above
-        found.SessionExpiryInterval = expiry_s
-    return found
-
-
-def _expiry_s(options: argparse.Namespace) -> int:
-    text = options.session_expiry_interval
-    if text is None:
-        return NEVER_EXPIRES if options.disable_clean_session else 0
-    if text in ("-1", "∞"):
-        return NEVER_EXPIRES
-    if not text.isdigit() or int(text) > NEVER_EXPIRES:
-        raise InvalidInput(f"-x takes seconds, or -1 for ever, not {text!r}")
-    return int(text)
-
-
 def _tls_of(options: argparse.Namespace) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=options.cafile, capath=options.capath)
@@ -293,6 +229,11 @@ def _tls_of(options: argparse.Namespace) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise InvalidInput(f"the files for TLS cannot be used: {error}") from error
     return context
+
+
+def _bytes_of(argument: str | None) -> Any:
+    """Payloads and passwords are any bytes; paho takes them but names text alone."""
+    return None if argument is None else os.fsencode(argument)
 
 
 def _disable_nagle(_: paho.Client, __: object, sock: Any) -> None:

@@ -8,6 +8,7 @@ so that a mistake in it is told before anybody waits for a message.
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -105,7 +106,7 @@ class Output:
         if any(character in text for character in "%@\\"):
             raise InvalidInput("the format ends in the middle of a sequence")
         if text:
-            encoded = text.encode()
+            encoded = os.fsencode(text)
             self._parts.append(lambda _, __: encoded)
 
     def _part(self, found: re.Match[str]) -> Part:

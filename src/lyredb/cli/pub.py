@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import threading
 import time
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lyredb.cli import mqtt_options
+from lyredb.cli.mqtt_loop import running
+from lyredb.cli.mqtt_properties import properties_of
 from lyredb.errors import InvalidInput, LyreError
 
 if TYPE_CHECKING:
@@ -51,29 +54,24 @@ def publish(arguments: Sequence[str]) -> int:
         LyreError: The server cannot be reached, refuses, or goes away.
     """
     options = parser().parse_args(list(arguments))
-    topic = mqtt_options.url_topic(options) or options.topic
-    if not topic:
+    options.topic = mqtt_options.url_topic(options) or options.topic
+    if not options.topic:
         raise InvalidInput("name the topic with -t")
     client = mqtt_options.make_client(options, "pub")
     client.max_inflight_messages_set(options.max_inflight)
-    sender = _Sender(client, options, topic)
+    sender = _Sender(client, options)
     mqtt_options.connect(client, options)
-    client.loop_start()
-    try:
+    with running(client, options, sender.fail):
         return sender.run()
-    finally:
-        client.disconnect(properties=mqtt_options.properties_of(options, "disconnect"))
-        client.loop_stop()
 
 
 class _Sender:
     """Publishes, and waits until the server has everything. Callbacks run in paho's thread."""
 
-    def __init__(self, client: paho.Client, options: argparse.Namespace, topic: str) -> None:
+    def __init__(self, client: paho.Client, options: argparse.Namespace) -> None:
         self._client = client
         self._options = options
-        self._topic = topic
-        self._properties = mqtt_options.properties_of(options, "publish")
+        self._properties = properties_of(options, "publish")
         self._connected = threading.Event()
         self._room = threading.Semaphore(MAX_WAITING)
         self._failure = ""
@@ -100,7 +98,7 @@ class _Sender:
         options = self._options
         try:
             self._client.publish(
-                self._topic, payload, options.qos, options.retain, self._properties
+                options.topic, payload, options.qos, options.retain, self._properties
             )
         except ValueError as error:
             raise InvalidInput(f"it cannot be published: {error}") from error
@@ -120,7 +118,7 @@ class _Sender:
                 time.sleep(options.repeat_delay)
             yield payload
 
-    def _fail(self, sentence: str) -> None:
+    def fail(self, sentence: str) -> None:
         """Have whoever waits find out."""
         self._failure = self._failure or sentence
         self._connected.set()
@@ -136,7 +134,7 @@ class _Sender:
     ) -> None:
         if reason.is_failure:
             why = mqtt_options.reason_text(reason, properties)
-            self._fail(f"the server refuses the connection: {why}")
+            self.fail(f"the server refuses the connection: {why}")
         self._connected.set()
 
     def _on_disconnect(
@@ -149,7 +147,7 @@ class _Sender:
     ) -> None:
         if reason.is_failure:
             by = "server" if flags.is_disconnect_packet_from_server else "connection"
-            self._fail(f"the {by} ended it: {mqtt_options.reason_text(reason, properties)}")
+            self.fail(f"the {by} ended it: {mqtt_options.reason_text(reason, properties)}")
 
     def _on_publish(
         self,
@@ -171,7 +169,7 @@ class _Sender:
 
 def _payload_of(options: argparse.Namespace) -> bytes:
     if options.message is not None:
-        return str(options.message).encode()
+        return os.fsencode(options.message)
     if options.stdin_file:
         return sys.stdin.buffer.read()
     if options.file is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import sys
 import threading
@@ -11,7 +12,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from lyredb.cli import mqtt_options
+from lyredb.cli.mqtt_loop import running
 from lyredb.cli.mqtt_output import Output, PayloadNotJson
+from lyredb.cli.mqtt_properties import properties_of
 from lyredb.errors import InvalidInput, LyreError
 
 if TYPE_CHECKING:
@@ -30,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     add("-t", "--topic", dest="topics", metavar="FILTER", action="append", default=[])
     add("-T", "--filter-out", metavar="FILTER", action="append", default=[])
     add("-U", "--unsubscribe", metavar="FILTER", action="append", default=[])
-    add("-C", dest="count", metavar="N", type=int, default=0, help="exit after so many")
+    add("-C", dest="count", metavar="N", type=int, help="exit after so many")
     add("-W", dest="timeout", metavar="SECONDS", type=float, help="exit after so long (code 27)")
     add("-E", dest="exit_when_subscribed", action="store_true", help="exit when subscribed")
     add("-R", dest="no_retained", action="store_true", help="leave out retained messages")
@@ -60,14 +63,8 @@ def subscribe(arguments: Sequence[str]) -> int:
     client.manual_ack_set(True)
     receiver = _Receiver(client, options)
     mqtt_options.connect(client, options)
-    client.loop_start()
-    try:
+    with running(client, options, receiver.fail):
         return receiver.run()
-    except KeyboardInterrupt:
-        return 0
-    finally:
-        client.disconnect(properties=mqtt_options.properties_of(options, "disconnect"))
-        client.loop_stop()
 
 
 class _Receiver:
@@ -80,20 +77,30 @@ class _Receiver:
         self._done = threading.Event()
         self._failure = ""
         self._count = 0
+        self._is_connected = False
         self._subscribing: set[int] = set()
         client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
 
     def run(self) -> int:
-        """Wait for the end; return the exit code."""
-        if not self._done.wait(self._options.timeout):
-            return TIMED_OUT
+        """Wait for the end; return the exit code.
+
+        Raises:
+            LyreError: Something went wrong.
+        """
+        try:
+            if not self._done.wait(self._options.timeout):
+                return TIMED_OUT
+        except KeyboardInterrupt:
+            return 0
         if self._failure:
             raise LyreError(self._failure)
         return 0
 
-    def _fail(self, sentence: str) -> None:
+    def fail(self, sentence: str) -> None:
+        """Have whoever waits find out."""
         self._failure = self._failure or sentence
         self._done.set()
 
@@ -111,21 +118,35 @@ class _Receiver:
     ) -> None:
         if reason.is_failure:
             why = mqtt_options.reason_text(reason, told)
-            self._fail(f"the server refuses the connection: {why}")
+            self.fail(f"the server refuses the connection: {why}")
             return
+        self._is_connected = True
         options = self._options
         self._subscribing.clear()
-        properties = mqtt_options.properties_of(options, "subscribe")
-        ends = mqtt_options.properties_of(options, "unsubscribe")
+        properties = properties_of(options, "subscribe")
+        ends = properties_of(options, "unsubscribe")
         try:
             for filter in options.topics:
                 self._note(client.subscribe(filter, options.qos, properties=properties))
             for filter in options.unsubscribe:
                 client.unsubscribe(filter, ends)
         except ValueError as error:
-            self._fail(f"it cannot be subscribed to: {error}")
+            self.fail(f"it cannot be subscribed to: {error}")
         if not options.topics:
             self._done.set()
+
+    def _on_disconnect(
+        self,
+        _: paho.Client,
+        __: object,
+        ___: paho.DisconnectFlags,
+        reason: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        """Paho connects again, which is of no use where the server took nothing the first time."""
+        if reason.is_failure and not self._is_connected:
+            why = mqtt_options.reason_text(reason, properties)
+            self.fail(f"the server ended the connection instead of an answer: {why}")
 
     def _note(self, told: tuple[Any, int | None]) -> None:
         if told[1] is not None:
@@ -144,7 +165,7 @@ class _Receiver:
         ]
         self._subscribing.discard(mid)
         if refused and len(self._options.topics) == 1:
-            self._fail(f"the subscription is refused: {refused[0]}")
+            self.fail(f"the subscription is refused: {refused[0]}")
             return
         for reason in refused:
             self._warn(f"a subscription is refused: {reason}")
@@ -159,7 +180,7 @@ class _Receiver:
             return
         if self._is_wanted(message):
             self._take(client, message)
-        if message.qos:
+        if message.qos and not self._failure:
             client.ack(message.mid, message.qos)
         if self._options.count and self._count >= self._options.count:
             self._done.set()
@@ -180,12 +201,30 @@ class _Receiver:
             client.publish(message.topic, b"", 1, retain=True)
         try:
             line = self._output.render(message, time.time_ns()) + self._end
-            sys.stdout.buffer.write(line)
-            sys.stdout.buffer.flush()
+            _write(line)
         except PayloadNotJson as error:
             self._warn(f"the payload is not valid JSON on topic {error}")
         except BrokenPipeError:
             self._done.set()
+        except OSError as error:
+            self.fail(f"the output cannot be written: {error.strerror}")
+
+
+def _write(line: bytes) -> None:
+    """Write to standard output.
+
+    Raises:
+        OSError: It cannot be written. Nothing more can be then.
+    """
+    try:
+        sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+    except OSError:
+        # What is still in the buffer is written when Python ends, and would fail once more.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        raise
 
 
 def _format_of(options: argparse.Namespace) -> str:
