@@ -57,6 +57,8 @@ def list_clients(
     else:
         for line in columns(_HEADING, *map(_row, told.clients)):
             typer.echo(line)
+    if client and not told.clients:
+        typer.echo(f"lyredb: there is no client {client}", err=True)
     if told.after:
         typer.echo(more_text(told.after), err=True)
 

@@ -23,7 +23,7 @@ def trace(
     data: DataOption = None,
     config: ConfigOption = None,
     count: Annotated[
-        int, typer.Option("--count", metavar="N", help="Exit after so many lines; 0: never.")
+        int, typer.Option("--count", min=0, metavar="N", help="Exit after so many lines; 0: never.")
     ] = 0,
 ) -> None:
     """Show the packets of a client of a running server, from any worker, until Ctrl-C.
