@@ -387,6 +387,22 @@ def test_what_waits_for_the_last_member_of_a_worker_goes_to_another_worker() -> 
     assert sorted(two.got) == list(range(10))
 
 
+@pytest.mark.parametrize("is_congested", [False, True])
+def test_what_a_member_leaves_waits_for_no_full_one_while_another_worker_has_room(
+    is_congested: bool,
+) -> None:
+    """Whether the one that left had it, or it waited for any member of that worker."""
+    nodes = Nodes(1, 2)
+    one, two = Client(nodes, 1), Client(nodes, 1)
+    two.is_congested = is_congested
+    for number in range(2 * AHEAD):
+        nodes.publish(number)
+    elsewhere = Client(nodes, 2)
+    two.leave()
+    assert len(elsewhere.had) == AHEAD
+    assert {number for number, _ in one.had + elsewhere.had} == set(range(2 * AHEAD))
+
+
 @pytest.mark.timeout(20)
 def test_what_waits_when_the_rights_are_gone_is_given_to_nobody() -> None:
     nodes = Nodes(1, 2)

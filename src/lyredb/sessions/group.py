@@ -101,6 +101,7 @@ class Desk:
         self._ready: deque[Member] = deque()
         self._queue: deque[tuple[Message, Settled, Receipt | None]] = deque()
         self._is_handing_out = False
+        self._held = 0
         self._epoch = 0
 
     def add(self, member: Member) -> None:
@@ -112,18 +113,18 @@ class Desk:
     def remove(self, member: Member) -> None:
         """Somebody leaves; what it has is still settled by it, one way or the other.
 
-        With the last one `give_back` is due, once the owner knows that there is nobody.
+        `give_back` is due, once the owner knows that there is one less.
         """
-        self.members.pop(member, None)
+        self._held -= self.members.pop(member, 0)
         if member in self._ready:
             self._ready.remove(member)
 
     def give_back(self) -> None:
-        """Return what waits for a member, if there is none."""
-        if not self.members:
-            queue, self._queue = self._queue, deque()
-            for _, settled, _ in queue:
-                settled(False)
+        """Return what is more than the members may have, as others may have room."""
+        excess = self._held + len(self._queue) - AHEAD * len(self.members)
+        back = [self._queue.popleft() for _ in range(min(excess, len(self._queue)))]
+        for _, settled, _ in back:
+            settled(False)
 
     def drop_of_others(self, epoch: int) -> None:
         """Forget what former owners than that with this epoch gave, and it gives again.
@@ -153,6 +154,7 @@ class Desk:
             while self._queue and (member := self._next()) is not None:
                 message, settled, receipt = self._queue.popleft()
                 self.members[member] += 1
+                self._held += 1
                 has = _Has(message, settled, receipt)
                 member.tell(message, partial(self._settle, member, has), has.take, receipt)
         finally:
@@ -175,6 +177,7 @@ class Desk:
         is_void = self._is_void(given.receipt)
         if has is not None:
             self.members[member] = has - 1
+            self._held -= 1
             if (is_done or is_void) and member not in self._ready:
                 self._ready.append(member)
         if is_done or given.is_taken:
@@ -184,10 +187,13 @@ class Desk:
         self.hand_out()
 
     def _refused(self, member: Member, given: _Has) -> None:
-        """A member takes a message no more: it is put aside until it settles another one."""
+        """A member takes a message no more: it is put aside until it settles another one.
+
+        Where those that stay have as many as they may have, others may have room.
+        """
         if member in self._ready:
             self._ready.remove(member)
-        if self.members:
+        if self._held + len(self._queue) < AHEAD * len(self.members):
             self._queue.appendleft((given.message, given.settled, given.receipt))
         else:
             given.settled(False)
