@@ -57,7 +57,6 @@ _HEAD: Final = struct.Struct(">xB3xH34xH")
 _U64: Final = struct.Struct(">Q")
 _U32: Final = struct.Struct(">I")
 _U16: Final = struct.Struct(">H")
-_ADDRESS: Final = struct.Struct(">H")
 _KINDS: Final = {int(kind): kind for kind in Kind}
 _REASONS: Final = {int(reason): reason for reason in DeleteReason}
 
@@ -328,9 +327,7 @@ def _decode_parts(fixed: _Fixed, stored: bytes, at: int, image_at: int) -> Entry
 
 def address_of(stored: bytes) -> tuple[int, bytes]:
     """Return slot and key alone, for what indexes the log."""
-    slot = _ADDRESS.unpack_from(stored, 5)[0]
-    size = _ADDRESS.unpack_from(stored, FIXED.size - 2)[0]
-    return slot, stored[FIXED.size : FIXED.size + size]
+    return head_of(stored)[1]
 
 
 def head_of(stored: bytes) -> tuple[int, tuple[int, bytes]]:
