@@ -2,7 +2,7 @@
 
 A frame that comes alone in its tick has nobody to be joined with. Where that was so in the
 last ticks, the next one is written in the call that brings it; as soon as two come in one
-tick, they wait for its end again (`Outbox.add_lone`).
+tick, they wait for its end again (`Outbox.write_lone`).
 
 A flush may run inside of a flush: a subscriber's ``write`` can close it, closing leaves
 its filters, and leaving flushes first. So batches stand in a queue that any flush works
