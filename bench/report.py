@@ -89,9 +89,6 @@ How to read it:
 - **PUT** waits for a commit that the handler beside it does not make, and goes through two
   processes: [where its time goes](design/0032-calls-and-objects-of-a-durable-write.md), and the
   plan.
-- **With a durable subscriber away**, a window of 100 acknowledgements is one transaction with
-  an fsync, which costs the more the fewer messages share it; mosquitto appends to a list in
-  memory and answers. Windows of several publishers share a transaction.
 
 ## Figures
 
